@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * events.h - the event log: every state change of every page, on request
+ *
+ * A zstd stream of fixed 32-byte little-endian records behind a 16-byte header (events.c draws both), so that
+ * `overbook page DIR VM GFN` can tell one page's history and a notebook can read the rest.
+ */
+#ifndef OVERBOOK_MM_EVENTS_H
+#define OVERBOOK_MM_EVENTS_H
+
+#include <stdio.h>
+
+#include "mm/types.h"
+
+enum event_cause {
+	EVENT_FAULT, /* a vCPU touched it */
+	EVENT_DMA,
+	EVENT_PREFETCH,
+	EVENT_RELEASE,
+	EVENT_MOVE,
+	EVENT_COLLAPSE,
+	EVENT_SPLIT,
+	EVENT_YOUNG,
+	EVENT_DIRTY,
+	EVENT_CAUSES,
+};
+
+struct event {
+	uint64_t time_ns;
+	uint64_t gfn;
+	uint64_t hfn; /* after the event, HFN_NONE if none */
+	uint16_t vm;
+	uint8_t from, to; /* enum page_state */
+	uint8_t cause;	  /* enum event_cause */
+	uint8_t level;	  /* of the backing */
+	uint16_t zero;
+};
+
+struct events;
+
+/* Begin a log at @path; NULL and errno. */
+struct events *events_open(const char *path);
+/* A NULL log swallows events, so callers need not ask. */
+void events_add(struct events *ev, const struct event *e);
+/* Flush and close; 0 or -EIO if anything was lost. */
+int events_close(struct events *ev);
+
+/* Read a log, in order. The callback's non-zero ends it and is returned. -EIO, -EINVAL (not a log, or cut short). */
+int events_read(const char *path, int (*fn)(const struct event *e, void *ctx), void *ctx);
+
+const char *event_cause_name(unsigned cause);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gmem.h - one VM's guest-physical memory: the state of each page, and the only code that changes it
+ *
+ * Every gfn is in exactly one state. A change of state goes through one function in gmem.c, which keeps frame
+ * owner, paging tables, counters and event log in step; nothing else writes them. Metadata is 8 bytes a page in
+ * lazily backed memory: an untouched gigabyte costs nothing.
+ *
+ * The *arena*, gfn [0, arena_pages), is different: populated and pinned from the start in one contiguous run of
+ * frames with real bytes, never taken away, outside the counts (DESIGN section 4). A *linear* VM (paging mode
+ * native) owns a contiguous run of frames for all of its memory, resident from the start.
+ *
+ * Backing: with level 2 or 3, a first touch populates the whole aligned block if it lies outside the arena and all of it is
+ * absent and a contiguous run can be had; otherwise the next smaller size.
+ *
+ * Guests are hostile: a gfn beyond the end is -EFAULT to the caller, never a crash.
+ */
+#ifndef OVERBOOK_MM_GMEM_H
+#define OVERBOOK_MM_GMEM_H
+
+#include "mm/counters.h"
+#include "mm/frame.h"
+#include "mm/machine.h"
+#include "mm/types.h"
+
+enum page_state {
+	PAGE_ABSENT = 0, /* never given, or released: no frame; reads as zero when touched */
+	PAGE_RESIDENT,	 /* one frame of its own */
+	PAGE_ZERO,	 /* maps the one zero frame, read-only */
+	PAGE_SHARED,	 /* maps a merged frame, read-only */
+	PAGE_BALLOONED,	 /* given up by the guest's balloon; touching it is a guest error or a deflate */
+	PAGE_SWAPPED,	 /* contents in a swap slot */
+	PAGE_COMPRESSED, /* contents in the compressed tier */
+	PAGE_STATES,
+};
+
+enum fault_source {
+	FAULT_CPU,	/* a vCPU's access */
+	FAULT_DMA,	/* a device or the VMM, through gmem_read and gmem_write */
+	FAULT_PREFETCH, /* around a fault, or ahead of one */
+};
+
+/* What a translation of one gfn yields. */
+struct gmem_page {
+	enum page_state state;
+	hfn_t hfn;	 /* of this gfn itself; HFN_NONE unless mapped */
+	unsigned level;	 /* the largest leaf that may map it: its whole block has contiguous, equally allowed frames */
+	unsigned access; /* ACC_* a mapping may give now; no ACC_W while shared, zero or write-logged */
+};
+
+struct gmem;
+struct paging;
+struct events;
+
+struct gmem_config {
+	unsigned vm;	      /* number of the VM, below 65,536 */
+	uint64_t npages;      /* of guest-physical memory */
+	uint64_t arena_pages; /* multiple of 512 */
+	unsigned level;	      /* largest backing, 1 to 3 */
+	unsigned node;	      /* preferred NUMA node */
+	bool linear;
+};
+
+/* NULL and errno: -ENOMEM when the arena (or the linear run) does not fit. Pointers are borrowed for its life. */
+struct gmem *gmem_new(const struct gmem_config *cfg, struct frames *fr, struct machine *m, struct counters *c,
+		      struct events *ev);
+void gmem_free(struct gmem *g);
+
+/* The VM's paging mode, told of every unmap and write-protection from then on. */
+void gmem_set_paging(struct gmem *g, struct paging *p);
+
+/* What is known of a page, without touching it. -EFAULT beyond the end. */
+int gmem_lookup(const struct gmem *g, gfn_t gfn, struct gmem_page *out);
+
+/*
+ * Make @gfn accessible for @access (ACC_*): populate, swap in, break sharing. On 0, @out is the result. Counts
+ * one fault by cause if the state changed, a spurious one if @src is FAULT_CPU and nothing had to be done.
+ * -EFAULT beyond the end, -ENOMEM, -EIO, -EPERM (ballooned).
+ */
+int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src, struct gmem_page *out);
+
+/* Copy bytes out of or into guest memory, faulting pages in; may cross pages. */
+int gmem_read(struct gmem *g, gpa_t gpa, void *buf, size_t len);
+int gmem_write(struct gmem *g, gpa_t gpa, const void *buf, size_t len);
+
+/* Copy one page out as it is, changing no state: zeros if absent. For digests. -EFAULT beyond the end. */
+int gmem_peek(const struct gmem *g, gfn_t gfn, void *page);
+
+/* The arena's bytes, arena_pages * 4096 of them; for table walks. */
+uint8_t *gmem_arena(const struct gmem *g);
+
+/* Take the page back, contents lost: RESIDENT to ABSENT. Splits its large backing. -EBUSY in the arena. */
+int gmem_release(struct gmem *g, gfn_t gfn);
+
+/* Move a page to another frame on @node; contents and state stay. -ENOMEM, -EBUSY (arena, linear, not resident). */
+int gmem_move(struct gmem *g, gfn_t gfn, unsigned node);
+
+/*
+ * Gather the aligned block of @level (2 or 3) around @gfn into one contiguous run, moving pages; all must be resident and single.
+ * -EAGAIN if they are not, -ENOMEM. Split is the inverse: the block may only be mapped by smaller leaves.
+ */
+int gmem_collapse(struct gmem *g, gfn_t gfn, unsigned level);
+int gmem_split(struct gmem *g, gfn_t gfn);
+
+/* Was the page touched since the last call? Afterwards the next touch is a counted `young` fault. */
+bool gmem_test_clear_young(struct gmem *g, gfn_t gfn);
+
+/*
+ * Dirty logging. Starting it write-protects all that is mapped (splitting large mappings); each first write to a page
+ * sets its bit, counts dirty_log_writes and makes the page writable again. collect() copies and clears the bitmap (one bit a gfn,
+ * npages / 64 words) and re-arms the pages in it.
+ */
+int gmem_dirty_log_start(struct gmem *g);
+void gmem_dirty_log_stop(struct gmem *g);
+uint64_t gmem_dirty_log_collect(struct gmem *g, uint64_t *bitmap);
+/* The processor's page-modification log says that gfn was written (no fault happened). */
+void gmem_dirty_log_mark(struct gmem *g, gfn_t gfn);
+bool gmem_dirty_logging(const struct gmem *g);
+
+const struct gmem_config *gmem_config(const struct gmem *g);
+struct machine *gmem_machine(const struct gmem *g);
+struct frames *gmem_frames(const struct gmem *g);
+struct counters *gmem_counters(const struct gmem *g);
+
+/* The gfn that holds @hfn in this VM (the machine-to-physical table of pv), or GFN_NONE. */
+gfn_t gmem_gfn_of(const struct gmem *g, hfn_t hfn);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine.h - what a machine offers the memory manager
+ *
+ * The memory manager decides; a machine (vmm/sim, vmm/kvm) knows where bytes live and what things cost. Each
+ * hook says who calls it and when. All return 0 or -errno unless stated; a machine never calls back into gmem
+ * from a hook.
+ */
+#ifndef OVERBOOK_MM_MACHINE_H
+#define OVERBOOK_MM_MACHINE_H
+
+#include "mm/types.h"
+
+struct machine;
+
+/* What flush() drops from the TLBs, page-walk caches and nested TLBs of every CPU vm runs on. */
+enum flush_kind {
+	FLUSH_VM,   /* all that is tagged with the VM (INVVPID all-context, INVEPT) */
+	FLUSH_GPA,  /* what was derived from guest frames [start, start + n): on real hardware INVEPT does it */
+	FLUSH_GVA,  /* linear address start (page aligned), every PCID: shadow paging's unmap */
+	FLUSH_SPACE, /* address space start = PCID */
+};
+
+/* What charge() accounts: time the memory manager spent on a VM's behalf, priced by the cost profile. */
+enum charge_kind {
+	CHARGE_POPULATE,  /* per page: allocate and zero a frame */
+	CHARGE_RELEASE,	  /* per page */
+	CHARGE_MOVE,	  /* per page: copy and remap */
+	CHARGE_TABLE_WRITE, /* per entry the VMM wrote in a table it built */
+	CHARGE_TABLE_PAGE, /* per table page it made, zapped or resynced */
+	CHARGE_GUEST_READ, /* per guest table entry it read */
+	CHARGE_KINDS,
+};
+
+struct machine_ops {
+	const char *name; /* "sim", "kvm" */
+
+	/* gmem, when guest pages [gfn, gfn + npages) get frames from hfn on: contents become zero. */
+	int (*populate)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t npages);
+
+	/* gmem, before the frames are given back: contents are lost. */
+	void (*release)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t npages);
+
+	/* gmem, when a page moves between frames: contents follow. */
+	int (*move)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to);
+
+	/* gmem_read and gmem_write on a page that is resident: @len bytes at @offset, within the page. */
+	int (*read)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len);
+	int (*write)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, const void *buf,
+		     unsigned len);
+
+	/* paging_ops implementations, after they removed or weakened entries. */
+	void (*flush)(struct machine *m, unsigned vm, enum flush_kind kind, uint64_t start, uint64_t n);
+
+	/* Anyone in the memory manager, for work done on behalf of the vCPU now running. */
+	void (*charge)(struct machine *m, unsigned vm, enum charge_kind kind, uint64_t n);
+
+	/* Anyone: nanoseconds since the experiment began. */
+	uint64_t (*now)(struct machine *m);
+};
+
+struct machine {
+	const struct machine_ops *ops;
+};
+
+#endif

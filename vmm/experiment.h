@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * experiment.h - an experiment file, read and checked
+ *
+ * GKeyFile in, plain structs out. Every key is one row of a table (experiment_keys.c): section kind, name, type, default,
+ * range, sentence. From it come the parser, its messages, the canonical file that a run writes, `overbook list keys`
+ * and the reference in docs/. Nothing is ignored and nothing is defaulted without being written out.
+ *
+ * Errors: GError of domain EXPERIMENT_ERROR; its message names file, section, key, value and what is allowed.
+ */
+#ifndef OVERBOOK_VMM_EXPERIMENT_H
+#define OVERBOOK_VMM_EXPERIMENT_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "workloads/workload.h"
+
+#define EXPERIMENT_ERROR experiment_error_quark()
+GQuark experiment_error_quark(void);
+
+enum schedule { SCHEDULE_LOCKSTEP, SCHEDULE_FREE };
+
+struct conf_experiment {
+	char *title, *question;
+	int machine;	     /* index: sim, kvm */
+	int schedule;	     /* enum schedule */
+	uint64_t seed;
+	uint64_t quantum;    /* operations */
+	uint64_t duration_ns; /* end the run after so much time; 0: until the workloads end */
+	uint64_t sample_ns;  /* interval of samples.csv */
+	uint64_t warmup_ns;  /* counters start when it is over */
+	uint64_t repeats;
+	bool events;	     /* write events.zst */
+	bool digest;	     /* compute digests at the end */
+	char **figures;	     /* names of figure templates to draw; empty: those that fit */
+};
+
+struct conf_host {
+	uint64_t cpus;
+	uint64_t memory;     /* bytes */
+	uint64_t nodes;
+	unsigned page_level; /* largest backing: 4K, 2M, 1G as level 1 to 3 */
+	uint64_t timeslice_ns;
+	bool cache_model;    /* caches = flat | model */
+	char *profile;
+};
+
+struct conf_vm {
+	char *name;
+	uint64_t count;
+	uint64_t memory;
+	uint64_t arena;	     /* bytes, 0: computed */
+	int paging;	     /* index into paging_modes[] */
+	unsigned guest_levels, host_levels;
+	unsigned max_leaf;   /* largest leaf of the VMM's tables, level */
+	bool pcid, ept_ad, unsync;
+	int dirty_log;	     /* none, wrprotect, pml */
+	uint64_t dirty_interval_ns;
+	uint64_t shadow_limit, flood_limit; /* table pages; writes */
+	uint64_t collapse_ns; /* how often to try to collapse; 0: never */
+	uint64_t node;	     /* preferred */
+	char *workload;	     /* name of a [workload] */
+};
+
+struct conf_workload {
+	char *name;
+	uint64_t processes;
+	char **phases; /* names of [phase] sections, in order */
+};
+
+struct conf_phase {
+	char *name;
+	int pattern;	     /* index into workload_generators[], or PATTERN_TRACE */
+	char *region;	     /* phases that name the same region share it; default: the phase's own name */
+	uint64_t size;	     /* bytes of the region */
+	uint64_t operations, duration_ns, think_ns, think_every;
+	uint64_t write_ppm;
+	unsigned leaf_level; /* page-size of the region */
+	bool child;	     /* runs only in forked children */
+	char *contents;	     /* family[:number], "zero" */
+	uint64_t stamps;
+	uint64_t param[PHASE_PARAMS];
+	char *trace;	     /* file, for pattern = trace */
+	uint64_t loops;	     /* how often a trace is replayed */
+};
+
+#define PHASE_TRACE (-1)
+
+/* An override of one profile field. */
+struct conf_cost {
+	char *field, *value;
+};
+
+/* One row of [vary]: SECTION.KEY = a, b, c */
+struct conf_vary {
+	char *section, *key;
+	char **values;
+};
+
+struct experiment {
+	char *path; /* as given; for messages */
+	struct conf_experiment experiment;
+	struct conf_host host;
+	GPtrArray *vms;	      /* of struct conf_vm */
+	GPtrArray *workloads; /* of struct conf_workload */
+	GPtrArray *phases;    /* of struct conf_phase */
+	GPtrArray *costs;     /* of struct conf_cost */
+	GPtrArray *vary;      /* of struct conf_vary */
+};
+
+/* One --set SECTION.KEY=VALUE or one cell of [vary]; a section is `vm NAME`, or `vm` for all of them. */
+struct override {
+	char *section, *key, *value;
+};
+
+/* Read @path, apply @overrides in order, check everything. NULL and @error on any fault. */
+struct experiment *experiment_load(const char *path, const GPtrArray *overrides, GError **error);
+void experiment_free(struct experiment *e);
+
+/* Parse "SECTION.KEY=VALUE". */
+struct override *override_parse(const char *text, GError **error);
+void override_free(struct override *o);
+
+/* The canonical file, every default written out; loading it gives the same experiment. [vary] is left out if @without_vary. */
+char *experiment_to_string(const struct experiment *e, bool without_vary);
+
+/* Every combination of [vary], in order (last key fastest): an array of arrays of overrides; one empty array when there is none. */
+GPtrArray *experiment_combinations(const struct experiment *e);
+/* A directory name for one combination: "paging=shadow,seed=2", or "" . */
+char *combination_name(const GPtrArray *overrides);
+
+const struct conf_workload *experiment_workload(const struct experiment *e, const char *name);
+const struct conf_phase *experiment_phase(const struct experiment *e, const char *name);
+
+/* The script that a workload's phases make for one VM (heap, g_free), seeded for VM number @vm. */
+struct script *experiment_script(const struct experiment *e, const struct conf_workload *w, unsigned vm, GError **error);
+
+/* For `overbook list keys` and the docs: one line a key as GKeyFile text. */
+char *experiment_reference(void);
+
+#endif

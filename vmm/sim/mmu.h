@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu.h - the simulated translation hardware of one host CPU
+ *
+ * TLBs, page-walk caches, nested TLB and data caches belong to the CPU; what it translates *for* is a struct
+ * mmu_context: the registers of the running vCPU and the tables that its paging mode built. The hardware knows
+ * nothing of guests' states: it reads table bytes in host memory, sets A/D bits, and either yields a
+ * translation or stops with the fault that a processor would raise.
+ *
+ * mmu_access() is the plain model: one access, every rule spelled out. mmu_run() executes a batch with the
+ * same results and counters, faster; tests run both on the same streams and compare everything.
+ */
+#ifndef OVERBOOK_SIM_MMU_H
+#define OVERBOOK_SIM_MMU_H
+
+#include "mm/counters.h"
+#include "mm/paging.h"
+#include "mm/types.h"
+#include "vmm/sim/profile.h"
+#include "workloads/op.h"
+#include "workloads/pattern.h"
+
+enum mmu_walk {
+	MMU_1D,	    /* `root` is a stage-1 table in host memory: shadow, pv; native with its bias */
+	MMU_2D,	    /* regs->cr3 is guest-physical; `root` is the second-stage table */
+};
+
+/* A dirty-logging sink (PML): 512 gpas; the processor exits when it is full. */
+struct pml {
+	uint32_t n;
+	gpa_t gpa[512];
+};
+
+struct mmu_context {
+	enum mmu_walk walk;
+	const struct guest_regs *regs;
+	hpa_t root;	     /* from paging_ops.hw_root */
+	uint64_t bias;	     /* native: host address of guest-physical 0 (added to every address in an entry and to cr3) */
+	unsigned levels;     /* of stage 1 */
+	unsigned host_levels; /* of stage 2 */
+	bool npt;	     /* stage 2 in AMD's format and rules */
+	bool ad_bits;	     /* EPT: A/D enabled (accesses to guest tables count as writes) */
+	bool use_pcid;
+	unsigned vpid;	     /* tag of the VM; 0 is the host's own */
+	unsigned maxphyaddr;
+	struct pml *pml;     /* NULL: off */
+	struct counters *c;  /* of the VM now running */
+	uint8_t *bytes;	     /* frames_bytes() */
+	struct pattern *content; /* contents by hfn, where a store goes; NULL: stores are not recorded */
+	struct frames *frames; /* for node of a frame when remote_node_cycles matters; may be NULL */
+	unsigned node;	     /* of this CPU */
+};
+
+enum mmu_outcome {
+	MMU_OK = 0,
+	MMU_PAGE_FAULT,	   /* stage 1; error code and CR2 as the architecture says */
+	MMU_VIOLATION,	   /* stage 2: EPT violation or NPT fault */
+	MMU_MISCONFIG,	   /* stage 2: malformed entry */
+	MMU_PML_FULL,	   /* log full: nothing was written; drain and retry */
+};
+
+struct mmu_result {
+	enum mmu_outcome outcome;
+	uint32_t error; /* PF_* */
+	gva_t gva;
+	gpa_t gpa;	/* of the data on MMU_OK in 2D; of the access that failed on a violation */
+	bool table_access; /* the violation hit the guest's own walk */
+	hpa_t hpa;	/* on MMU_OK */
+	uint32_t refs;	/* table references this access made */
+	uint64_t cycles; /* this access cost */
+};
+
+struct sim_mmu;
+
+struct sim_mmu *mmu_new(const struct sim_profile *p, bool cache_model);
+void mmu_free(struct sim_mmu *m);
+
+/*
+ * One access of @access (ACC_R, ACC_W or ACC_X, with ACC_U for user mode). Implements the architecture in full:
+ * canonical addresses (a non-canonical one is MMU_PAGE_FAULT with error 0 here: the guest never makes one),
+ * CR0.WP, SMEP, SMAP with AC, NX, reserved bits, PS at each level, A/D updates, global pages, PCID.
+ * Adds its cycles to nothing: the caller accounts result->cycles.
+ */
+void mmu_access(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, struct mmu_result *r);
+
+/*
+ * Execute ops[0..n) at user level until one faults, one is no access, or @budget cycles are spent (checked at least once a
+ * few dozen operations; 0: no limit). Returns how many were completed, adds the cycles of useful work to *work and those of translation to
+ * *walk; on a fault *r describes it (outcome != MMU_OK) and the faulting operation is not counted as
+ * completed. Stores put the op's stamp into the content of the target's frame.
+ */
+uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op *ops, uint32_t n, uint64_t budget,
+		 uint64_t *work, uint64_t *walk, struct mmu_result *r);
+
+/* The invalidating instructions, with the architecture's reach; counted in x->c. */
+void mmu_invlpg(struct sim_mmu *m, const struct mmu_context *x, gva_t gva);	 /* current PCID and globals, and all PWC of it */
+void mmu_load_cr3(struct sim_mmu *m, const struct mmu_context *x, uint64_t cr3); /* PCID, no-flush bit; call after regs changed */
+void mmu_flush_space(struct sim_mmu *m, const struct mmu_context *x, unsigned pcid); /* INVPCID single context */
+void mmu_flush_vm(struct sim_mmu *m, unsigned vpid, struct counters *c);	 /* INVVPID single context and INVEPT for its tables */
+void mmu_flush_gva(struct sim_mmu *m, unsigned vpid, gva_t gva, struct counters *c); /* one address, every PCID */
+/* INVEPT on behalf of a change to guest frames: drops everything of that vpid that depends on stage 2. */
+void mmu_flush_gpa(struct sim_mmu *m, unsigned vpid, gfn_t gfn, uint64_t n, struct counters *c);
+
+#endif

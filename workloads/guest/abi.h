@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi.h - what guest and host say to each other
+ *
+ * Guest-physical memory, [0, arena_end), is the *arena*: pinned, in real bytes, outside counts and digest.
+ *
+ *	0x0000	never used
+ *	0x1000	struct boot_info: written by the VMM before the first instruction
+ *	0x2000	struct guest_export: kept by the kernel, read by the VMM (digest, reports)
+ *	0x4000	struct script: the workload, written by the VMM (up to SCRIPT_END)
+ *	0x100000 kernel image, stub, stacks (real guests only)
+ *	heap_start ... arena_end: what the kernel allocates from: its own data, page tables, process run-times
+ *
+ * Memory above arena_end belongs to the processes. The kernel sees all guest-physical memory at KERNEL_DIRECT_MAP in a
+ * root of its own, mapped with 2 MiB pages at CPL 3; a process's root has none of it but its run-time at RUNTIME_VA.
+ *
+ * Both structs have the same layout in both worlds: fixed-width fields only, no pointers.
+ */
+#ifndef OVERBOOK_GUEST_ABI_H
+#define OVERBOOK_GUEST_ABI_H
+
+#include <stdint.h>
+
+#include "workloads/workload.h"
+
+#define BOOT_INFO_GPA	0x1000ull
+#define EXPORT_GPA	0x2000ull
+#define SCRIPT_GPA	0x4000ull
+#define SCRIPT_END	0xe000ull
+#define KERNEL_IMAGE_GPA 0x100000ull
+#define HEAP_MIN_GPA	0x400000ull /* nothing of image or tables made by the VMM lies above */
+
+#define KERNEL_DIRECT_MAP 0x8000000000ull /* PML4 slot 1; 512 GiB and more follow */
+#define RUNTIME_VA	  0x7000000000ull /* in a process's root: its struct runtime, and code on real guests */
+
+#define BOOT_MAGIC 0x6b6f6f62726576ffull
+
+/* boot_info.flags */
+#define BOOT_LOCKSTEP (1u << 0)
+#define BOOT_SHADOW   (1u << 1) /* the stub exits to the VMM instead of doing mov cr3, invlpg and the return itself */
+#define BOOT_PV	      (1u << 2)
+#define BOOT_PCID     (1u << 3)
+
+struct boot_info {
+	uint64_t magic;
+	uint64_t npages;     /* guest-physical memory, 4 KiB pages */
+	uint64_t arena_end;  /* gpa */
+	uint64_t heap_start; /* gpa */
+	uint32_t levels;     /* 4 or 5, of the guest's tables */
+	uint32_t flags;	     /* BOOT_* */
+	uint64_t quantum;    /* operations per quantum */
+	uint64_t timeslice;  /* quanta until another process's turn */
+};
+
+#define EXPORT_PROCESSES 250
+
+enum process_state {
+	PROCESS_FREE = 0,
+	PROCESS_READY,
+	PROCESS_SLEEPING, /* until wake_ns */
+	PROCESS_WAITING,  /* for its children */
+};
+
+/* 32 bytes; one 4 KiB... two pages hold the table. Entries are live when state != PROCESS_FREE. */
+struct export_process {
+	uint32_t pid;
+	uint32_t state;
+	uint64_t root; /* gpa of the top table */
+	uint64_t reserved[2];
+};
+
+struct guest_export {
+	uint64_t nslots; /* EXPORT_PROCESSES */
+	uint64_t panic;	 /* line of a failed assertion, 0: none */
+	uint64_t panic_file; /* gpa of its file name, zero-ended */
+	uint64_t done;	 /* 1 when no process is left */
+	struct export_process process[EXPORT_PROCESSES];
+};
+
+_Static_assert(sizeof(struct guest_export) <= SCRIPT_GPA - EXPORT_GPA, "the export must fit its pages");
+_Static_assert(sizeof(struct script) <= SCRIPT_END - SCRIPT_GPA, "the script must fit its pages");
+
+/* Port of the guest's only `out`; the operand says why (real guests; docs/guest-abi.md). */
+#define HYPERCALL_PORT 0x0b
+
+enum hypercall {
+	HC_YIELD = 1, /* a quantum is over */
+	HC_IDLE,      /* nothing to run until the time given */
+	HC_DONE,      /* no process left: the guest has ended */
+	HC_PANIC,     /* an assertion failed; guest_export says where */
+	HC_CR3,	      /* shadow: load CR3 */
+	HC_INVLPG,    /* shadow */
+};
+
+#endif

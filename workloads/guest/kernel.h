@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kernel.h - the guest kernel, as its world calls it
+ *
+ * The kernel is event-driven and never blocks: each function deals with one event and returns; afterwards the world looks at
+ * kernel_current() and resumes that process in its root, or idles if there is none. All state lives in the arena behind the
+ * pointer that kernel_boot() returns; several kernels may live in one address space (the simulator).
+ *
+ * Freestanding: hal.h, op.h, workload.h and <stdint.h> are all it may include.
+ */
+#ifndef OVERBOOK_GUEST_KERNEL_H
+#define OVERBOOK_GUEST_KERNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "workloads/guest/abi.h"
+#include "workloads/guest/hal.h"
+#include "workloads/op.h"
+#include "workloads/workload.h"
+
+#define RUNTIME_OPS 240
+
+/*
+ * A process's user-mode state, in pages of its own that are mapped at RUNTIME_VA on real guests: the program
+ * and the operations it has emitted but not yet performed. Written at CPL 3.
+ */
+struct runtime {
+	struct program program;
+	uint32_t pos, n; /* operations [pos, n) of ops[] are still to be performed */
+	struct op ops[RUNTIME_OPS];
+};
+
+/* Counts the kernel keeps; the same on every machine. Order as in mm/counters.def. */
+struct kernel_counts {
+	uint64_t faults, faults_demand, faults_cow, faults_segv, faults_spurious;
+	uint64_t forks, exits, switches, mmaps, munmaps, mprotects, pte_writes, oom_kills, pages_free;
+};
+
+struct process {
+	uint32_t pid;
+	uint32_t state;	   /* enum process_state */
+	uint64_t root;	   /* gpa of the top table */
+	uint32_t pcid;	   /* 0 when PCIDs are off */
+	uint32_t nchildren; /* alive */
+	uint32_t parent;   /* slot, or UINT32_MAX */
+	uint32_t vmas;	   /* first of its mappings */
+	uint64_t wake_ns;
+	uint64_t runtime;  /* gpa of its struct runtime */
+};
+
+struct kernel; /* in the arena */
+
+/*
+ * Boot: read boot_info, make the kernel's root and its direct map, set up allocators, start the script's
+ * processes. NULL when the arena is too small for that.
+ */
+struct kernel *kernel_boot(struct hal *h);
+
+/* The root of the kernel's own address space; on entry to the kernel the world switches to it. */
+uint64_t kernel_root(const struct kernel *k);
+
+/* The process to resume, or NULL: idle until kernel_wake_time(), or for ever when kernel_done(). */
+struct process *kernel_current(struct kernel *k);
+struct runtime *kernel_runtime(struct kernel *k, const struct process *p);
+uint64_t kernel_wake_time(const struct kernel *k);
+bool kernel_done(const struct kernel *k);
+
+/* Events. A #PF of the current process (CR2, error code); a system call; the end of a quantum; time has passed. */
+void kernel_page_fault(struct kernel *k, uint64_t cr2, uint32_t error);
+void kernel_syscall(struct kernel *k, const struct op *op);
+void kernel_quantum(struct kernel *k);
+void kernel_wake(struct kernel *k);
+
+const struct kernel_counts *kernel_counts(const struct kernel *k);
+
+#endif
