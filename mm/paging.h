@@ -99,6 +99,13 @@ struct paging_ops {
 	void (*wrprotect)(struct paging *p, gfn_t gfn, uint64_t npages);
 
 	/*
+	 * gmem, when the dirty log arms pages (optional): if the processor logs writes by itself (PML), clear the dirty
+	 * bits of what is mapped, flush, and return true. False: gmem write-protects instead. The answer never
+	 * changes in the life of a VM.
+	 */
+	bool (*log_dirty)(struct paging *p, gfn_t gfn, uint64_t npages);
+
+	/*
 	 * gmem: was the page touched since the last call? Unmaps it everywhere and flushes, so that the next
 	 * touch faults; true if any entry mapped it with its accessed bit set.
 	 */
