@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ept.h - second-stage paging: guest-physical to host-physical tables that the processor walks by itself
+ *
+ * Intel's EPT (4 or 5 levels) and AMD's NPT. The machine asks for the mode through ept_paging_ops; beyond that it
+ * needs to know only how to hand over the processor's page-modification log.
+ */
+#ifndef OVERBOOK_EPT_EPT_H
+#define OVERBOOK_EPT_EPT_H
+
+#include "mm/paging.h"
+
+extern const struct paging_ops ept_paging_ops;
+
+/*
+ * The machine, when the page-modification log is full, and before it reads the dirty log: the processor logged
+ * @n guest-physical addresses. They enter gmem's dirty log; addresses beyond the guest's end are ignored.
+ */
+void ept_pml_drain(struct paging *p, const gpa_t *gpa, uint32_t n);
+
+#endif
