@@ -2,9 +2,10 @@
 /*
  * frame.h - the host's physical memory: frames by hfn, who holds each, and their bytes
  *
- * One struct frames is one host memory of npages frames in nnodes equal NUMA nodes. An hfn is a token: the
- * machine decides what it stands for. Frames that hold *real bytes* (tables built by the VMM, a guest's arena)
- * have them at frames_bytes(); the region is reserved address space, so a frame never written costs nothing.
+ * One struct frames is one host memory of npages frames in nnodes NUMA nodes of equal size (rounded up to 2 MiB). An
+ * hfn is a token: the machine decides what it stands for. Frames that hold *real bytes* (tables built by the VMM, a
+ * guest's arena) have them at frames_bytes(); the region is reserved address space, so a frame never written costs
+ * nothing.
  *
  * Sizes: struct frame is 16 bytes and lives in lazily backed memory, so that a host of a terabyte can be
  * described before a page of it is touched.
@@ -16,7 +17,7 @@
 
 #include "mm/types.h"
 
-/* Who holds a frame. One holder inline; FRAME_MANY: the rmap's chain knows (shared frames). */
+/* Who holds a frame. One holder inline; FRAME_SHARED: the sharers are listed elsewhere. */
 enum frame_kind {
 	FRAME_FREE = 0,
 	FRAME_GUEST, /* one page of one guest: vm, gfn */
@@ -26,19 +27,28 @@ enum frame_kind {
 };
 
 struct frame {
-	uint64_t owner; /* kind in bits 63:60, vm in 59:44, gfn in 43:0 */
-	uint32_t refs;
-	uint8_t node;
-	uint8_t order_free; /* head of a free block of 4^.. see frame.c; 0 unless free */
-	uint16_t flags;
+	uint64_t owner; /* kind in bits 63:60, vm in 59:44, gfn in 43:0; 0 in a run: ask frames_owner() */
+	uint32_t refs;	/* 1, or the number of sharers; 0 when free */
 };
 
 #define FRAME_OWNER(kind, vm, gfn) (((uint64_t)(kind) << 60) | ((uint64_t)(vm) << 44) | (gfn))
-#define FRAME_KIND(f)  ((enum frame_kind)((f)->owner >> 60))
-#define FRAME_VM(f)    ((unsigned)((f)->owner >> 44) & 0xffff)
-#define FRAME_GFN(f)   ((f)->owner & ((1ull << 44) - 1))
+#define OWNER_KIND(owner) ((enum frame_kind)((owner) >> 60))
+#define OWNER_VM(owner)	  ((unsigned)((owner) >> 44) & 0xffff)
+#define OWNER_GFN(owner)  ((owner) & ((1ull << 44) - 1))
+#define FRAME_KIND(f)	  OWNER_KIND((f)->owner)
+#define FRAME_VM(f)	  OWNER_VM((f)->owner)
+#define FRAME_GFN(f)	  OWNER_GFN((f)->owner)
 
-struct frames;
+struct frame_map;
+
+/* Read through the functions below; the layout is public only so that they cost nothing. */
+struct frames {
+	uint8_t *bytes;
+	struct frame *frame;
+	uint64_t npages, node_pages;
+	unsigned nnodes;
+	struct frame_map *map; /* what is free: frame.c */
+};
 
 /* A host of npages frames in nnodes nodes; NULL and errno when address space for it cannot be reserved. */
 struct frames *frames_new(uint64_t npages, unsigned nnodes);
@@ -46,23 +56,51 @@ void frames_free(struct frames *fr);
 
 /*
  * Take 1, 512 or 262,144 frames (level 1, 2, 3) that are contiguous and aligned, from @node or, if it has none
- * and @strict is false, from the nearest by number. Returns the first hfn through @hfn, or -ENOMEM.
+ * and @strict is false, from the nearest by number. Returns the first hfn through @hfn, or -ENOMEM. Owners are set:
+ * of kind FRAME_GUEST, frame i of a block gets gfn + i.
  */
 int frames_alloc(struct frames *fr, unsigned level, unsigned node, bool strict, uint64_t owner, hfn_t *hfn);
 
-/* Take any number of contiguous frames (arenas, linear guests), aligned to 512; never given back singly. */
-int frames_reserve(struct frames *fr, uint64_t npages, uint64_t owner, hfn_t *hfn);
+/*
+ * Take any number of contiguous frames (arenas, linear guests), aligned to 2 MiB, and to 1 GiB if that long and to be
+ * had; first looked for from @node on. Nothing is written per frame. Given back whole, by frames_unreserve().
+ */
+int frames_reserve(struct frames *fr, uint64_t npages, unsigned node, uint64_t owner, hfn_t *hfn);
+void frames_unreserve(struct frames *fr, hfn_t hfn);
 
-/* Give back what alloc took, whole or page by page; the bytes behind it read as zero afterwards. */
+/* Give back what alloc took, whole or in smaller blocks; the bytes behind it read as zero afterwards. */
 void frames_release(struct frames *fr, hfn_t hfn, unsigned level);
 
-struct frame *frames_get(struct frames *fr, hfn_t hfn); /* hfn < frames_total() */
-uint64_t frames_total(const struct frames *fr);
+static inline struct frame *frames_get(struct frames *fr, hfn_t hfn) /* hfn < frames_total() */
+{
+	return &fr->frame[hfn];
+}
+
+/* Who holds @hfn, runs included (their gfn counts from the one given); 0 if it is free or does not exist. */
+uint64_t frames_owner(const struct frames *fr, hfn_t hfn);
+
+static inline unsigned frames_node(const struct frames *fr, hfn_t hfn)
+{
+	return fr->nnodes == 1 ? 0 : (unsigned)(hfn / fr->node_pages);
+}
+
+static inline uint64_t frames_total(const struct frames *fr)
+{
+	return fr->npages;
+}
+
+static inline unsigned frames_nodes(const struct frames *fr)
+{
+	return fr->nnodes;
+}
+
 uint64_t frames_used(const struct frames *fr);
 uint64_t frames_used_on(const struct frames *fr, unsigned node);
-unsigned frames_nodes(const struct frames *fr);
 
 /* The real bytes behind host-physical address 0; frame h has its 4096 at +h * 4096. Valid for the host's life. */
-uint8_t *frames_bytes(struct frames *fr);
+static inline uint8_t *frames_bytes(const struct frames *fr)
+{
+	return fr->bytes;
+}
 
 #endif

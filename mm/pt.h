@@ -91,7 +91,7 @@ int pt_for_each(struct pt *pt, uint64_t addr, uint64_t size, pt_leaf_fn fn, void
 /* The table at host-physical @hpa. */
 static inline uint64_t *pt_table(const struct frames *fr, hpa_t hpa)
 {
-	return (uint64_t *)(frames_bytes((struct frames *)fr) + (hpa & PAGE_MASK));
+	return (uint64_t *)(frames_bytes(fr) + (hpa & PAGE_MASK));
 }
 
 #endif

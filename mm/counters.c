@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* counters.c - the table of counters, made from counters.def; see counters.h */
+#include "mm/counters.h"
+
+const struct counter_info counter_table[] = {
+#define COUNTER(name, unit, sentence) { #name, #unit, sentence, offsetof(struct counters, name) },
+#include "mm/counters.def"
+#undef COUNTER
+	{ NULL, NULL, NULL, 0 },
+};
+
+void counters_add(struct counters *sum, const struct counters *add)
+{
+	for (const struct counter_info *info = counter_table; info->name; info++)
+		*(uint64_t *)((char *)sum + info->offset) += counter_get(add, info);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* fake_machine.c - see fake_machine.h */
+#include "tests/lib/fake_machine.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static struct fake_machine *fake(struct machine *m)
+{
+	return (struct fake_machine *)m;
+}
+
+/* True when a failure that was asked for is due. */
+static bool due(uint64_t *in)
+{
+	return *in && --*in == 0;
+}
+
+static int fake_populate(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t npages)
+{
+	struct fake_machine *fm = fake(m);
+
+	(void)vm, (void)gfn;
+	g_assert(hfn + npages <= fm->npages);
+	if (due(&fm->fail_populate_in))
+		return -EIO;
+	if (npages >= LEVEL_PAGES(2))
+		g_assert(madvise(fake_machine_page(fm, hfn), npages * PAGE_SIZE, MADV_DONTNEED) == 0);
+	else
+		memset(fake_machine_page(fm, hfn), 0, npages * PAGE_SIZE);
+	fm->populated += npages;
+	return 0;
+}
+
+static void fake_release(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t npages)
+{
+	(void)vm, (void)gfn, (void)hfn;
+	fake(m)->released += npages;
+}
+
+static int fake_move(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
+{
+	struct fake_machine *fm = fake(m);
+
+	(void)vm, (void)gfn;
+	g_assert(from < fm->npages && to < fm->npages && from != to);
+	if (due(&fm->fail_move_in))
+		return -EIO;
+	memcpy(fake_machine_page(fm, to), fake_machine_page(fm, from), PAGE_SIZE);
+	fm->moved++;
+	return 0;
+}
+
+static int fake_read(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len)
+{
+	struct fake_machine *fm = fake(m);
+
+	(void)vm, (void)gfn;
+	g_assert(hfn < fm->npages && offset + len <= PAGE_SIZE);
+	memcpy(buf, fake_machine_page(fm, hfn) + offset, len);
+	fm->reads++;
+	return 0;
+}
+
+static int fake_write(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, const void *buf,
+		      unsigned len)
+{
+	struct fake_machine *fm = fake(m);
+
+	(void)vm, (void)gfn;
+	g_assert(hfn < fm->npages && offset + len <= PAGE_SIZE);
+	memcpy(fake_machine_page(fm, hfn) + offset, buf, len);
+	fm->writes++;
+	return 0;
+}
+
+static void fake_flush(struct machine *m, unsigned vm, enum flush_kind kind, uint64_t start, uint64_t n)
+{
+	(void)vm, (void)start, (void)n;
+	fake(m)->flushes[kind]++;
+}
+
+static void fake_charge(struct machine *m, unsigned vm, enum charge_kind kind, uint64_t n)
+{
+	(void)vm;
+	fake(m)->charged[kind] += n;
+}
+
+static uint64_t fake_now(struct machine *m)
+{
+	return fake(m)->now_ns;
+}
+
+static const struct machine_ops fake_ops = {
+	.name = "fake",
+	.populate = fake_populate,
+	.release = fake_release,
+	.move = fake_move,
+	.read = fake_read,
+	.write = fake_write,
+	.flush = fake_flush,
+	.charge = fake_charge,
+	.now = fake_now,
+};
+
+struct fake_machine *fake_machine_new(uint64_t npages)
+{
+	struct fake_machine *fm = g_new0(struct fake_machine, 1);
+
+	fm->base.ops = &fake_ops;
+	fm->npages = npages;
+	fm->bytes = mmap(NULL, npages * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
+	g_assert(fm->bytes != MAP_FAILED);
+	return fm;
+}
+
+void fake_machine_free(struct fake_machine *fm)
+{
+	munmap(fm->bytes, fm->npages * PAGE_SIZE);
+	g_free(fm);
+}

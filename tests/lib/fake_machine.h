@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fake_machine.h - a struct machine for tests: contents per hfn, hooks counted
+ *
+ * Contents are real bytes, kept apart from frames_bytes(), so that a test sees a page's data follow it between
+ * frames. Every hook is counted; populate and move can be made to fail.
+ */
+#ifndef OVERBOOK_TESTS_FAKE_MACHINE_H
+#define OVERBOOK_TESTS_FAKE_MACHINE_H
+
+#include "mm/machine.h"
+
+struct fake_machine {
+	struct machine base; /* first: what the hooks are given */
+	uint64_t npages;
+	uint8_t *bytes; /* npages * 4096, backed when written */
+	uint64_t now_ns;
+	uint64_t populated, released, moved, reads, writes; /* pages; calls for the last two */
+	uint64_t flushes[FLUSH_SPACE + 1];
+	uint64_t charged[CHARGE_KINDS];
+	uint64_t fail_populate_in, fail_move_in; /* the n-th call from now returns -EIO; 0: never */
+};
+
+/* For a host of @npages frames. */
+struct fake_machine *fake_machine_new(uint64_t npages);
+void fake_machine_free(struct fake_machine *fm);
+
+static inline uint8_t *fake_machine_page(struct fake_machine *fm, hfn_t hfn)
+{
+	return fm->bytes + hfn * PAGE_SIZE;
+}
+
+#endif
