@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 enum op_kind {
-	OP_READ = 0,  /* load 8 bytes at va; arg unused */
+	OP_READ = 0,  /* load 8 bytes at va; arg: 0, or OP_READ_ONLY from a generator (no meaning to who executes it) */
 	OP_WRITE = 1, /* load at va, then store arg into word 0 of va's page */
 	OP_EXEC = 2,  /* fetch at va */
 	/* From here on: system calls. */
@@ -39,6 +39,9 @@ struct op {
 #define OP_VA(op)	 ((op)->va_kind & OP_VA_MASK)
 #define OP_KIND(op)	 ((unsigned)((op)->va_kind >> 57))
 #define OP_IS_ACCESS(op) (OP_KIND(op) <= OP_EXEC)
+
+/* arg of an OP_READ that a program may not turn into a write. */
+#define OP_READ_ONLY 1u
 
 /* Arguments of the mapping calls: pages (4 KiB ones) in bits 39:0, protection, leaf level of the mapping. */
 #define PROT_R 1u
