@@ -93,7 +93,7 @@ static struct paging *ept_create(const struct paging_config *cfg)
 	e->c = gmem_counters(cfg->gmem);
 	e->vm = gc->vm;
 	e->ad = cfg->npt || cfg->ad_bits ? fmt->accessed | fmt->dirty : 0;
-	err = pt_init(&e->pt, fmt, gmem_frames(cfg->gmem), cfg->host_levels, e->vm);
+	err = pt_init(&e->pt, fmt, gmem_frames(cfg->gmem), cfg->host_levels, e->vm, gc->node);
 	if (err) {
 		g_free(e);
 		errno = -err;

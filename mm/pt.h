@@ -2,10 +2,10 @@
 /*
  * pt.h - the radix engine: one walker for every table format
  *
- * x86-64 (4 and 5 levels), EPT (4 and 5) and AMD's NPT differ in what the bits of an entry mean, not in the shape of the tree. A
- * *format* is a set of small functions and masks; the engine maps, unmaps, splits, collapses and iterates through it.
- * Tables are frames with real bytes (mm/frame.h); this engine builds tables for the VMM. The processor's own
- * walk is simulated elsewhere (vmm/sim) and shares only the format.
+ * x86-64 (4 and 5 levels), EPT (4 and 5) and AMD's NPT differ in what the bits of an entry mean, not in the shape of
+ * the tree. A *format* is a set of small functions and masks; the engine maps, unmaps, splits, collapses and iterates
+ * through it. Tables are frames with real bytes (mm/frame.h); this engine builds tables for the VMM. The processor's
+ * own walk is simulated elsewhere (vmm/sim) and shares only the format.
  */
 #ifndef OVERBOOK_MM_PT_H
 #define OVERBOOK_MM_PT_H
@@ -26,11 +26,17 @@ struct pt_format {
 	uint64_t (*table)(hpa_t hpa);
 	/* ACC_* that the entry itself grants (a walk takes the intersection over levels). */
 	unsigned (*access)(uint64_t entry);
-	/* Bits that must be zero in a present entry at @level, given the processor. */
-	uint64_t (*reserved)(unsigned level, unsigned levels, unsigned maxphyaddr, bool nx, bool gbpages);
+	/* Bits that must be zero in a present entry at @level, a leaf or not, given the processor. */
+	uint64_t (*reserved)(unsigned level, bool leaf, unsigned maxphyaddr, bool nx, bool gbpages);
 };
 
 extern const struct pt_format pt_format_x86, pt_format_ept, pt_format_npt;
+
+/*
+ * An EPT entry can be wrong beyond its reserved bits: writable but not readable, or a leaf of a memory type that
+ * does not exist. Either is an EPT misconfiguration, as a reserved bit is.
+ */
+bool pt_ept_misconfigured(uint64_t entry, bool leaf);
 
 static inline bool pt_present(const struct pt_format *f, uint64_t e)
 {
@@ -54,12 +60,13 @@ struct pt {
 	struct frames *frames;
 	unsigned levels; /* 4 or 5 */
 	unsigned vm;	 /* owner of the frames */
+	unsigned node;	 /* where they are preferred */
 	hpa_t root;
 	uint64_t ntables; /* frames in use, root included */
 };
 
 /* An empty tree. -ENOMEM. */
-int pt_init(struct pt *pt, const struct pt_format *fmt, struct frames *fr, unsigned levels, unsigned vm);
+int pt_init(struct pt *pt, const struct pt_format *fmt, struct frames *fr, unsigned levels, unsigned vm, unsigned node);
 /* Free every table; what the leaves map is not touched. */
 void pt_destroy(struct pt *pt);
 
@@ -74,17 +81,25 @@ struct pt_slot pt_walk(const struct pt *pt, uint64_t addr, unsigned level);
 
 /*
  * Map @addr (aligned) at @level to @hpa with ACC_* rights, making tables on the way. A large leaf in the way is split;
- * a table in the way of a large leaf is freed. Returns the old leaf entry through @old (0 if none). -ENOMEM.
+ * a table in the way of a large leaf is freed, with all below it: that is how a subtree collapses. Returns the old
+ * leaf entry through @old (0 if none, or if it was a table; may be NULL). -ENOMEM: nothing is mapped anew, but a split
+ * may have happened.
  */
 int pt_map(struct pt *pt, uint64_t addr, unsigned level, hpa_t hpa, unsigned access, uint64_t *old);
 
-/* Remove the leaves that lie in [addr, addr + size), splitting those that stick out; empty tables are freed. Returns leaves removed, or -ENOMEM if a split failed. */
+/*
+ * Remove the leaves that lie in [addr, addr + size), splitting those that stick out; empty tables are freed. Returns
+ * leaves removed, or -ENOMEM if a split failed: then none is removed.
+ */
 int64_t pt_unmap(struct pt *pt, uint64_t addr, uint64_t size);
 
 /* Replace the leaf over @addr by a table of leaves one level lower, rights and A/D kept. -ENOMEM, -ENOENT. */
 int pt_split(struct pt *pt, uint64_t addr);
 
-/* Visit each present leaf in [addr, addr + size), in order; the callback may change the entry in place. Non-zero ends the visit and is returned. */
+/*
+ * Visit each present leaf that overlaps [addr, addr + size), in order; the callback may change the entry in place and
+ * split the leaf it is given, no more. Non-zero ends the visit and is returned.
+ */
 typedef int (*pt_leaf_fn)(struct pt *pt, uint64_t addr, unsigned level, uint64_t *entry, void *ctx);
 int pt_for_each(struct pt *pt, uint64_t addr, uint64_t size, pt_leaf_fn fn, void *ctx);
 
