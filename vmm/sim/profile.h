@@ -17,6 +17,11 @@ struct geometry {
 	uint32_t entries, ways;
 };
 
+/* At least 64 sets, a power of two. */
+struct cache_geometry {
+	uint32_t kib, ways;
+};
+
 struct sim_profile {
 	const char *name, *summary;
 	const char *vendor; /* "intel", "amd": names second-stage paging and picks EPT or NPT rules */
@@ -25,16 +30,16 @@ struct sim_profile {
 
 	/* Data TLBs; L2 holds 4K and 2M together where l2_shared_2m, else 4K only. */
 	struct geometry l1_4k, l1_2m, l1_1g, l2, l2_1g;
+	uint32_t l1_unified; /* l1_4k holds pages of every size; l1_2m and l1_1g are unused */
 	uint32_t l2_shared_2m;
 	/* Page-walk caches: entries that point to tables, by the level of the entry (2: PDE, 3: PDPTE, 4: PML4E, 5). */
 	struct geometry pwc[6];
 	struct geometry npwc[6]; /* the same for the second stage */
 	struct geometry ntlb;	 /* gpa -> hpa of guest table pages and data */
 
-	/* Data caches of 64-byte lines: KiB, ways, load-to-use cycles; l3 is this core's share. */
-	uint32_t l1d_kib, l1d_ways, l1d_cycles;
-	uint32_t l2_kib, l2_ways, l2_cycles;
-	uint32_t l3_kib, l3_ways, l3_cycles;
+	/* Data caches of 64-byte lines, and their load-to-use cycles; l3 is this core's share. */
+	struct cache_geometry l1d, l2d, l3d;
+	uint32_t l1d_cycles, l2d_cycles, l3d_cycles;
 	uint32_t mem_cycles;
 	uint32_t flat_ref_cycles; /* one table reference with caches = flat */
 	uint32_t flat_data_cycles; /* one data access with caches = flat */
@@ -66,7 +71,11 @@ extern const struct sim_profile *const profiles[]; /* NULL-ended */
 
 /* By name, or from a file if @name contains a '/' or ends in ".ini". The caller frees with profile_free(). */
 struct sim_profile *profile_load(const char *name, GError **error);
-/* Override one field by its name, as [costs] does: "l1_4k" takes "64/4", numbers are cycles. */
+/*
+ * Override one field by its name, as [costs] does: "l1_4k" takes entries and ways, "64/4" or "0", "l1d" takes KiB and
+ * ways, numbers are cycles; elements of arrays are pwc2 to pwc5 and npwc2 to npwc5. An unknown field or a value that is not allowed is an
+ * error of domain VMM_ERROR that names field, value and what is allowed, and leaves @p as it was.
+ */
 gboolean profile_set(struct sim_profile *p, const char *field, const char *value, GError **error);
 /* Field names, for messages and canonical output; NULL past the end. */
 const char *profile_field(unsigned i);
