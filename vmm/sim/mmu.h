@@ -34,8 +34,12 @@ struct pml {
 struct mmu_context {
 	enum mmu_walk walk;
 	const struct guest_regs *regs;
-	hpa_t root;	     /* from paging_ops.hw_root */
-	uint64_t bias;	     /* native: host address of guest-physical 0 (added to every address in an entry and to cr3) */
+	hpa_t root;	     /* from paging_ops.hw_root; not used with a bias */
+	/*
+	 * native: host address of guest-physical 0. With bias != 0 the walk starts at cr3, and bias is added to every
+	 * address. An address at or beyond @limit (guest-physical bytes; 0: unchecked) is a MMU_VIOLATION.
+	 */
+	uint64_t bias, limit;
 	unsigned levels;     /* of stage 1 */
 	unsigned host_levels; /* of stage 2 */
 	bool npt;	     /* stage 2 in AMD's format and rules */
@@ -67,7 +71,8 @@ struct mmu_result {
 	bool table_access; /* the violation hit the guest's own walk */
 	hpa_t hpa;	/* on MMU_OK */
 	uint32_t refs;	/* table references this access made */
-	uint64_t cycles; /* this access cost */
+	uint64_t cycles; /* this access cost: translation and, on MMU_OK, data; without op_cycles */
+	uint64_t walk_cycles; /* of them: translation beyond the first-level TLB */
 };
 
 struct sim_mmu;
@@ -76,7 +81,8 @@ struct sim_mmu *mmu_new(const struct sim_profile *p, bool cache_model);
 void mmu_free(struct sim_mmu *m);
 
 /*
- * One access of @access (ACC_R, ACC_W or ACC_X, with ACC_U for user mode). Implements the architecture in full:
+ * One access of @access (ACC_R, ACC_W or ACC_X, with ACC_U for user mode). ACC_R | ACC_W is what OP_WRITE does: a load at @gva, then a
+ * store to word 0 of its page: one TLB lookup, but each half has its own rights, walks and faults. Implements the architecture in full:
  * canonical addresses (a non-canonical one is MMU_PAGE_FAULT with error 0 here: the guest never makes one),
  * CR0.WP, SMEP, SMAP with AC, NX, reserved bits, PS at each level, A/D updates, global pages, PCID.
  * Adds its cycles to nothing: the caller accounts result->cycles.
@@ -84,11 +90,14 @@ void mmu_free(struct sim_mmu *m);
 void mmu_access(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, struct mmu_result *r);
 
 /*
- * Execute ops[0..n) at user level until one faults, one is no access, or @budget cycles are spent (checked at least once a
- * few dozen operations; 0: no limit). Returns how many were completed, adds the cycles of useful work to *work and those of translation to
- * *walk; on a fault *r describes it (outcome != MMU_OK) and the faulting operation is not counted as
- * completed. Stores put the op's stamp into the content of the target's frame.
+ * Execute ops[0..n) at user level until one faults, one is no access, or @budget cycles are spent (checked before
+ * every MMU_BUDGET_OPS-th operation; 0: no limit). Returns how many were completed, adds their cycles of useful work (data and
+ * op_cycles) to *work and those of translation to *walk. On a fault *r describes it (outcome != MMU_OK); the faulting operation is
+ * not counted as completed, and what it cost is in r->cycles only. Otherwise r->outcome is MMU_OK and the rest of *r is
+ * unspecified. Counts accesses, reads, writes and fetches of completed operations. Stores put the op's stamp into the content of
+ * the target's frame.
  */
+#define MMU_BUDGET_OPS 32
 uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op *ops, uint32_t n, uint64_t budget,
 		 uint64_t *work, uint64_t *walk, struct mmu_result *r);
 

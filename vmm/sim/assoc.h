@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * assoc.h - a set-associative array with exact LRU: what TLBs, page-walk caches and the nested TLB are made of
+ *
+ * Problem. Every simulated access looks one of these up, so a look-up must cost a nanosecond or two; yet replacement
+ * must be exact, or two runs of one stream by different code would part ways.
+ *
+ * Idea. A set is a row of 64-bit keys, compared four at a time by SSE4.1. A key is the whole tag, page number, page size
+ * and address space, so one compare decides. Recency is a timestamp beside each key: a hit stores one word, and
+ * only a replacement looks for the smallest.
+ *
+ * Invariants (tests/model/test_tlb.c compares with a naive list):
+ * - key 0 is an empty way, and so is the padding that rounds a set up to a multiple of four ways;
+ * - a key is at most once in the array: whoever inserts has just looked it up in vain;
+ * - an empty way has stamp 0, a used one a stamp of its own, so that empty ways are filled first, lowest first.
+ */
+#ifndef OVERBOOK_SIM_ASSOC_H
+#define OVERBOOK_SIM_ASSOC_H
+
+#include <smmintrin.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/sim/profile.h"
+#include "workloads/x86.h"
+
+/*
+ * Key: page number (45 bits at 4K), page size as a level (2 bits), address space (17 bits, never 0).
+ * Linear addresses count 57 bits, which tells apart all that are canonical.
+ */
+#define KEY_SPACE_BITS 17
+#define KEY_SPACE_MASK ((1ull << KEY_SPACE_BITS) - 1)
+#define KEY_LEVEL_SHIFT KEY_SPACE_BITS
+#define KEY_PAGE_SHIFT (KEY_SPACE_BITS + 2)
+#define KEY_ADDR_MASK ((1ull << 57) - 1)
+
+struct assoc {
+	uint32_t ways;	   /* 0: there is no such structure, every look-up misses */
+	uint32_t stride;   /* ways rounded up to four */
+	uint32_t set_mask; /* sets - 1 */
+	uint32_t count[4]; /* valid entries by page size */
+	uint64_t clock;	   /* last stamp given */
+	uint64_t *key, *stamp, *val;
+	uint64_t *aux; /* a second word of payload; NULL unless asked for */
+};
+
+void assoc_init(struct assoc *a, struct geometry g, bool aux);
+void assoc_free(struct assoc *a);
+
+static inline uint64_t assoc_page(uint64_t addr, unsigned level)
+{
+	return (addr & KEY_ADDR_MASK) >> LEVEL_SHIFT(level);
+}
+
+static inline uint64_t assoc_key(uint64_t page, unsigned level, unsigned space)
+{
+	return page << KEY_PAGE_SHIFT | (uint64_t)level << KEY_LEVEL_SHIFT | space;
+}
+
+static inline unsigned assoc_key_level(uint64_t key)
+{
+	return (unsigned)(key >> KEY_LEVEL_SHIFT) & 3;
+}
+
+/* First slot of the set that @page falls into. */
+static inline uint32_t assoc_set(const struct assoc *a, uint64_t page)
+{
+	return ((uint32_t)page & a->set_mask) * a->stride;
+}
+
+/* Which of four keys equal @want: a mask of four bits. */
+static inline unsigned assoc_match4(const uint64_t *key, __m128i want)
+{
+	__m128i lo = _mm_cmpeq_epi64(_mm_load_si128((const __m128i *)key), want);
+	__m128i hi = _mm_cmpeq_epi64(_mm_load_si128((const __m128i *)(key + 2)), want);
+
+	return (unsigned)_mm_movemask_ps(
+		_mm_shuffle_ps(_mm_castsi128_ps(lo), _mm_castsi128_ps(hi), _MM_SHUFFLE(2, 0, 2, 0)));
+}
+
+/* The slot of @key in the set that begins at slot @set, or -1. Recency is not touched. */
+static inline int32_t assoc_find(const struct assoc *a, uint32_t set, uint64_t key)
+{
+	__m128i want = _mm_set1_epi64x((long long)key);
+
+	for (uint32_t w = 0; w < a->stride; w += 4) {
+		unsigned hit = assoc_match4(a->key + set + w, want);
+
+		if (hit)
+			return (int32_t)(set + w + (uint32_t)__builtin_ctz(hit));
+	}
+	return -1;
+}
+
+static inline void assoc_touch(struct assoc *a, uint32_t slot)
+{
+	a->stamp[slot] = ++a->clock;
+}
+
+/* The way to be replaced: an empty one, else the least recently used. */
+static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
+{
+	uint32_t best = set;
+
+	for (uint32_t s = set + 1; s < set + a->ways; s++)
+		if (a->stamp[s] < a->stamp[best])
+			best = s;
+	return best;
+}
+
+/* Put a key that is not there; it becomes the most recent. @a must have ways. Returns its slot. */
+static inline uint32_t assoc_insert(struct assoc *a, uint32_t set, uint64_t key, uint64_t val)
+{
+	uint32_t slot = assoc_victim(a, set);
+
+	if (a->key[slot])
+		a->count[assoc_key_level(a->key[slot])]--;
+	a->count[assoc_key_level(key)]++;
+	a->key[slot] = key;
+	a->val[slot] = val;
+	a->stamp[slot] = ++a->clock;
+	return slot;
+}
+
+static inline void assoc_drop(struct assoc *a, uint32_t slot)
+{
+	a->count[assoc_key_level(a->key[slot])]--;
+	a->key[slot] = 0;
+	a->stamp[slot] = 0;
+}
+
+/* Drop all entries for which @match(space, ctx) holds. */
+void assoc_drop_spaces(struct assoc *a, bool (*match)(unsigned space, void *ctx), void *ctx);
+
+#endif

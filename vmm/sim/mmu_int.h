@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu_int.h - the parts of one CPU's translation hardware, as the files mmu*.c and walk*.c share them
+ */
+#ifndef OVERBOOK_SIM_MMU_INT_H
+#define OVERBOOK_SIM_MMU_INT_H
+
+#include "vmm/sim/dcache.h"
+#include "vmm/sim/mmu.h"
+#include "vmm/sim/space.h"
+#include "vmm/sim/tlb.h"
+
+#define MAX_LEVELS 5
+
+struct sim_mmu {
+	struct sim_profile p;
+	bool cache_model;
+	struct tlb tlb;
+	/* By level of the entry. Value: address of the next table and PWC_* flags; aux: its guest-physical address. */
+	struct assoc pwc[MAX_LEVELS + 1];
+	struct assoc npwc[MAX_LEVELS + 1];
+	struct assoc ntlb; /* value: address of the page and S2_* flags */
+	struct dcache cache;
+	struct spaces spaces;
+	/* The space that ran last, so that its numbers are not looked up for each access. */
+	unsigned vpid, pcid;
+	struct space_ids ids; /* own == 0: none */
+};
+
+/* What the second stage says of a guest-physical page: ACC_R, ACC_W, ACC_X, and whether a write needs no update. */
+#define S2_DIRTY (1u << 3)
+#define S2_FLAGS 0xfull
+
+struct stage2 {
+	hpa_t hpa; /* of the very address asked for */
+	unsigned flags;
+	unsigned level;
+};
+
+/* A page-walk cache's value: rights of the entries above and of this one, as TLB_W, TLB_U, TLB_X; and: */
+#define PWC_TABLE_W (1u << 3) /* the second stage allows writing to the table */
+
+/* The numbers of x's current address space. May flush everything (see space.h). */
+void mmu_enter_space(struct sim_mmu *m, unsigned vpid, unsigned pcid);
+
+static inline unsigned mmu_pcid(const struct mmu_context *x)
+{
+	return x->use_pcid ? (unsigned)(x->regs->cr3 & CR3_PCID) : 0;
+}
+
+static inline struct space_ids mmu_ids(struct sim_mmu *m, const struct mmu_context *x)
+{
+	unsigned pcid = mmu_pcid(x);
+
+	if (m->vpid != x->vpid || m->pcid != pcid || !m->ids.own)
+		mmu_enter_space(m, x->vpid, pcid);
+	return m->ids;
+}
+
+static inline bool mmu_remote(const struct sim_mmu *m, const struct mmu_context *x, hpa_t hpa)
+{
+	return x->frames && m->p.remote_node_cycles && frames_nodes(x->frames) > 1 &&
+	       frames_node(x->frames, hpa >> PAGE_SHIFT) != x->node;
+}
+
+/* The cost of one reference to a table entry. */
+static inline uint64_t mmu_table_cycles(struct sim_mmu *m, const struct mmu_context *x, hpa_t hpa)
+{
+	bool memory = true;
+	uint64_t cycles = m->cache_model ? dcache_ref(&m->cache, hpa, x->c, &memory) : m->p.flat_ref_cycles;
+
+	return memory && mmu_remote(m, x, hpa) ? cycles + m->p.remote_node_cycles : cycles;
+}
+
+/* The cost of one load, store or fetch; @remote as the TLB entry says. */
+static inline uint64_t mmu_data_cycles(struct sim_mmu *m, const struct mmu_context *x, hpa_t hpa, bool remote)
+{
+	bool memory = true;
+	uint64_t cycles = m->cache_model ? dcache_ref(&m->cache, hpa, x->c, &memory) : m->p.flat_data_cycles;
+
+	return memory && remote ? cycles + m->p.remote_node_cycles : cycles;
+}
+
+/*
+ * Set bits in a table entry, as the walker's locked read-modify-write does. Counted by bit, charged by update.
+ */
+static inline void mmu_set_bits(struct sim_mmu *m, const struct mmu_context *x, uint64_t *entry, uint64_t bits,
+				struct mmu_result *r)
+{
+	uint64_t fresh = bits & ~*entry;
+
+	if (!fresh)
+		return;
+	*entry |= fresh;
+	x->c->ad_updates += (unsigned)__builtin_popcountll(fresh);
+	r->walk_cycles += m->p.ad_update_cycles;
+}
+
+/*
+ * Second stage: translate @gpa for @access (one of ACC_R, ACC_W, ACC_X); @table: the access is the guest's own walk.
+ * False: r says why not. Sets A/D bits and feeds the caches as it succeeds.
+ */
+bool walk_stage2(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, unsigned access, bool table,
+		 struct stage2 *out, struct mmu_result *r);
+
+/*
+ * A complete walk for one access (ACC_R, ACC_W or ACC_X, with ACC_U): sets A/D bits and fills the TLB. Returns the entry's value and page
+ * size, or false with the fault in r.
+ */
+bool walk_stage1(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
+		 unsigned *level, struct mmu_result *r);
+
+/* Drop everything of everyone. */
+void mmu_flush_all(struct sim_mmu *m);
+
+/* Drop what the caches hold about the upper levels of @addr's walk. */
+void walk_drop_pwc(struct assoc *pwc, uint64_t addr, unsigned space);
+
+/* The same for a guest-physical address, its cached translation included: the VMM may be about to allow what just failed. */
+void walk_drop_gpa(struct sim_mmu *m, gpa_t gpa);
+
+/* A fault of stage 1 for @access, with P and RSVD as given. Always false. */
+static inline bool mmu_page_fault(const struct mmu_context *x, unsigned access, uint32_t error, struct mmu_result *r)
+{
+	struct cpu_mode cpu = cpu_mode_of(x->regs);
+
+	r->outcome = MMU_PAGE_FAULT;
+	r->error = error | (access & ACC_W ? PF_W : 0) | (access & ACC_U ? PF_U : 0) |
+		   (access & ACC_X && (cpu.nx || cpu.smep) ? PF_I : 0);
+	return false;
+}
+
+#endif
