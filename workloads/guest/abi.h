@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "workloads/workload.h"
+#include "workloads/x86.h"
 
 #define BOOT_INFO_GPA	0x1000ull
 #define EXPORT_GPA	0x2000ull
@@ -31,7 +32,24 @@
 #define HEAP_MIN_GPA	0x400000ull /* nothing of image or tables made by the VMM lies above */
 
 #define KERNEL_DIRECT_MAP 0x8000000000ull /* PML4 slot 1; 512 GiB and more follow */
-#define RUNTIME_VA	  0x7000000000ull /* in a process's root: its struct runtime, and code on real guests */
+#define RUNTIME_VA	  0x7000000000ull /* in a process's root: its struct runtime */
+#define RESERVED_SIZE	  0x40000000ull	  /* no process may map anything in [RUNTIME_VA, RUNTIME_VA + this) */
+
+/*
+ * 2 MiB that every root maps alike, the kernel's too, through one shared level-1 table: what boot_info.common lists.
+ * The lists are equal in both worlds (boot_info_layout() fills them), so that table writes are too.
+ */
+#define COMMON_VA	   (RUNTIME_VA + 0x200000)
+#define COMMON_PAGE_SCRIPT 0u	/* first page of the script, read-only at CPL 3 */
+#define COMMON_PAGE_TEXT   256u /* code of the processes' loop, executable at CPL 3 */
+#define COMMON_RANGES	   6u
+
+#define COMMON_W	  (1u << 0)
+#define COMMON_X	  (1u << 1)
+#define COMMON_SUPERVISOR (1u << 2)
+
+#define USER_TEXT_GPA	0x200000ull
+#define USER_TEXT_PAGES 16u
 
 #define BOOT_MAGIC 0x6b6f6f62726576ffull
 
@@ -40,6 +58,14 @@
 #define BOOT_SHADOW   (1u << 1) /* the stub exits to the VMM instead of doing mov cr3, invlpg and the return itself */
 #define BOOT_PV	      (1u << 2)
 #define BOOT_PCID     (1u << 3)
+
+struct common_range {
+	uint64_t gpa;
+	uint32_t page; /* first page within the 2 MiB at COMMON_VA */
+	uint32_t npages; /* 0: entry unused */
+	uint32_t flags; /* COMMON_* */
+	uint32_t reserved;
+};
 
 struct boot_info {
 	uint64_t magic;
@@ -50,7 +76,14 @@ struct boot_info {
 	uint32_t flags;	     /* BOOT_* */
 	uint64_t quantum;    /* operations per quantum */
 	uint64_t timeslice;  /* quanta until another process's turn */
+	struct common_range common[COMMON_RANGES];
 };
+
+/*
+ * A leaf entry that is not present but not empty is a page its process owns and may not touch (protection 0): address,
+ * PTE_PS and PTE_SW1 as in a present leaf, PTE_P and PTE_W clear. The digest counts it with protection 0.
+ */
+#define PTE_NONE PTE_SW1
 
 #define EXPORT_PROCESSES 250
 
@@ -61,7 +94,7 @@ enum process_state {
 	PROCESS_WAITING,  /* for its children */
 };
 
-/* 32 bytes; one 4 KiB... two pages hold the table. Entries are live when state != PROCESS_FREE. */
+/* 32 bytes; two pages hold the table. Entries are live when state != PROCESS_FREE. */
 struct export_process {
 	uint32_t pid;
 	uint32_t state;

@@ -25,7 +25,8 @@ void *hal_arena(struct hal *h, uint64_t gpa);
 
 /*
  * One entry of a page table: a real access at the kernel's address, which a paging mode may trace. Values are
- * in terms of guest-physical frames in every mode (pv translates). Writes in pv mode are queued until hal_pte_flush().
+ * in terms of guest-physical frames in every mode (pv translates). Writes in pv mode are queued until hal_pte_flush():
+ * the kernel never reads an entry that it wrote since, and flushes before it invalidates, frees a table or returns.
  */
 uint64_t hal_pte_read(struct hal *h, uint64_t entry_gpa);
 void hal_pte_write(struct hal *h, uint64_t entry_gpa, uint64_t value, unsigned level);
@@ -34,7 +35,7 @@ void hal_pte_flush(struct hal *h);
 /*
  * The frame at @gpa, zeroed through hal_table_new(), becomes or stops being a page table of @level (its root
  * when level is that of boot_info). pv validates and pins; elsewhere new zeroes and free does nothing.
- * A table is not freed while an entry refers to it or CR3 holds it.
+ * A table is not freed while an entry refers to it, CR3 holds it, or an entry in it is not 0.
  */
 void hal_table_new(struct hal *h, uint64_t gpa, unsigned level);
 void hal_table_free(struct hal *h, uint64_t gpa, unsigned level);
@@ -45,7 +46,7 @@ void hal_copy_pages(struct hal *h, uint64_t dst_gfn, uint64_t src_gfn, uint64_t 
 /* Fill a page with pattern @base, word 0 kept. */
 void hal_fill_page(struct hal *h, uint64_t gfn, uint64_t base);
 
-/* After an entry changed: INVLPG in the address space (root, pcid) of the process now current or another. */
+/* After an entry changed: INVLPG in the address space of the process that the event interrupted. */
 void hal_invlpg(struct hal *h, uint64_t va);
 
 /* Drop everything cached for @pcid (a whole address space changed or died). */

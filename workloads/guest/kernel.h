@@ -19,11 +19,11 @@
 #include "workloads/op.h"
 #include "workloads/workload.h"
 
-#define RUNTIME_OPS 240
+#define RUNTIME_OPS 232
 
 /*
- * A process's user-mode state, in pages of its own that are mapped at RUNTIME_VA on real guests: the program
- * and the operations it has emitted but not yet performed. Written at CPL 3.
+ * A process's user-mode state, in a page of its own that is mapped at RUNTIME_VA: the program and the
+ * operations it has emitted but not yet performed. Written at CPL 3.
  */
 struct runtime {
 	struct program program;
@@ -31,25 +31,46 @@ struct runtime {
 	struct op ops[RUNTIME_OPS];
 };
 
+_Static_assert(sizeof(struct runtime) <= PAGE_SIZE, "a run-time is one page");
+
 /* Counts the kernel keeps; the same on every machine. Order as in mm/counters.def. */
 struct kernel_counts {
 	uint64_t faults, faults_demand, faults_cow, faults_segv, faults_spurious;
 	uint64_t forks, exits, switches, mmaps, munmaps, mprotects, pte_writes, oom_kills, pages_free;
 };
 
+#define NO_PROCESS UINT32_MAX
+
 struct process {
 	uint32_t pid;
-	uint32_t state;	   /* enum process_state */
-	uint64_t root;	   /* gpa of the top table */
-	uint32_t pcid;	   /* 0 when PCIDs are off */
+	uint32_t state;	    /* enum process_state */
+	uint64_t root;	    /* gpa of the top table */
+	uint32_t pcid;	    /* 0 when PCIDs are off */
 	uint32_t nchildren; /* alive */
-	uint32_t parent;   /* slot, or UINT32_MAX */
-	uint32_t vmas;	   /* first of its mappings */
+	uint32_t parent;    /* slot, or NO_PROCESS */
+	uint32_t next;	    /* slot of the next in the queue it is in: ready, sleeping or free */
 	uint64_t wake_ns;
-	uint64_t runtime;  /* gpa of its struct runtime */
+	uint64_t runtime;   /* gpa of its struct runtime */
+	uint64_t vmas;	    /* gpa of the first of its mappings, in order of address; 0: none */
+	uint64_t hint;	    /* gpa of the mapping found last, or 0 */
+	uint64_t npages;    /* 4 KiB pages that its tables map */
+	uint64_t quanta;    /* of its present turn */
 };
 
 struct kernel; /* in the arena */
+
+/*
+ * Pages of the arena that suits a guest of @npages whose script starts @nprocesses: the fixed part below HEAP_MIN_GPA,
+ * metadata, tables that map all of its memory once and a quarter, and room for more processes. A multiple of 512.
+ * Too small an arena costs the guest processes (out of memory), never its life.
+ */
+uint64_t kernel_arena_pages(uint64_t npages, uint32_t nprocesses);
+
+/*
+ * For the VMM, which has set npages, levels, flags, quantum, timeslice and, if it wants an arena of its own size,
+ * arena_end: fill in all else. Both machines lay out their guests with this.
+ */
+void boot_info_layout(struct boot_info *b, uint32_t nprocesses);
 
 /*
  * Boot: read boot_info, make the kernel's root and its direct map, set up allocators, start the script's

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sched.c - who runs: round robin, sleep, wait
+ *
+ * The running process is in no queue. Ready ones stand in line, first come first served; sleeping ones are sorted by the time they
+ * wake, those of equal time in the order they went to sleep. Waiting ones (for their children) are in no queue: the
+ * last child's end makes them ready. Queues are chains of slots; nothing depends on addresses.
+ *
+ * A sleeper whose time has come is woken at the next event that looks: the end of a quantum, a process giving up the processor, or
+ * kernel_wake(). Being woken preempts nobody.
+ *
+ * Invariant (tests/guest/test_kernel.c): every live process is running, in exactly the queue of its state, or waiting.
+ */
+#include <stddef.h>
+
+#include "workloads/guest/internal.h"
+
+void sched_init(struct kernel *k)
+{
+	k->current = k->ready_head = k->ready_tail = k->sleeping = k->free_slots = NO_PROCESS;
+	for (uint32_t i = EXPORT_PROCESSES; i-- > 0;) {
+		k->process[i].next = k->free_slots;
+		k->free_slots = i;
+	}
+}
+
+void sched_state(struct kernel *k, struct process *p, uint32_t state)
+{
+	p->state = state;
+	k->export->process[process_slot(k, p)].state = state;
+}
+
+/* To the end of the line. */
+void sched_ready(struct kernel *k, struct process *p)
+{
+	uint32_t slot = process_slot(k, p);
+
+	sched_state(k, p, PROCESS_READY);
+	p->next = NO_PROCESS;
+	if (k->ready_head == NO_PROCESS)
+		k->ready_head = slot;
+	else
+		k->process[k->ready_tail].next = slot;
+	k->ready_tail = slot;
+}
+
+static void dequeue(struct kernel *k, uint32_t *head, struct process *p)
+{
+	uint32_t slot = process_slot(k, p), before = NO_PROCESS, i = *head;
+
+	while (i != slot) {
+		before = i;
+		i = k->process[i].next;
+	}
+	if (before == NO_PROCESS)
+		*head = p->next;
+	else
+		k->process[before].next = p->next;
+	if (head == &k->ready_head && k->ready_tail == slot)
+		k->ready_tail = before;
+	p->next = NO_PROCESS;
+}
+
+/* Take @p from the processor or from the queue that it is in. */
+void sched_remove(struct kernel *k, struct process *p)
+{
+	if (k->current == process_slot(k, p))
+		k->current = NO_PROCESS;
+	else if (p->state == PROCESS_READY)
+		dequeue(k, &k->ready_head, p);
+	else if (p->state == PROCESS_SLEEPING)
+		dequeue(k, &k->sleeping, p);
+}
+
+void sched_wake(struct kernel *k)
+{
+	uint64_t now = k->sleeping == NO_PROCESS ? 0 : hal_now(k->hal);
+
+	while (k->sleeping != NO_PROCESS && k->process[k->sleeping].wake_ns <= now) {
+		struct process *p = &k->process[k->sleeping];
+
+		k->sleeping = p->next;
+		sched_ready(k, p);
+	}
+}
+
+/* The processor is free: the next in line gets it, if any. */
+void sched_pick(struct kernel *k)
+{
+	struct process *p;
+
+	sched_wake(k);
+	if (k->current != NO_PROCESS || k->ready_head == NO_PROCESS)
+		return;
+	p = &k->process[k->ready_head];
+	k->current = k->ready_head;
+	k->ready_head = p->next;
+	p->next = NO_PROCESS;
+	p->quanta = 0;
+	if (p->pid != k->last)
+		k->counts.switches++;
+	k->last = p->pid;
+}
+
+/* The running process lets others go first. */
+void sched_yield(struct kernel *k)
+{
+	struct process *p = &k->process[k->current];
+
+	sched_wake(k);
+	k->current = NO_PROCESS;
+	sched_ready(k, p);
+	sched_pick(k);
+}
+
+void sched_sleep(struct kernel *k, struct process *p, uint64_t ns)
+{
+	uint64_t now = hal_now(k->hal);
+	uint32_t *link = &k->sleeping;
+
+	sched_remove(k, p);
+	p->wake_ns = ns > UINT64_MAX - 1 - now ? UINT64_MAX - 1 : now + ns;
+	while (*link != NO_PROCESS && k->process[*link].wake_ns <= p->wake_ns)
+		link = &k->process[*link].next;
+	p->next = *link;
+	*link = process_slot(k, p);
+	sched_state(k, p, PROCESS_SLEEPING);
+	sched_pick(k);
+}
+
+/* Until its children have ended. */
+void sched_wait(struct kernel *k, struct process *p)
+{
+	if (!p->nchildren)
+		return;
+	sched_remove(k, p);
+	sched_state(k, p, PROCESS_WAITING);
+	sched_pick(k);
+}
