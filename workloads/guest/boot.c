@@ -156,7 +156,7 @@ static enum result start_processes(struct kernel *k)
 	}
 	if (!k->nlive)
 		k->export->done = 1;
-	sched_pick(k);
+	schedule_pick(k);
 	return DONE;
 }
 
@@ -170,7 +170,7 @@ struct kernel *kernel_boot(struct hal *h)
 	bytes_zero(k->export, sizeof(*k->export));
 	k->export->nslots = EXPORT_PROCESSES;
 	alloc_init(k);
-	sched_init(k);
+	schedule_init(k);
 	k->root = table_new(k, k->levels);
 	if (!k->root || map_all_memory(k) || map_common(k))
 		return NULL;

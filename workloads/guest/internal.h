@@ -190,14 +190,14 @@ bool process_oom(struct kernel *k);
 uint32_t process_slot(const struct kernel *k, const struct process *p);
 
 /* sched.c */
-void sched_init(struct kernel *k);
-void sched_ready(struct kernel *k, struct process *p);
-void sched_sleep(struct kernel *k, struct process *p, uint64_t ns);
-void sched_wait(struct kernel *k, struct process *p);
-void sched_yield(struct kernel *k);
-void sched_remove(struct kernel *k, struct process *p);
-void sched_wake(struct kernel *k);
-void sched_pick(struct kernel *k);
-void sched_state(struct kernel *k, struct process *p, uint32_t state);
+void schedule_init(struct kernel *k);
+void schedule_ready(struct kernel *k, struct process *p);
+void schedule_sleep(struct kernel *k, struct process *p, uint64_t ns);
+void schedule_wait(struct kernel *k, struct process *p);
+void schedule_yield(struct kernel *k);
+void schedule_remove(struct kernel *k, struct process *p);
+void schedule_wake(struct kernel *k);
+void schedule_pick(struct kernel *k);
+void schedule_state(struct kernel *k, struct process *p, uint32_t state);
 
 #endif

@@ -49,7 +49,7 @@ const struct kernel_counts *kernel_counts(const struct kernel *k)
 static void end_current(struct kernel *k, struct process *p)
 {
 	process_exit(k, p);
-	sched_pick(k);
+	schedule_pick(k);
 }
 
 void kernel_page_fault(struct kernel *k, uint64_t cr2, uint32_t error)
@@ -69,7 +69,7 @@ void kernel_page_fault(struct kernel *k, uint64_t cr2, uint32_t error)
 		k->counts.faults_segv++;
 		end_current(k, p);
 	} else if (r == NO_MEMORY) {
-		sched_pick(k);
+		schedule_pick(k);
 	} else if (kind == FAULT_DEMAND) {
 		k->counts.faults_demand++;
 	} else if (kind == FAULT_COW) {
@@ -109,7 +109,7 @@ static void system_call_memory(struct kernel *k, struct process *p, const struct
 		return;
 	}
 	if (r == NO_MEMORY) {
-		sched_pick(k);
+		schedule_pick(k);
 		return;
 	}
 	k->counts.mmaps += OP_KIND(op) == OP_MMAP;
@@ -133,13 +133,13 @@ void kernel_syscall(struct kernel *k, const struct op *op)
 		process_fork(k, p, (uint32_t)op->arg);
 		break;
 	case OP_WAIT:
-		sched_wait(k, p);
+		schedule_wait(k, p);
 		break;
 	case OP_YIELD:
-		sched_yield(k);
+		schedule_yield(k);
 		break;
 	case OP_SLEEP:
-		sched_sleep(k, p, op->arg);
+		schedule_sleep(k, p, op->arg);
 		break;
 	default: /* OP_EXIT, and what is no system call */
 		end_current(k, p);
@@ -152,12 +152,12 @@ void kernel_quantum(struct kernel *k)
 	struct process *p = kernel_current(k);
 
 	if (p && ++p->quanta >= k->info->timeslice)
-		sched_yield(k);
+		schedule_yield(k);
 	else
-		sched_pick(k);
+		schedule_pick(k);
 }
 
 void kernel_wake(struct kernel *k)
 {
-	sched_pick(k);
+	schedule_pick(k);
 }

@@ -100,7 +100,7 @@ void process_start(struct kernel *k, struct process *p)
 	if (p->parent != NO_PROCESS)
 		k->process[p->parent].nchildren++;
 	k->nlive++;
-	sched_ready(k, p);
+	schedule_ready(k, p);
 }
 
 /* Give back all that process_new() and the process's life took. It is in no queue. */
@@ -108,7 +108,7 @@ void process_destroy(struct kernel *k, struct process *p)
 {
 	struct visit v = { .k = k, .p = p, .end = 1ull << (k->levels == 5 ? 56 : 47), .leaf = process_drop_leaf };
 
-	sched_state(k, p, PROCESS_FREE);
+	schedule_state(k, p, PROCESS_FREE);
 	if (p->root) {
 		if (k->common)
 			unmap_common(k, p);
@@ -138,13 +138,13 @@ static void leave_family(struct kernel *k, struct process *p)
 		struct process *parent = &k->process[p->parent];
 
 		if (--parent->nchildren == 0 && parent->state == PROCESS_WAITING)
-			sched_ready(k, parent);
+			schedule_ready(k, parent);
 	}
 }
 
 void process_exit(struct kernel *k, struct process *p)
 {
-	sched_remove(k, p);
+	schedule_remove(k, p);
 	leave_family(k, p);
 	process_destroy(k, p);
 	k->counts.exits++;

@@ -15,7 +15,7 @@
 
 #include "workloads/guest/internal.h"
 
-void sched_init(struct kernel *k)
+void schedule_init(struct kernel *k)
 {
 	k->current = k->ready_head = k->ready_tail = k->sleeping = k->free_slots = NO_PROCESS;
 	for (uint32_t i = EXPORT_PROCESSES; i-- > 0;) {
@@ -24,18 +24,18 @@ void sched_init(struct kernel *k)
 	}
 }
 
-void sched_state(struct kernel *k, struct process *p, uint32_t state)
+void schedule_state(struct kernel *k, struct process *p, uint32_t state)
 {
 	p->state = state;
 	k->export->process[process_slot(k, p)].state = state;
 }
 
 /* To the end of the line. */
-void sched_ready(struct kernel *k, struct process *p)
+void schedule_ready(struct kernel *k, struct process *p)
 {
 	uint32_t slot = process_slot(k, p);
 
-	sched_state(k, p, PROCESS_READY);
+	schedule_state(k, p, PROCESS_READY);
 	p->next = NO_PROCESS;
 	if (k->ready_head == NO_PROCESS)
 		k->ready_head = slot;
@@ -62,7 +62,7 @@ static void dequeue(struct kernel *k, uint32_t *head, struct process *p)
 }
 
 /* Take @p from the processor or from the queue that it is in. */
-void sched_remove(struct kernel *k, struct process *p)
+void schedule_remove(struct kernel *k, struct process *p)
 {
 	if (k->current == process_slot(k, p))
 		k->current = NO_PROCESS;
@@ -72,7 +72,7 @@ void sched_remove(struct kernel *k, struct process *p)
 		dequeue(k, &k->sleeping, p);
 }
 
-void sched_wake(struct kernel *k)
+void schedule_wake(struct kernel *k)
 {
 	uint64_t now = k->sleeping == NO_PROCESS ? 0 : hal_now(k->hal);
 
@@ -80,16 +80,16 @@ void sched_wake(struct kernel *k)
 		struct process *p = &k->process[k->sleeping];
 
 		k->sleeping = p->next;
-		sched_ready(k, p);
+		schedule_ready(k, p);
 	}
 }
 
 /* The processor is free: the next in line gets it, if any. */
-void sched_pick(struct kernel *k)
+void schedule_pick(struct kernel *k)
 {
 	struct process *p;
 
-	sched_wake(k);
+	schedule_wake(k);
 	if (k->current != NO_PROCESS || k->ready_head == NO_PROCESS)
 		return;
 	p = &k->process[k->ready_head];
@@ -103,37 +103,37 @@ void sched_pick(struct kernel *k)
 }
 
 /* The running process lets others go first. */
-void sched_yield(struct kernel *k)
+void schedule_yield(struct kernel *k)
 {
 	struct process *p = &k->process[k->current];
 
-	sched_wake(k);
+	schedule_wake(k);
 	k->current = NO_PROCESS;
-	sched_ready(k, p);
-	sched_pick(k);
+	schedule_ready(k, p);
+	schedule_pick(k);
 }
 
-void sched_sleep(struct kernel *k, struct process *p, uint64_t ns)
+void schedule_sleep(struct kernel *k, struct process *p, uint64_t ns)
 {
 	uint64_t now = hal_now(k->hal);
 	uint32_t *link = &k->sleeping;
 
-	sched_remove(k, p);
+	schedule_remove(k, p);
 	p->wake_ns = ns > UINT64_MAX - 1 - now ? UINT64_MAX - 1 : now + ns;
 	while (*link != NO_PROCESS && k->process[*link].wake_ns <= p->wake_ns)
 		link = &k->process[*link].next;
 	p->next = *link;
 	*link = process_slot(k, p);
-	sched_state(k, p, PROCESS_SLEEPING);
-	sched_pick(k);
+	schedule_state(k, p, PROCESS_SLEEPING);
+	schedule_pick(k);
 }
 
 /* Until its children have ended. */
-void sched_wait(struct kernel *k, struct process *p)
+void schedule_wait(struct kernel *k, struct process *p)
 {
 	if (!p->nchildren)
 		return;
-	sched_remove(k, p);
-	sched_state(k, p, PROCESS_WAITING);
-	sched_pick(k);
+	schedule_remove(k, p);
+	schedule_state(k, p, PROCESS_WAITING);
+	schedule_pick(k);
 }
