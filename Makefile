@@ -26,6 +26,7 @@ LIBOBJ	:= $(filter-out $(B)/obj/vmm/main.o,$(OBJ))
 TESTSRC	:= $(wildcard tests/*/test_*.c)
 TESTLIB	:= $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 TESTS	:= $(patsubst tests/%.c,$(B)/tests/%,$(TESTSRC))
+CHECKS	:= $(wildcard tests/*/check_*.sh)
 
 all: $(B)/overbook
 
@@ -47,7 +48,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(B)/liboverbook.a
 tests: $(TESTS)
 
 check: $(B)/overbook $(TESTS)
-	$(Q)tests/run.sh $(TESTS)
+	$(Q)tests/run.sh $(TESTS) $(CHECKS)
 
 clean:
 	$(Q)rm -rf $(B)

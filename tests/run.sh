@@ -1,20 +1,41 @@
 #!/bin/sh
 # Run test programs and scripts, show what failed, and close with one line: N passed, N failed, N skipped.
 #
-# A check(3) program prints "NN%: Checks: N, Failures: N, Errors: N". A script prints "passed N" and "failed N" as its
-# last words. Either may print "SKIP: why" lines: each counts as one skipped suite and is shown.
+# A check(3) program prints "NN%: Checks: N, Failures: N, Errors: N". A script's last line is "N passed, N failed, N skipped".
+# Either may print "SKIP: why" lines, which are shown; for a program each counts as one skipped suite.
 set -u
 passed=0 failed=0 skipped=0
 log=$(mktemp -d) || exit 1
 trap 'rm -rf "$log"' EXIT
+
+# "passed failed skipped" of the output in $log/out
+totals() {
+	awk '
+		/^[0-9]+%: Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+$/ {
+			gsub(/[^0-9]+/, " ")
+			bad += $3 + $4
+			good += $2 - $3 - $4
+		}
+		/^SKIP: / { skip++ }
+		{ last = $0 }
+		END {
+			if (last ~ /^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/) {
+				split(last, n, /[^0-9]+/)
+				good += n[1]
+				bad += n[2]
+				skip = n[3]
+			}
+			printf "%d %d %d\n", good, bad, skip
+		}' "$log/out"
+}
+
 for t in "$@"; do
 	name=${t#build/}
 	"./$t" >"$log/out" 2>&1
 	status=$?
-	p=$(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' "$log/out" |
-		awk '{ c += $1; b += $2 + $3 } END { printf "%d %d", c - b, b }')
-	n=${p% *} bad=${p#* }
-	s=$(grep -c '^SKIP: ' "$log/out")
+	read -r n bad s <<-EOF
+		$(totals)
+	EOF
 	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
 		bad=1
 	fi
