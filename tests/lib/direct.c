@@ -132,15 +132,15 @@ enum direct_result direct_access(struct direct *d, gva_t gva, unsigned access, h
 
 bool direct_set(struct direct *d, gpa_t table, unsigned index, uint64_t value, unsigned level)
 {
-	struct pv_update u = { .entry = table + index * 8, .value = value, .level = level };
+	struct pv_entry u = { .gpa = table + index * 8, .value = value, .level = level };
 
-	return pv_update(d->paging, &u, 1) == 1;
+	return pv_update(d->paging, &u, 1) == 0;
 }
 
 uint64_t direct_get(struct direct *d, gpa_t table, unsigned index)
 {
-	uint64_t v;
+	uint64_t rejected = d->c.pv_rejected, v = pv_read(d->paging, table + index * 8);
 
-	must_eq(pv_read(d->paging, table + index * 8, &v), 0);
+	must_eq(d->c.pv_rejected, rejected);
 	return v;
 }

@@ -195,12 +195,12 @@ END_TEST
 START_TEST(refusals)
 {
 	struct direct *d = boot(1, 1);
-	struct pv_update u[] = {
+	struct pv_entry u[] = {
 		{ PT + 8, 1000ull << 12 | RWU, 1 }, { PT + 16, 4096ull << 12 | RWU, 1 }, { PT + 24, 1001ull << 12 | RWU, 1 },
 	};
-	uint64_t v;
+	uint64_t view[512];
 
-	must_eq(pv_update(d->paging, u, 3), 1);
+	must_eq(-pv_update(d->paging, u, 3), EINVAL);
 	must_eq(direct_get(d, PT, 1), u[0].value);
 	must_eq(direct_get(d, PT, 3), 0);
 	must_eq(d->c.pv_rejected, 1);
@@ -211,9 +211,13 @@ START_TEST(refusals)
 	must(!direct_set(d, PD, 1, 0x20000 | RWU, 2));
 	must(!direct_set(d, PD, 1, 0x20000 | RWU | PTE_PS, 2));
 	must(!direct_set(d, ROOT, 1, RWU | PTE_PS, 4));
-	must(!direct_set(d, PD, 1, (ARENA << 12) | RWU, 2));
-	must_eq(-pv_read(d->paging, 0x20000, &v), EINVAL);
-	must_eq(-pv_read(d->paging, PT + 4, &v), EINVAL);
+	must(!direct_set(d, PD, 1, (uint64_t)ARENA << 12 | RWU, 2));
+	must(!direct_set(d, PD, 1, MIB2 / 2 | RWU | PTE_PS, 2));
+	must_eq(d->c.pv_rejected, 1 + 8);
+	must(!pv_read(d->paging, 0x20000) && !pv_read(d->paging, PT + 12) && !pv_read(d->paging, ARENA << 12));
+	must_eq(d->c.pv_rejected, 1 + 8 + 3);
+	must_eq(-pv_peek(d->paging, 0x20000, view), EINVAL);
+	must(!pv_peek(d->paging, PT, view) && view[1] == u[0].value && !view[2]);
 	must_eq(-pv_table_new(d->paging, PT, 1), EBUSY);
 	must_eq(-pv_table_new(d->paging, 0x20008, 1), EINVAL);
 	must_eq(-pv_table_new(d->paging, 0x20000, 0), EINVAL);
@@ -336,6 +340,7 @@ START_TEST(native)
 	must(p && !p->ops->verify(p) && !p->ops->table_frames(p));
 	must(!gmem_lookup(g, 3, &page) && !p->ops->hw_root(p, 0, &root));
 	must_eq(root, page.hfn << 12);
+	must_eq(native_bias(p) + 3 * 4096, root);
 	must_eq(p->ops->fault(p, &f, &err), PAGING_INJECT);
 	must_eq(-p->ops->guest_write(p, 0, 0, &f, 8), EINVAL);
 	p->ops->destroy(p);

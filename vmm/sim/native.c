@@ -10,12 +10,14 @@
 #include "vmm/sim/native.h"
 
 #include <glib.h>
+#include <string.h>
 
 #include "mm/err.h"
 
 struct native {
 	struct paging base;
-	struct paging_config cfg;
+	struct gmem *gmem;
+	const struct guest_regs **regs; /* [nvcpus] */
 	hpa_t bias;
 };
 
@@ -31,14 +33,22 @@ static struct paging *native_create(const struct paging_config *cfg)
 	}
 	n = g_new0(struct native, 1);
 	n->base.ops = &native_paging_ops;
-	n->cfg = *cfg;
+	n->gmem = cfg->gmem;
+	n->regs = g_new(const struct guest_regs *, cfg->nvcpus);
+	memcpy(n->regs, cfg->regs, cfg->nvcpus * sizeof(*n->regs));
 	n->bias = page.hfn << PAGE_SHIFT;
 	return &n->base;
 }
 
 static void native_destroy(struct paging *p)
 {
+	g_free(((struct native *)p)->regs);
 	g_free(p);
+}
+
+hpa_t native_bias(const struct paging *p)
+{
+	return ((const struct native *)p)->bias;
 }
 
 static enum paging_verdict native_fault(struct paging *p, struct paging_fault *f, int *err)
@@ -63,7 +73,7 @@ static int native_hw_root(struct paging *p, unsigned vcpu, hpa_t *root)
 {
 	struct native *n = (struct native *)p;
 
-	*root = n->bias + (n->cfg.regs[vcpu]->cr3 & PTE_ADDR);
+	*root = n->bias + (n->regs[vcpu]->cr3 & PTE_ADDR);
 	return 0;
 }
 
@@ -88,11 +98,11 @@ static uint64_t native_table_frames(const struct paging *p)
 static int native_verify(struct paging *p)
 {
 	struct native *n = (struct native *)p;
-	uint64_t npages = gmem_config(n->cfg.gmem)->npages;
+	uint64_t npages = gmem_config(n->gmem)->npages;
 	struct gmem_page page;
 
 	for (gfn_t gfn = 0; gfn < npages; gfn++)
-		if (gmem_lookup(n->cfg.gmem, gfn, &page) || page.hfn != (n->bias >> PAGE_SHIFT) + gfn ||
+		if (gmem_lookup(n->gmem, gfn, &page) || page.hfn != (n->bias >> PAGE_SHIFT) + gfn ||
 		    !(page.access & ACC_W)) {
 			g_warning("gfn %#lx is not where a linear guest has it", (unsigned long)gfn);
 			return -EUCLEAN;

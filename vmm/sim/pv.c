@@ -67,6 +67,7 @@ static void pv_destroy(struct paging *p)
 	g_hash_table_unref(pv->splinters);
 	g_free(pv->ntables);
 	g_free(pv->page);
+	g_free(pv->regs);
 	g_free(pv);
 }
 
@@ -84,6 +85,8 @@ static struct paging *pv_create(const struct paging_config *cfg)
 	pv = g_new0(struct pv, 1);
 	pv->base.ops = &pv_paging_ops;
 	pv->cfg = *cfg;
+	pv->regs = g_new(const struct guest_regs *, cfg->nvcpus);
+	memcpy(pv->regs, cfg->regs, cfg->nvcpus * sizeof(*pv->regs));
 	pv->gmem = cfg->gmem;
 	pv->machine = gmem_machine(cfg->gmem);
 	pv->frames = gmem_frames(cfg->gmem);
@@ -136,40 +139,56 @@ static bool pv_is_table(const struct pv *pv, gpa_t gpa, unsigned level)
 	return gfn < pv->narena && level && pv->page[gfn].level == level;
 }
 
-uint32_t pv_update(struct paging *p, const struct pv_update *u, uint32_t n)
+int pv_update(struct paging *p, const struct pv_entry *e, uint32_t n)
 {
 	struct pv *pv = pv_of(p);
-	uint32_t i;
+	int err = 0;
 
-	pv->c->pv_hypercalls++;
-	for (i = 0; i < n; i++) {
-		if (u[i].entry % sizeof(uint64_t) || !pv_is_table(pv, u[i].entry, u[i].level) ||
-		    pv_check(pv, u[i].value, u[i].level)) {
-			pv_refuse(pv, 0);
+	for (uint32_t i = 0; i < n; i++) {
+		if (e[i].gpa % sizeof(uint64_t) || !pv_is_table(pv, e[i].gpa, e[i].level) ||
+		    pv_check(pv, e[i].value, e[i].level)) {
+			err = pv_refuse(pv, ERR(-EINVAL));
 			break;
 		}
-		pv_set_entry(pv, u[i].entry >> PAGE_SHIFT, u[i].entry % PAGE_SIZE / sizeof(uint64_t), u[i].value);
+		pv_set_entry(pv, e[i].gpa >> PAGE_SHIFT, e[i].gpa % PAGE_SIZE / sizeof(uint64_t), e[i].value);
 		pv->c->pv_updates++;
 	}
 	pv_settle(pv);
-	return i;
+	return err;
 }
 
-int pv_read(struct paging *p, gpa_t entry, uint64_t *value)
+static uint64_t pv_entry_seen(const struct pv *pv, gfn_t gfn, unsigned index)
+{
+	const struct pv_page *t = &pv->page[gfn];
+	hpa_t entry = pv_entry_hpa(pv, gfn, index);
+	uint64_t v = t->view[index];
+
+	if (pv_is_pointer(v, t->level))
+		return v | (*pv_word(pv, entry) & PTE_A);
+	return v & PTE_P ? v | pv_collect_ad(pv, entry, t->level) : v;
+}
+
+uint64_t pv_read(struct paging *p, gpa_t gpa)
 {
 	struct pv *pv = pv_of(p);
-	gfn_t gfn = entry >> PAGE_SHIFT;
-	unsigned index = entry % PAGE_SIZE / sizeof(uint64_t);
-	uint64_t v;
+	gfn_t gfn = gpa >> PAGE_SHIFT;
 
-	if (entry % sizeof(uint64_t) || gfn >= pv->narena || !pv->page[gfn].level)
-		return pv_refuse(pv, ERR(-EINVAL));
-	v = pv->page[gfn].view[index];
-	if (pv_is_pointer(v, pv->page[gfn].level))
-		v |= *pv_word(pv, pv_entry_hpa(pv, gfn, index)) & PTE_A;
-	else if (v & PTE_P)
-		v |= pv_collect_ad(pv, pv_entry_hpa(pv, gfn, index), pv->page[gfn].level);
-	*value = v;
+	if (gpa % sizeof(uint64_t) || gfn >= pv->narena || !pv->page[gfn].level) {
+		pv_refuse(pv, 0);
+		return 0;
+	}
+	return pv_entry_seen(pv, gfn, gpa % PAGE_SIZE / sizeof(uint64_t));
+}
+
+int pv_peek(const struct paging *p, gpa_t gpa, uint64_t *entries)
+{
+	const struct pv *pv = (const struct pv *)p;
+	gfn_t gfn = gpa >> PAGE_SHIFT;
+
+	if (gpa % PAGE_SIZE || gfn >= pv->narena || !pv->page[gfn].level)
+		return ERR(-EINVAL);
+	for (unsigned i = 0; i < PT_ENTRIES; i++)
+		entries[i] = pv_entry_seen(pv, gfn, i);
 	return 0;
 }
 
@@ -233,7 +252,7 @@ int pv_table_free(struct paging *p, gpa_t gpa, unsigned level)
 	if (gpa % PAGE_SIZE || !pv_is_table(pv, gpa, level))
 		return pv_refuse(pv, ERR(-EINVAL));
 	for (unsigned i = 0; i < pv->cfg.nvcpus; i++)
-		if ((pv->cfg.regs[i]->cr3 & PTE_ADDR) == gpa)
+		if ((pv->regs[i]->cr3 & PTE_ADDR) == gpa)
 			return pv_refuse(pv, ERR(-EBUSY));
 	if (pv->page[gpa >> PAGE_SHIFT].refs)
 		return pv_refuse(pv, ERR(-EBUSY));
@@ -305,7 +324,7 @@ static int pv_resolve(struct pv *pv, const struct pv_walk *w, gva_t gva, unsigne
 static enum paging_verdict pv_fault(struct paging *p, struct paging_fault *f, int *err)
 {
 	struct pv *pv = pv_of(p);
-	const struct guest_regs *r = pv->cfg.regs[f->vcpu];
+	const struct guest_regs *r = pv->regs[f->vcpu];
 	struct pv_walk w;
 	gfn_t gfn;
 
@@ -352,7 +371,7 @@ static void pv_guest_event(struct paging *p, unsigned vcpu, enum guest_event ev,
 static int pv_hw_root(struct paging *p, unsigned vcpu, hpa_t *root)
 {
 	struct pv *pv = pv_of(p);
-	gpa_t gpa = pv->cfg.regs[vcpu]->cr3 & PTE_ADDR;
+	gpa_t gpa = pv->regs[vcpu]->cr3 & PTE_ADDR;
 
 	if (!pv_is_table(pv, gpa, pv->cfg.guest_levels))
 		return ERR(-EINVAL);

@@ -9,7 +9,7 @@
  * CR3 loads and INVLPG are hypercalls too: the machine does the TLB's part on the guest's behalf and reports them with
  * paging_ops.guest_event, as it would in shadow mode; hw_root refuses (-EINVAL) a CR3 that is no pinned root.
  *
- * All return 0 or -errno; a refusal is counted (pv_rejected) and changes nothing.
+ * A refusal is counted (pv_rejected) and changes nothing. The machine counts and prices the hypercalls themselves.
  */
 #ifndef OVERBOOK_SIM_PV_H
 #define OVERBOOK_SIM_PV_H
@@ -18,23 +18,27 @@
 
 extern const struct paging_ops pv_paging_ops;
 
-struct pv_update {
-	gpa_t entry;	/* of the 8 bytes, in a pinned table page */
+struct pv_entry {
+	gpa_t gpa;	/* of the 8 bytes, in a pinned table page */
 	uint64_t value; /* what the guest wants to read there */
 	unsigned level; /* of the table page, as the guest believes */
 };
 
+/* One hypercall: apply @n updates in order. -EINVAL: one was refused; those before it stand, the rest were not looked at. */
+int pv_update(struct paging *p, const struct pv_entry *e, uint32_t n);
+
 /*
- * One hypercall: apply @n updates in order. Returns how many were applied; if fewer than n, u[result] was refused and the rest not looked at.
+ * What the guest finds in an entry: what it last wrote, and the accessed and dirty bits the processor has added. No hypercall:
+ * a pv guest reads its tables itself and translates. 0, and counted, outside tables.
  */
-uint32_t pv_update(struct paging *p, const struct pv_update *u, uint32_t n);
+uint64_t pv_read(struct paging *p, gpa_t gpa);
 
-/* What the guest finds in an entry: what it last wrote, and the accessed and dirty bits the processor added. -EINVAL outside tables. */
-int pv_read(struct paging *p, gpa_t entry, uint64_t *value);
+/* The same for all 512 entries of the table at @gpa, for digests: counts and changes nothing. -EINVAL if it is no table. */
+int pv_peek(const struct paging *p, gpa_t gpa, uint64_t *entries);
 
 /*
- * The page at @gpa becomes a table of @level (the guest's root level: a root). The entries already in it are
- * validated like updates; the usual page is all zero. The guest has no writable mapping of it from here on.
+ * The page at @gpa becomes a table of @level (the guest's root level: a root). The guest has zeroed it, or filled it with
+ * entries, which are validated like updates. It has no writable mapping of the page from here on.
  * -EINVAL (not an arena page, bad level, bad entry), -EBUSY (a table already).
  */
 int pv_table_new(struct paging *p, gpa_t gpa, unsigned level);

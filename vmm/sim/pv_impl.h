@@ -30,6 +30,7 @@ struct pv_splinter {
 struct pv {
 	struct paging base;
 	struct paging_config cfg;
+	const struct guest_regs **regs; /* [nvcpus] */
 	struct gmem *gmem;
 	struct machine *machine;
 	struct frames *frames;
