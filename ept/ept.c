@@ -467,7 +467,7 @@ static int ept_verify(struct paging *p)
 
 const struct paging_ops ept_paging_ops = {
 	.name = "ept",
-	.summary = "Two-dimensional paging: the guest owns its tables, the VMM a second stage that the processor walks too.",
+	.summary = "Two-dimensional paging: the guest owns its tables, the VMM a second stage below them.",
 	.create = ept_create,
 	.destroy = ept_destroy,
 	.fault = ept_fault,

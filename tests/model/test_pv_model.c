@@ -177,7 +177,7 @@ static void model_read(struct model *m)
 	}
 }
 
-/* A stale translation may still lead to what the guest once mapped, but only to memory of its own, and never to a writable table. */
+/* A stale translation may lead to what the guest once mapped, but only to its own memory, and never writes a table. */
 static void model_check_stale(struct model *m, hfn_t hfn, unsigned access)
 {
 	const struct frame *f = frames_get(m->d->frames, hfn);

@@ -2,9 +2,9 @@
 /*
  * native.c - no virtualization at all: the baseline of every ratio
  *
- * The VM is linear (mm/gmem.h): one contiguous run of frames, resident from the start, so the processor can walk the guest's
- * own tables if it adds one constant, mmu_context.bias, to every address in them. The VMM builds nothing, gmem
- * takes nothing away, and each fault is the guest's own.
+ * The VM is linear (mm/gmem.h): one contiguous run of frames, resident from the start, so the processor can walk the
+ * guest's own tables if it adds one constant, mmu_context.bias, to every address in them. The VMM builds nothing,
+ * gmem takes nothing away, and each fault is the guest's own.
  */
 #define G_LOG_DOMAIN "sim"
 #include "vmm/sim/native.h"

@@ -6,8 +6,8 @@
  * cooperates, the processor can walk the guest's *own* tables: one stage, no shadow. Then those tables must
  * hold host frames, and the guest must not be able to write into them what it likes.
  *
- * Idea. Pages of the arena have a type. A page becomes a table of one level by a hypercall (pv_table_new), which validates
- * it; while it is one, the guest changes it by batched hypercalls only (pv_update). Each update is checked (the page
+ * Idea. Pages of the arena have a type. A page becomes a table of one level by a hypercall (pv_table_new), which
+ * validates it; while it is one, the guest changes it by batched hypercalls only (pv_update). Each is checked (the page
  * is such a table; a pointer leads to a table one level lower; a leaf names a page of this guest), translated
  * from guest to host frames and stored. So by induction from the root the processor reaches nothing but this guest's
  * memory. For each table the VMM keeps the guest's own view of the entries, so that the guest reads back what it
@@ -439,7 +439,7 @@ static uint64_t pv_table_frames(const struct paging *p)
 
 const struct paging_ops pv_paging_ops = {
 	.name = "pv",
-	.summary = "Direct paging: the processor walks the guest's tables, which the guest changes by batched hypercalls.",
+	.summary = "Direct paging: the processor walks the guest's tables; the guest changes them by hypercalls.",
 	.create = pv_create,
 	.destroy = pv_destroy,
 	.fault = pv_fault,

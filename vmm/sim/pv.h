@@ -24,21 +24,21 @@ struct pv_entry {
 	unsigned level; /* of the table page, as the guest believes */
 };
 
-/* One hypercall: apply @n updates in order. -EINVAL: one was refused; those before it stand, the rest were not looked at. */
+/* One hypercall: apply @n updates in order. -EINVAL: one was refused; those before it stand, the rest is not looked at. */
 int pv_update(struct paging *p, const struct pv_entry *e, uint32_t n);
 
 /*
- * What the guest finds in an entry: what it last wrote, and the accessed and dirty bits the processor has added. No hypercall:
- * a pv guest reads its tables itself and translates. 0, and counted, outside tables.
+ * What the guest finds in an entry: what it last wrote, and the accessed and dirty bits the processor has added. No
+ * hypercall: a pv guest reads its tables itself and translates. 0, and counted, outside tables.
  */
 uint64_t pv_read(struct paging *p, gpa_t gpa);
 
-/* The same for all 512 entries of the table at @gpa, for digests: counts and changes nothing. -EINVAL if it is no table. */
+/* The same for all 512 entries of the table at @gpa, for digests: counts and changes nothing. -EINVAL: no table. */
 int pv_peek(const struct paging *p, gpa_t gpa, uint64_t *entries);
 
 /*
- * The page at @gpa becomes a table of @level (the guest's root level: a root). The guest has zeroed it, or filled it with
- * entries, which are validated like updates. It has no writable mapping of the page from here on.
+ * The page at @gpa becomes a table of @level (the guest's root level: a root). The guest has zeroed it, or filled it
+ * with entries, which are validated like updates. It has no writable mapping of the page from here on.
  * -EINVAL (not an arena page, bad level, bad entry), -EBUSY (a table already).
  */
 int pv_table_new(struct paging *p, gpa_t gpa, unsigned level);

@@ -12,7 +12,7 @@
 #include "mm/rmap.h"
 #include "vmm/sim/pv.h"
 
-/* One page of the arena. While it is a table, its bytes are what the processor walks and view[] what the guest wrote. */
+/* A page of the arena. While it is a table, its bytes are what the processor walks, view[] is what the guest wrote. */
 struct pv_page {
 	uint64_t *view; /* 512 entries; NULL unless a table */
 	uint32_t refs;	/* entries that point to it */
