@@ -2,7 +2,7 @@
 /*
  * events.h - the event log: every state change of every page, on request
  *
- * A zstd stream of fixed 32-byte little-endian records behind a 16-byte header (events.c draws both), so that
+ * A zstd stream of a 16-byte header and fixed 32-byte little-endian records (events.c draws both), so that
  * `overbook page DIR VM GFN` can tell one page's history and a notebook can read the rest.
  */
 #ifndef OVERBOOK_MM_EVENTS_H
@@ -45,7 +45,10 @@ void events_add(struct events *ev, const struct event *e);
 /* Flush and close; 0 or -EIO if anything was lost. */
 int events_close(struct events *ev);
 
-/* Read a log, in order. The callback's non-zero ends it and is returned. -EIO, -EINVAL (not a log, or cut short). */
+/*
+ * Read a log, in order. The callback's non-zero ends it and is returned. -ENOENT and other errors of opening, -EIO,
+ * -EINVAL (not a log, or cut short).
+ */
 int events_read(const char *path, int (*fn)(const struct event *e, void *ctx), void *ctx);
 
 const char *event_cause_name(unsigned cause);
