@@ -10,8 +10,9 @@
  * frames with real bytes, never taken away, outside the counts (DESIGN section 4). A *linear* VM (paging mode
  * native) owns a contiguous run of frames for all of its memory, resident from the start.
  *
- * Backing: with level 2 or 3, a first touch populates the whole aligned block if it lies outside the arena and all of it is
- * absent and a contiguous run can be had; otherwise the next smaller size.
+ * Backing: with level 2 or 3, a first touch populates the whole aligned block if it lies outside the arena and all of
+ * it is absent and a contiguous run can be had; otherwise the next smaller size. Arena and linear runs are aligned to
+ * 2 MiB in the host, and to 1 GiB if they are that long and it is to be had: leaves over them may be as large.
  *
  * Guests are hostile: a gfn beyond the end is -EFAULT to the caller, never a crash.
  */
@@ -45,7 +46,8 @@ struct gmem_page {
 	enum page_state state;
 	hfn_t hfn;	 /* of this gfn itself; HFN_NONE unless mapped */
 	unsigned level;	 /* the largest leaf that may map it: its whole block has contiguous, equally allowed frames */
-	unsigned access; /* ACC_* a mapping may give now; no ACC_W while shared, zero or write-logged */
+	unsigned access; /* ACC_* a mapping may give now; no ACC_W while shared, zero or write-logged; 0: none, not even
+			    ahead of a touch: the page is watched by test_clear_young */
 };
 
 struct gmem;
@@ -61,9 +63,10 @@ struct gmem_config {
 	bool linear;
 };
 
-/* NULL and errno: -ENOMEM when the arena (or the linear run) does not fit. Pointers are borrowed for its life. */
+/* NULL and errno: ENOMEM when the arena (or the linear run) does not fit. Pointers are borrowed for its life. */
 struct gmem *gmem_new(const struct gmem_config *cfg, struct frames *fr, struct machine *m, struct counters *c,
 		      struct events *ev);
+/* Gives every frame back. No hook is called and nothing counted; the paging mode is gone by then. */
 void gmem_free(struct gmem *g);
 
 /* The VM's paging mode, told of every unmap and write-protection from then on. */
@@ -89,26 +92,31 @@ int gmem_peek(const struct gmem *g, gfn_t gfn, void *page);
 /* The arena's bytes, arena_pages * 4096 of them; for table walks. */
 uint8_t *gmem_arena(const struct gmem *g);
 
-/* Take the page back, contents lost: RESIDENT to ABSENT. Splits its large backing. -EBUSY in the arena. */
+/* Take the page back, contents lost: RESIDENT to ABSENT (0 if it is). Splits its large backing. -EBUSY in a run. */
 int gmem_release(struct gmem *g, gfn_t gfn);
 
 /* Move a page to another frame on @node; contents and state stay. -ENOMEM, -EBUSY (arena, linear, not resident). */
 int gmem_move(struct gmem *g, gfn_t gfn, unsigned node);
 
 /*
- * Gather the aligned block of @level (2 or 3) around @gfn into one contiguous run, moving pages; all must be resident and single.
- * -EAGAIN if they are not, -ENOMEM. Split is the inverse: the block may only be mapped by smaller leaves.
+ * Gather the aligned block of @level (2 or 3, not above the VM's own) around @gfn into one contiguous run, moving pages
+ * unless they lie so already; all must be resident and single. -EAGAIN if they are not, -ENOMEM, -EBUSY in a run.
+ * Split is the inverse, one level down: the block may only be mapped by smaller leaves. -EAGAIN if it is not large.
  */
 int gmem_collapse(struct gmem *g, gfn_t gfn, unsigned level);
 int gmem_split(struct gmem *g, gfn_t gfn);
 
-/* Was the page touched since the last call? Afterwards the next touch is a counted `young` fault. */
+/*
+ * Was the page touched since the last call? Afterwards the next touch is a counted `young` fault. False for pages that
+ * are not resident or in a run.
+ */
 bool gmem_test_clear_young(struct gmem *g, gfn_t gfn);
 
 /*
- * Dirty logging. Starting it write-protects all that is mapped (splitting large mappings); each first write to a page
- * sets its bit, counts dirty_log_writes and makes the page writable again. collect() copies and clears the bitmap (one bit a gfn,
- * npages / 64 words) and re-arms the pages in it.
+ * Dirty logging. Starting it write-protects all that is mapped (splitting large mappings), or leaves it to the paging
+ * mode's log_dirty(); each first write to a page sets its bit, counts dirty_log_writes and makes the page writable
+ * again. collect() copies and clears the bitmap (one bit a gfn, npages / 64 words rounded up), re-arms the pages in it
+ * and returns their number. Not logged: the arena. -EOPNOTSUPP for a linear VM, -EBUSY if it is on.
  */
 int gmem_dirty_log_start(struct gmem *g);
 void gmem_dirty_log_stop(struct gmem *g);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gmem_impl.h - what gmem.c, gmem_block.c and gmem_log.c share; private to them
+ */
+#ifndef OVERBOOK_MM_GMEM_IMPL_H
+#define OVERBOOK_MM_GMEM_IMPL_H
+
+#include "mm/events.h"
+#include "mm/gmem.h"
+#include "mm/paging.h"
+
+/*
+ * The word of a page. hfn is valid in state RESIDENT.
+ *
+ *	 63                12  11   5   4     3    2   0
+ *	+---------------------+------+-----+-----+-----+
+ *	| hfn		      |  0   |TOUCH|IDLE |state|
+ *	+---------------------+------+-----+-----+-----+
+ */
+#define WORD_STATE   7ull
+#define WORD_IDLE    (1ull << 3) /* unmapped by test_clear_young: the next touch is a young fault */
+#define WORD_TOUCHED (1ull << 4) /* touched by a fault or by DMA since test_clear_young */
+#define WORD_HFN     12
+
+_Static_assert(PAGE_STATES <= WORD_STATE + 1, "a state fits its field");
+
+#define WORD(state, hfn) ((uint64_t)(state) | (hfn) << WORD_HFN)
+
+static inline enum page_state word_state(uint64_t w)
+{
+	return (enum page_state)(w & WORD_STATE);
+}
+
+/* 2 MiB of guest memory. The third level is cheap to ask for and cheap to change: it is not kept per page. */
+struct gmem_block {
+	uint16_t present; /* pages that are not ABSENT */
+	uint16_t idle;	  /* pages with WORD_IDLE */
+	uint16_t level;	  /* of the backing: 2 or 3; anything less: single frames */
+};
+
+struct gmem_giga {
+	uint32_t present, idle;
+};
+
+struct gmem {
+	struct gmem_config cfg;
+	struct frames *frames;
+	struct machine *machine;
+	struct paging *paging; /* NULL until gmem_set_paging() */
+	struct counters *c;
+	struct events *events;
+	uint64_t *page;		   /* [npages], lazily backed; unused below run_pages */
+	struct gmem_block *block;  /* [npages / 512], rounded up */
+	struct gmem_giga *giga;	   /* [npages / 262,144], rounded up */
+	hfn_t run;		   /* gfns [0, run_pages) are frames run + gfn: the arena, or a linear guest */
+	uint64_t run_pages;
+	uint64_t *dirty;	   /* one bit a page while the dirty log is on, else NULL */
+	bool log_by_cpu;	   /* the processor logs writes itself */
+};
+
+static inline gfn_t block_start(gfn_t gfn, unsigned level)
+{
+	return gfn & ~(LEVEL_PAGES(level) - 1);
+}
+
+/* The one place where a page's word changes state or frame: keeps counts, gauge and event log in step. */
+void gmem_set(struct gmem *g, gfn_t gfn, uint64_t word, enum event_cause cause);
+
+/* Log that something happened to a page whose state stays. */
+void gmem_log_event(struct gmem *g, gfn_t gfn, enum event_cause cause);
+
+/* Write down that the large backing over @gfn, if any, is single frames from now on. */
+void gmem_shatter(struct gmem *g, gfn_t gfn);
+
+/* Enter a page in the dirty log, unless it is there; true if it was not. */
+bool gmem_mark_dirty(struct gmem *g, gfn_t gfn);
+
+/* Tell the paging mode that [gfn, gfn + LEVEL_PAGES(level)) has frames, as large as it may map them. */
+void gmem_tell_mapped(struct gmem *g, gfn_t gfn, unsigned level);
+
+static inline void gmem_unmap(struct gmem *g, gfn_t gfn, uint64_t npages)
+{
+	if (g->paging)
+		g->paging->ops->unmap(g->paging, gfn, npages);
+}
+
+static inline void gmem_charge(struct gmem *g, enum charge_kind kind, uint64_t n)
+{
+	g->machine->ops->charge(g->machine, g->cfg.vm, kind, n);
+}
+
+#endif
