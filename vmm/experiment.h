@@ -72,7 +72,7 @@ struct conf_workload {
 
 struct conf_phase {
 	char *name;
-	int pattern;	     /* index into workload_generators[], or PATTERN_TRACE */
+	int pattern;	     /* index into workload_generators[], or PHASE_TRACE */
 	char *region;	     /* phases that name the same region share it; default: the phase's own name */
 	uint64_t size;	     /* bytes of the region */
 	uint64_t operations, duration_ns, think_ns, think_every;
@@ -82,7 +82,8 @@ struct conf_phase {
 	char *contents;	     /* family[:number], "zero" */
 	uint64_t stamps;
 	uint64_t param[PHASE_PARAMS];
-	char *trace;	     /* file, for pattern = trace */
+	char *forks;	     /* the phase that forked children run, for patterns that fork */
+	char *trace;	     /* absolute name of the file, for pattern = trace */
 	uint64_t loops;	     /* how often a trace is replayed */
 };
 
@@ -115,7 +116,10 @@ struct override {
 	char *section, *key, *value;
 };
 
-/* Read @path, apply @overrides in order, check everything. NULL and @error on any fault. */
+/*
+ * Read @path, apply @overrides in order (NULL: none), check everything, every combination of [vary] included. NULL and @error on
+ * any fault. An override of just what a row of [vary] lists fixes it: the row is dropped.
+ */
 struct experiment *experiment_load(const char *path, const GPtrArray *overrides, GError **error);
 void experiment_free(struct experiment *e);
 
@@ -134,10 +138,13 @@ char *combination_name(const GPtrArray *overrides);
 const struct conf_workload *experiment_workload(const struct experiment *e, const char *name);
 const struct conf_phase *experiment_phase(const struct experiment *e, const char *name);
 
-/* The script that a workload's phases make for one VM (heap, g_free), seeded for VM number @vm. */
+/*
+ * The script that a workload's phases make for one VM (heap, g_free), seeded for VM number @vm. A phase that replays a
+ * trace has its index in e->phases as param[0] and its loops as param[1].
+ */
 struct script *experiment_script(const struct experiment *e, const struct conf_workload *w, unsigned vm, GError **error);
 
-/* For `overbook list keys` and the docs: one line a key as GKeyFile text. */
+/* For `overbook list keys` and the docs: every key with its sentence and default, as GKeyFile text. g_free. */
 char *experiment_reference(void);
 
 #endif

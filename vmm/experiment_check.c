@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/* experiment_check.c - what no key can say alone: that names exist, that sizes add up, that choices fit together */
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/conf.h"
+#include "vmm/vmm.h"
+
+#define MIB (1ull << 20)
+
+/* FILE: [section] key = value: message. Returns FALSE. */
+static gboolean fault(const struct experiment *e, GError **error, enum conf_section kind, const void *section,
+		      const char *key, const char *format, ...) G_GNUC_PRINTF(6, 7);
+static gboolean fault(const struct experiment *e, GError **error, enum conf_section kind, const void *section,
+		      const char *key, const char *format, ...)
+{
+	const struct conf_section_info *info = &conf_sections[kind];
+	g_autofree char *value = NULL;
+	struct conf_key k;
+	va_list ap;
+
+	va_start(ap, format);
+	g_autofree char *text = g_strdup_vprintf(format, ap);
+	va_end(ap);
+	if (conf_find_key(kind, section, key, &k))
+		value = conf_format(&k, CONF_FIELD(section, &k));
+	g_set_error(error, EXPERIMENT_ERROR, 0, "%s: [%s%s%s] %s = %s: %s", e->path, info->name, info->named ? " " : "",
+		    info->named ? *(char *const *)section : "", key, value ? value : "", text);
+	return FALSE;
+}
+
+/* " did you mean ...? There are a, b" of the names of a list of sections; g_free. */
+static char *choose_from(const GPtrArray *list, const char *name)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+	const char *near;
+
+	for (guint i = 0; i < list->len; i++)
+		g_ptr_array_add(names, *(char **)g_ptr_array_index(list, i));
+	g_ptr_array_add(names, NULL);
+	near = conf_nearest(name, (const char *const *)names->pdata);
+	g_autofree char *all = g_strjoinv(", ", (char **)names->pdata);
+
+	return g_strdup_printf("%s%s%s allowed: %s", near ? "did you mean \"" : "", near ? near : "", near ? "\"?" : "",
+			       *all ? all : "(there is none)");
+}
+
+static const struct workload_ops *generator_of(const struct conf_phase *ph)
+{
+	return ph->pattern == PHASE_TRACE ? NULL : workload_generators[ph->pattern];
+}
+
+static bool has_flag(const struct conf_phase *ph, uint32_t flag)
+{
+	return ph->pattern != PHASE_TRACE && (generator_of(ph)->flags & flag);
+}
+
+static gboolean check_experiment(const struct experiment *e, GError **error)
+{
+	const struct conf_experiment *x = &e->experiment;
+
+	if (x->duration_ns && x->warmup_ns >= x->duration_ns)
+		return fault(e, error, SECTION_EXPERIMENT, x, "warm-up", "it must be shorter than the duration");
+	if (e->host.memory % (2 * MIB * e->host.nodes))
+		return fault(e, error, SECTION_HOST, &e->host, "memory", "it must be a multiple of 2 MiB for each node");
+	return TRUE;
+}
+
+static gboolean check_vm_memory(const struct experiment *e, const struct conf_vm *vm, GError **error)
+{
+	if (vm->memory % (2 * MIB))
+		return fault(e, error, SECTION_VM, vm, "memory", "it must be a multiple of 2 MiB");
+	if (vm->arena % (2 * MIB))
+		return fault(e, error, SECTION_VM, vm, "arena", "it must be a multiple of 2 MiB");
+	if (vm->arena && (vm->arena < 6 * MIB || vm->arena >= vm->memory))
+		return fault(e, error, SECTION_VM, vm, "arena", "it must be at least 6 MiB and less than the VM's memory");
+	if (vm->shadow_limit && vm->shadow_limit < 16)
+		return fault(e, error, SECTION_VM, vm, "shadow-limit", "it must be 0 (no bound) or at least 16");
+	if (vm->node >= e->host.nodes)
+		return fault(e, error, SECTION_VM, vm, "node", "the host has nodes 0 to %" G_GUINT64_FORMAT, e->host.nodes - 1);
+	return TRUE;
+}
+
+static gboolean check_vm(const struct experiment *e, const struct conf_vm *vm, GError **error)
+{
+	if (!check_vm_memory(e, vm, error))
+		return FALSE;
+	if (!strcmp(vm->name, "host"))
+		return fault(e, error, SECTION_VM, vm, "workload", "\"host\" names the host in results; another name is allowed");
+	if (vm->dirty_log == 2 && (vm->paging != MODE_EPT || !vm->ept_ad))
+		return fault(e, error, SECTION_VM, vm, "dirty-log", "the processor logs only with paging = ept and ept-ad = yes");
+	if (vm->dirty_log && vm->paging == MODE_NATIVE)
+		return fault(e, error, SECTION_VM, vm, "dirty-log", "native memory cannot be logged; none is allowed");
+	if (e->experiment.machine == 1 && (vm->paging == MODE_NATIVE || vm->paging == MODE_PV))
+		return fault(e, error, SECTION_VM, vm, "paging", "on machine = kvm only ept and shadow are allowed");
+	if (!experiment_workload(e, vm->workload)) {
+		g_autofree char *all = choose_from(e->workloads, vm->workload);
+
+		return fault(e, error, SECTION_VM, vm, "workload", "there is no such [workload]; %s", all);
+	}
+	return TRUE;
+}
+
+static gboolean no_vm(const struct experiment *e, GError **error)
+{
+	g_set_error(error, EXPERIMENT_ERROR, 0, "%s: there is no [vm NAME]; at least one VM is needed", e->path);
+	return FALSE;
+}
+
+static gboolean check_vms(const struct experiment *e, GError **error)
+{
+	g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	uint64_t nvms = 0, native = 0;
+
+	for (guint i = 0; i < e->vms->len; i++) {
+		const struct conf_vm *vm = g_ptr_array_index(e->vms, i);
+
+		if (!check_vm(e, vm, error))
+			return FALSE;
+		nvms += vm->count;
+		native += vm->paging == MODE_NATIVE ? vm->memory * vm->count : 0;
+		if (nvms > 4096)
+			return fault(e, error, SECTION_VM, vm, "count", "more than 4096 VMs in all");
+		if (native > e->host.memory)
+			return fault(e, error, SECTION_VM, vm, "memory",
+				     "native memory is taken at the start, and %" G_GUINT64_FORMAT " MiB in all exceed the host's %"
+				     G_GUINT64_FORMAT " MiB", (guint64)(native / MIB), (guint64)(e->host.memory / MIB));
+		for (uint64_t n = 0; n < vm->count; n++) {
+			char *name = vm->count == 1 ? g_strdup(vm->name) :
+						      g_strdup_printf("%s-%" G_GUINT64_FORMAT, vm->name, n);
+
+			if (!g_hash_table_add(names, name))
+				return fault(e, error, SECTION_VM, vm, "count", "two VMs are named %s", name);
+		}
+	}
+	return nvms ? TRUE : no_vm(e, error);
+}
+
+static gboolean check_params(const struct experiment *e, const struct conf_phase *ph, GError **error)
+{
+	const struct workload_param *p = conf_params(ph->pattern);
+
+	for (unsigned i = 0; p && p[i].name; i++)
+		if (p[i].unit == PARAM_SIZE && ph->param[i] % 8)
+			return fault(e, error, SECTION_PHASE, ph, p[i].name, "it must be a multiple of 8 bytes");
+	return TRUE;
+}
+
+static gboolean check_trace(const struct experiment *e, const struct conf_phase *ph, GError **error)
+{
+	if (ph->pattern != PHASE_TRACE && *ph->trace)
+		return fault(e, error, SECTION_PHASE, ph, "trace", "only pattern = trace replays one");
+	if (ph->pattern != PHASE_TRACE && ph->loops != 1)
+		return fault(e, error, SECTION_PHASE, ph, "loops", "only pattern = trace has loops");
+	if (ph->pattern == PHASE_TRACE && !*ph->trace)
+		return fault(e, error, SECTION_PHASE, ph, "trace", "pattern = trace needs the name of a trace file");
+	if (ph->pattern == PHASE_TRACE && access(ph->trace, R_OK))
+		return fault(e, error, SECTION_PHASE, ph, "trace", "there is no such file that can be read");
+	return TRUE;
+}
+
+static gboolean check_phase(const struct experiment *e, const struct conf_phase *ph, GError **error)
+{
+	bool filled = strcmp(ph->contents, "zero") != 0;
+
+	if (ph->size % LEVEL_SIZE(ph->leaf_level))
+		return fault(e, error, SECTION_PHASE, ph, "size", "it must be a multiple of the page-size");
+	if (ph->pattern != PHASE_TRACE && !ph->operations && !ph->duration_ns && !e->experiment.duration_ns)
+		return fault(e, error, SECTION_PHASE, ph, "operations",
+			     "it never ends: operations, duration or the experiment's duration must be given");
+	if (has_flag(ph, WORKLOAD_MAPS) && filled)
+		return fault(e, error, SECTION_PHASE, ph, "contents", "pattern = %s maps its memory itself; only zero is allowed",
+			     generator_of(ph)->name);
+	if (has_flag(ph, WORKLOAD_FILLS) && !filled)
+		return fault(e, error, SECTION_PHASE, ph, "contents", "pattern = %s writes contents: text, pointer, code, random or near",
+			     generator_of(ph)->name);
+	if (ph->pattern == PHASE_TRACE && filled)
+		return fault(e, error, SECTION_PHASE, ph, "contents", "a trace has regions of its own; only zero is allowed");
+	if (!has_flag(ph, WORKLOAD_FORKS) && *ph->forks)
+		return fault(e, error, SECTION_PHASE, ph, "forks", "this pattern does not fork; pattern = fork does");
+	return check_trace(e, ph, error) && check_params(e, ph, error);
+}
+
+static const char *region_of(const struct conf_phase *ph)
+{
+	return *ph->region ? ph->region : ph->name;
+}
+
+/* Phases that share a region must agree on how it is mapped. */
+static gboolean check_sharing(const struct experiment *e, const struct conf_phase *a, const struct conf_phase *b, GError **error)
+{
+	if (a == b && (a->pattern == PHASE_TRACE || has_flag(a, WORKLOAD_MAPS)))
+		return fault(e, error, SECTION_PHASE, a, "pattern", "a workload may list a phase of this pattern only once");
+	if (a == b || a->pattern == PHASE_TRACE || b->pattern == PHASE_TRACE || strcmp(region_of(a), region_of(b)))
+		return TRUE;
+	if (has_flag(a, WORKLOAD_MAPS) || has_flag(b, WORKLOAD_MAPS))
+		return fault(e, error, SECTION_PHASE, a, "region", "[phase %s] uses it too, but pattern = mmap needs one of its own",
+			     b->name);
+	if (a->leaf_level != b->leaf_level)
+		return fault(e, error, SECTION_PHASE, a, "page-size", "[phase %s] maps the same region with another", b->name);
+	return TRUE;
+}
+
+/* Forks name a child's phase of the same workload; a child's phase is forked by some phase. */
+static gboolean check_forks(const struct experiment *e, const struct conf_workload *w, const struct conf_phase *ph, GError **error)
+{
+	const struct conf_phase *child = has_flag(ph, WORKLOAD_FORKS) ? experiment_phase(e, ph->forks) : NULL;
+	bool forked = false;
+
+	if (has_flag(ph, WORKLOAD_FORKS) && (!child || !child->child || !g_strv_contains((const char *const *)w->phases, ph->forks)))
+		return fault(e, error, SECTION_PHASE, ph, "forks", "it must name a phase of [workload %s] that has child = yes", w->name);
+	for (char **name = w->phases; *name; name++)
+		forked = forked || !strcmp(experiment_phase(e, *name)->forks, ph->name);
+	if (ph->child && !forked)
+		return fault(e, error, SECTION_PHASE, ph, "child", "no phase of [workload %s] forks it", w->name);
+	return TRUE;
+}
+
+static gboolean check_workload(const struct experiment *e, const struct conf_workload *w, GError **error)
+{
+	for (char **name = w->phases; *name; name++)
+		if (!experiment_phase(e, *name)) {
+			g_autofree char *all = choose_from(e->phases, *name);
+
+			return fault(e, error, SECTION_WORKLOAD, w, "phases", "there is no [phase %s]; %s", *name, all);
+		}
+	for (char **name = w->phases; *name; name++) {
+		const struct conf_phase *ph = experiment_phase(e, *name);
+
+		if (!check_forks(e, w, ph, error))
+			return FALSE;
+		for (char **other = name + 1; *other; other++)
+			if (!check_sharing(e, ph, experiment_phase(e, *other), error))
+				return FALSE;
+	}
+	if (experiment_phase(e, w->phases[0])->child)
+		return fault(e, error, SECTION_WORKLOAD, w, "phases", "the first phase must not be a child's");
+	return TRUE;
+}
+
+gboolean experiment_check(const struct experiment *e, GError **error)
+{
+	if (!check_experiment(e, error) || !check_vms(e, error))
+		return FALSE;
+	for (guint i = 0; i < e->phases->len; i++)
+		if (!check_phase(e, g_ptr_array_index(e->phases, i), error))
+			return FALSE;
+	for (guint i = 0; i < e->workloads->len; i++)
+		if (!check_workload(e, g_ptr_array_index(e->workloads, i), error))
+			return FALSE;
+	return TRUE;
+}
