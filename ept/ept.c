@@ -188,7 +188,9 @@ static bool ept_well_formed(const struct ept *e, uint64_t v, unsigned level)
 	hpa_t hpa = pt_addr(fmt, v, level, leaf);
 	uint64_t made = leaf ? fmt->leaf(hpa, level, fmt->access(v)) : fmt->table(hpa);
 
-	return level <= fmt->max_leaf || !leaf ? (v & ~e->ad) == made : false;
+	if (!(fmt->access(v) & ACC_R) || (v & ~e->ad) != made)
+		return false;
+	return leaf ? level <= fmt->max_leaf && hpa >> PAGE_SHIFT < frames_total(e->pt.frames) : ept_is_table(e, hpa);
 }
 
 /*

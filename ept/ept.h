@@ -13,8 +13,9 @@
 extern const struct paging_ops ept_paging_ops;
 
 /*
- * The machine, when the page-modification log is full, and before it reads the dirty log: the processor logged
- * @n guest-physical addresses. They enter gmem's dirty log; addresses beyond the guest's end are ignored.
+ * The machine, when the page-modification log is full, and before the dirty log is started or collected: the
+ * processor logged @n guest-physical addresses. They enter gmem's dirty log, or are dropped while that is off, and
+ * where they name the arena or lie beyond the guest's end.
  */
 void ept_pml_drain(struct paging *p, const gpa_t *gpa, uint32_t n);
 

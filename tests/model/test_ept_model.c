@@ -12,12 +12,13 @@
 #include "tests/lib/stage2.h"
 #include "workloads/rng.h"
 
+enum { UNTOUCHED, TOUCHED, FORGOTTEN };
+
 struct model {
 	struct stage2 *s;
 	struct rng rng;
 	uint8_t *dirty;	   /* [npages]: written since its dirty bit was last collected */
-	uint8_t *maybe;	   /* [npages]: its contents changed otherwise: may be in the log */
-	uint8_t *touched;  /* [npages]: accessed since it was mapped or last found young */
+	uint8_t *touched;  /* [npages]: since it was given or last found young: no, yes, or nobody can know */
 	bool logging;
 };
 
@@ -41,8 +42,8 @@ static void model_access(struct model *m)
 	must(!gmem_lookup(m->s->gmem, gfn, &page));
 	must_eq(hfn, page.hfn);
 	must(!write || page.access & ACC_W);
-	m->touched[gfn] = 1;
-	if (write && m->logging)
+	m->touched[gfn] = TOUCHED;
+	if (write && m->logging && gfn >= m->s->cfg.arena_pages)
 		m->dirty[gfn] = 1;
 }
 
@@ -58,21 +59,20 @@ static void model_collect(struct model *m)
 
 		n += bit;
 		must(bit || !m->dirty[gfn]);
-		must(!bit || m->dirty[gfn] || m->maybe[gfn]);
+		must(!bit || m->dirty[gfn]);
 	}
 	must_eq(told, n);
 	memset(m->dirty, 0, npages);
-	memset(m->maybe, 0, npages);
 	g_free(map);
 }
 
 static void model_log(struct model *m)
 {
 	if (!m->logging) {
+		stage2_drain(m->s);
 		must(!gmem_dirty_log_start(m->s->gmem));
 		m->logging = true;
 		memset(m->dirty, 0, m->s->cfg.npages);
-		memset(m->maybe, 0, m->s->cfg.npages);
 	} else if (rng_below(&m->rng, 3)) {
 		model_collect(m);
 	} else {
@@ -89,19 +89,19 @@ static void model_young(struct model *m)
 
 	if (gfn < m->s->cfg.arena_pages)
 		return;
-	must(young || !m->touched[gfn]);
+	must(young || m->touched[gfn] != TOUCHED);
 	/* Blocks share their accessed bit; single pages do not. */
 	must(!young || m->touched[gfn] || m->s->cfg.level > 1);
 	m->touched[gfn] = 0;
 	must(!stage2_mapped(m->s, gfn << 12, false));
 }
 
+/* Leaves over these pages went: an accessed bit that was set without a fault, in a large one, is lost. */
 static void model_forget(struct model *m, gfn_t gfn, uint64_t n)
 {
-	for (gfn &= ~(n - 1); n-- && gfn < m->s->cfg.npages; gfn++) {
-		m->touched[gfn] = 0;
-		m->maybe[gfn] = 1;
-	}
+	for (gfn &= ~(n - 1); n-- && gfn < m->s->cfg.npages; gfn++)
+		if (m->touched[gfn] && m->s->cfg.level > 1)
+			m->touched[gfn] = FORGOTTEN;
 }
 
 static void model_change(struct model *m)
@@ -112,22 +112,26 @@ static void model_change(struct model *m)
 	switch (rng_below(&m->rng, 5)) {
 	case 0:
 		if (!gmem_release(m->s->gmem, gfn))
-			model_forget(m, gfn, 1);
+			m->touched[gfn] = UNTOUCHED;
 		break;
 	case 1:
 		if (!gmem_move(m->s->gmem, gfn, (unsigned)rng_below(&m->rng, 2)))
 			model_forget(m, gfn, 1);
 		break;
 	case 2:
-		gmem_split(m->s->gmem, gfn);
+		if (!gmem_split(m->s->gmem, gfn))
+			model_forget(m, gfn, LEVEL_PAGES(m->s->cfg.level));
 		break;
 	case 3:
 		if (m->s->cfg.npages < 100000 && !gmem_collapse(m->s->gmem, gfn, 2))
 			model_forget(m, gfn, 512);
 		break;
 	case 4:
-		m->maybe[gfn] = 1;
-		gmem_write(m->s->gmem, gfn << 12, &byte, 1);
+		if (gmem_write(m->s->gmem, gfn << 12, &byte, 1) || gfn < m->s->cfg.arena_pages)
+			break;
+		m->touched[gfn] = TOUCHED;
+		if (m->logging)
+			m->dirty[gfn] = 1;
 		break;
 	}
 }
@@ -138,7 +142,6 @@ static void model_run(const struct stage2_config *cfg, uint64_t seed, unsigned s
 
 	rng_seed(&m.rng, seed);
 	m.dirty = g_new0(uint8_t, cfg->npages);
-	m.maybe = g_new0(uint8_t, cfg->npages);
 	m.touched = g_new0(uint8_t, cfg->npages);
 	for (unsigned i = 0; i < steps; i++) {
 		uint64_t what = rng_below(&m.rng, 100);
@@ -157,7 +160,6 @@ static void model_run(const struct stage2_config *cfg, uint64_t seed, unsigned s
 	must(!m.s->paging->ops->verify(m.s->paging));
 	must(m.s->c.ept_maps && m.s->c.ept_unmaps);
 	g_free(m.dirty);
-	g_free(m.maybe);
 	g_free(m.touched);
 	stage2_free(m.s);
 }
@@ -172,7 +174,7 @@ static const struct stage2_config small[] = {
 
 START_TEST(random_changes)
 {
-	for (uint64_t seed = 0; seed < 3; seed++)
+	for (uint64_t seed = 0; seed < 2; seed++)
 		model_run(&small[_i], seed * 100 + (uint64_t)_i, 2500, 1);
 }
 END_TEST

@@ -316,8 +316,11 @@ static int pv_resolve(struct pv *pv, const struct pv_walk *w, gva_t gva, unsigne
 	unsigned access = error & PF_W ? ACC_W : error & PF_I ? ACC_X : ACC_R;
 	gfn_t gfn = pv_leaf_gfn(w->v, w->level) + (gva >> PAGE_SHIFT & (LEVEL_PAGES(w->level) - 1));
 	struct gmem_page page;
-	int err = gmem_fault(pv->gmem, gfn, access, FAULT_CPU, &page);
+	int err = gmem_lookup(pv->gmem, gfn, &page);
 
+	/* That one of several entries is still empty says nothing about the page. */
+	if (!err && (page.hfn == HFN_NONE || ~page.access & access))
+		err = gmem_fault(pv->gmem, gfn, access, FAULT_CPU, &page);
 	return err ? err : pv_fill(pv, w->entry, w->v, w->level, gfn, &page);
 }
 
