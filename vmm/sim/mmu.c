@@ -103,7 +103,7 @@ void mmu_access(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsig
 			return;
 		}
 	}
-	r->hpa = (val & PTE_ADDR & ~(LEVEL_SIZE(level) - 1)) | (gva & (LEVEL_SIZE(level) - 1));
+	r->hpa = (val & PTE_ADDR) + (gva & (LEVEL_SIZE(level) - 1));
 	r->cycles = r->walk_cycles + mmu_data_cycles(m, x, r->hpa, (val & TLB_REMOTE) != 0);
 	if ((access & (ACC_R | ACC_W)) == (ACC_R | ACC_W))
 		r->cycles += mmu_data_cycles(m, x, r->hpa & PAGE_MASK, (val & TLB_REMOTE) != 0);

@@ -238,7 +238,11 @@ static bool finish(struct walk *w, uint64_t *val, unsigned *level)
 	bool global = (leaf->val & PTE_G) && (x->regs->cr4 & CR4_PGE);
 
 	*level = tlb_level(&w->m->tlb, s.level < w->leaf ? s.level : w->leaf);
-	*val = (s.hpa & ~(LEVEL_SIZE(*level) - 1)) | leaf->rights | (s.flags & ACC_R ? TLB_LOAD : 0) |
+	/* An entry must not reach beyond the end of memory, where the next access has to fail. */
+	while (x->limit && *level > 1 && (addr | (LEVEL_SIZE(*level) - 1)) >= x->limit)
+		*level = tlb_level(&w->m->tlb, *level - 1);
+	/* With a bias a large page is not aligned to its size in host memory: the entry holds where it begins. */
+	*val = (s.hpa - (w->gva & (LEVEL_SIZE(*level) - 1))) | leaf->rights | (s.flags & ACC_R ? TLB_LOAD : 0) |
 	       (s.flags & ACC_X ? TLB_FETCH : 0) | (store ? TLB_STORE : 0) | (global ? TLB_GLOBAL : 0) |
 	       (mmu_remote(w->m, x, s.hpa) ? TLB_REMOTE : 0);
 	tlb_fill(&w->m->tlb, w->gva, *level, w->m->ids, *val);
