@@ -228,6 +228,20 @@ void page_split(struct kernel *k, uint64_t gfn, unsigned level)
 	b->ref--;
 }
 
+/* No entry of a level below maps a part of the block, which a large leaf holds together. */
+static bool block_idle_below(struct kernel *k, unsigned level, uint32_t n)
+{
+	if (block_at(k, level, n)->state == BLOCK_WHOLE)
+		return true;
+	for (uint32_t i = 0; i < PT_ENTRIES; i++) {
+		uint32_t child = n * PT_ENTRIES + i;
+
+		if (*unit_ref(k, level - 1, child) || (level == 3 && !block_idle_below(k, 2, child)))
+			return false;
+	}
+	return true;
+}
+
 /* Is the one leaf of @level that maps it all there is? */
 bool page_exclusive(struct kernel *k, uint64_t gfn, unsigned level)
 {
@@ -235,7 +249,7 @@ bool page_exclusive(struct kernel *k, uint64_t gfn, unsigned level)
 
 	if (*unit_ref(k, level, n) != 1 || unit_held_above(k, level, n))
 		return false;
-	return level == 1 || block_at(k, level, n)->state == BLOCK_WHOLE;
+	return level == 1 || block_idle_below(k, level, n);
 }
 
 /* Bytes of metadata for @npages of memory. */
