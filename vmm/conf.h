@@ -15,6 +15,7 @@ enum conf_type {
 	CONF_TEXT,     /* char *, any text */
 	CONF_NAME,     /* char *, letters, digits, '-' and '_'; may be empty if the default is */
 	CONF_FILE,     /* char *, made absolute from the experiment file's folder */
+	CONF_PROFILE,  /* char *, a profile's name; or a file, if it has a '/' or ends in ".ini" */
 	CONF_NAMES,    /* char **, separated by ',' or ';' */
 	CONF_COUNT,    /* uint64_t; 5000, 2k, 1.5M */
 	CONF_SIZE,     /* uint64_t bytes; 64 MiB, 4K */

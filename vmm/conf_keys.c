@@ -54,7 +54,7 @@ static const struct conf_key host_keys[] = {
 	  "Time until another vCPU's turn on the same CPU." },
 	{ "caches", CONF_ENUM, HOST(cache_model), "model", 0, 0, cache_models, 0,
 	  "model: references go through simulated data caches; flat: each costs the same." },
-	{ "profile", CONF_TEXT, HOST(profile), "intel-icelake", 0, 0, NULL, 0,
+	{ "profile", CONF_PROFILE, HOST(profile), "icelake-sp", 0, 0, NULL, 0,
 	  "The processor: one of `overbook list profiles`, or a file with a [profile] section." },
 	{ .name = NULL },
 };

@@ -232,6 +232,7 @@ static bool parse_any(const struct conf_key *k, const char *text, void *field)
 		break;
 	case CONF_TEXT:
 	case CONF_FILE:
+	case CONF_PROFILE:
 		break;
 	case CONF_NAMES:
 		return parse_names(k, text, field);
@@ -272,6 +273,7 @@ char *conf_format(const struct conf_key *k, const void *field)
 	case CONF_TEXT:
 	case CONF_NAME:
 	case CONF_FILE:
+	case CONF_PROFILE:
 	case CONF_CONTENTS:
 		return g_strdup(*(char *const *)field);
 	case CONF_NAMES:
@@ -293,6 +295,7 @@ void conf_clear(const struct conf_key *k, void *field)
 	case CONF_TEXT:
 	case CONF_NAME:
 	case CONF_FILE:
+	case CONF_PROFILE:
 	case CONF_CONTENTS:
 		g_clear_pointer((char **)field, g_free);
 		break;
@@ -328,6 +331,8 @@ char *conf_describe(const struct conf_key *k)
 		return g_strdup("any text");
 	case CONF_FILE:
 		return g_strdup("a file name");
+	case CONF_PROFILE:
+		return g_strdup("a profile's name, or a file NAME.ini");
 	case CONF_NAME:
 		return g_strdup("a name of letters, digits, '-' and '_', at most 64");
 	case CONF_NAMES:

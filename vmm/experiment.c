@@ -115,6 +115,11 @@ static gboolean unknown_key(const struct raw *raw, const struct raw_section *s, 
 	return raw_fault(raw, s, entry, error, "no such key%s Allowed are %s", hint, all);
 }
 
+static bool names_file(const char *profile)
+{
+	return strchr(profile, '/') || g_str_has_suffix(profile, ".ini");
+}
+
 static void make_absolute(const struct raw *raw, char **name)
 {
 	g_autofree char *folder = g_path_get_dirname(raw->path);
@@ -140,7 +145,7 @@ static gboolean fill_key(const struct raw *raw, const struct raw_section *s, con
 		g_assert(entry);
 		return raw_fault(raw, s, entry, error, "allowed is %s", why);
 	}
-	if (k->type == CONF_FILE)
+	if (k->type == CONF_FILE || (k->type == CONF_PROFILE && names_file(*(char **)CONF_FIELD(section, k))))
 		make_absolute(raw, CONF_FIELD(section, k));
 	return TRUE;
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "vmm/conf.h"
+#include "vmm/sim/profile.h"
 #include "vmm/vmm.h"
 
 #define MIB (1ull << 20)
@@ -64,6 +65,26 @@ static gboolean check_experiment(const struct experiment *e, GError **error)
 	if (e->host.memory % (2 * MIB * e->host.nodes))
 		return fault(e, error, SECTION_HOST, &e->host, "memory", "it must be a multiple of 2 MiB for each node");
 	return TRUE;
+}
+
+/* The profile, and each override of one of its fields. */
+static gboolean check_costs(const struct experiment *e, GError **error)
+{
+	g_autoptr(GError) why = NULL;
+	struct sim_profile *p = profile_load(e->host.profile, &why);
+
+	if (!p)
+		return fault(e, error, SECTION_HOST, &e->host, "profile", "%s", why->message);
+	for (guint i = 0; i < e->costs->len && !why; i++) {
+		const struct conf_cost *c = g_ptr_array_index(e->costs, i);
+
+		profile_set(p, c->field, c->value, &why);
+	}
+	profile_free(p);
+	if (why)
+		g_set_error(error, EXPERIMENT_ERROR, 0, "%s: [costs] %s; allowed are the fields of a profile: `overbook list profiles`",
+			    e->path, why->message);
+	return !why;
 }
 
 static gboolean check_vm_memory(const struct experiment *e, const struct conf_vm *vm, GError **error)
@@ -240,7 +261,7 @@ static gboolean check_workload(const struct experiment *e, const struct conf_wor
 
 gboolean experiment_check(const struct experiment *e, GError **error)
 {
-	if (!check_experiment(e, error) || !check_vms(e, error))
+	if (!check_experiment(e, error) || !check_costs(e, error) || !check_vms(e, error))
 		return FALSE;
 	for (guint i = 0; i < e->phases->len; i++)
 		if (!check_phase(e, g_ptr_array_index(e->phases, i), error))

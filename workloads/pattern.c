@@ -34,6 +34,20 @@ const char *pattern_family_name(unsigned family)
 	return family < PATTERN_FAMILIES ? family_names[family] : NULL;
 }
 
+const char *pattern_family_summary(unsigned family)
+{
+	static const char *const summaries[PATTERN_FAMILIES] = {
+		[PATTERN_ZERO] = "All zero.",
+		[PATTERN_TEXT] = "English words; zstd makes 3.5:1 of it, lz4 2:1.",
+		[PATTERN_POINTER] = "A heap: pointers into a few pages, small integers, zeros; 4:1 and 2.6:1.",
+		[PATTERN_CODE] = "Machine code: common groups of bytes, with changes; 1.9:1 and 1.4:1.",
+		[PATTERN_RANDOM] = "Random words; incompressible.",
+		[PATTERN_NEAR] = "Near-duplicates: groups of 32 pages, 1 to 32 words away from one page of text.",
+	};
+
+	return family < PATTERN_FAMILIES ? summaries[family] : NULL;
+}
+
 /* One of 128 words of seven letters and a blank, the first ones more often. */
 static inline uint64_t text_word(uint64_t hash)
 {

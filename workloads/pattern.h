@@ -41,6 +41,8 @@ struct pattern {
 
 /* The family's name as experiment files spell it, or NULL. */
 const char *pattern_family_name(unsigned family);
+/* One sentence about it, for `overbook list patterns`, or NULL. */
+const char *pattern_family_summary(unsigned family);
 
 /*
  * Make the 4096 bytes of @p at @page (8-byte aligned). Families IMAGE and BYTES are not made here: the

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd_list.c - overbook list WHAT: what there is to choose from, as aligned text from the program's own tables */
+#include <stdio.h>
+#include <string.h>
+
+#include "mm/paging.h"
+#include "vmm/cmd.h"
+#include "vmm/conf.h"
+#include "vmm/sim/profile.h"
+#include "vmm/vmm.h"
+#include "workloads/pattern.h"
+
+static void list_counters(void)
+{
+	for (const struct counter_info *c = counter_table; c->name; c++)
+		printf("%-24s %-7s %s\n", c->name, c->unit, c->sentence);
+}
+
+static void list_workloads(void)
+{
+	for (int i = 0; workload_generators[i]; i++) {
+		const struct workload_param *p = workload_generators[i]->params;
+
+		printf("%-16s %s\n", workload_generators[i]->name, workload_generators[i]->summary);
+		for (unsigned n = 0; p && p[n].name; n++) {
+			struct conf_key k = conf_param_key(&p[n], n);
+			g_autofree char *def = NULL;
+			struct conf_phase ph = { .param = { 0 } };
+
+			ph.param[n] = p[n].def;
+			def = conf_format(&k, CONF_FIELD(&ph, &k));
+			printf("  %-14s = %-8s %s\n", k.name, def, k.sentence);
+		}
+	}
+	printf("%-16s %s\n", "trace", "Replays the memory trace of a real program.");
+}
+
+static void list_patterns(void)
+{
+	for (unsigned f = 0; f < PATTERN_FAMILIES; f++)
+		printf("%-10s %s\n", pattern_family_name(f), pattern_family_summary(f));
+}
+
+static void list_profiles(void)
+{
+	for (int i = 0; profiles[i]; i++)
+		printf("%-12s %s\n", profiles[i]->name, profiles[i]->summary);
+}
+
+static void list_modes(void)
+{
+	for (int i = 0; paging_modes[i]; i++)
+		printf("%-8s %s\n", paging_modes[i]->name, paging_modes[i]->summary);
+}
+
+static void list_keys(void)
+{
+	g_autofree char *text = experiment_reference();
+
+	fputs(text, stdout);
+}
+
+static const struct {
+	const char *name, *summary;
+	void (*print)(void);
+} lists[] = {
+	{ "counters", "what is counted", list_counters },
+	{ "workloads", "patterns of access of a phase, and their parameters", list_workloads },
+	{ "patterns", "contents of pages", list_patterns },
+	{ "profiles", "processors", list_profiles },
+	{ "modes", "paging modes", list_modes },
+	{ "keys", "sections and keys of an experiment file", list_keys },
+};
+
+int cmd_list(int argc, char **argv)
+{
+	const char *names[G_N_ELEMENTS(lists) + 1] = { NULL };
+	bool help = argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
+
+	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
+		names[i] = lists[i].name;
+	for (size_t i = 0; argc == 2 && i < G_N_ELEMENTS(lists); i++)
+		if (!strcmp(argv[1], lists[i].name)) {
+			lists[i].print();
+			return CMD_OK;
+		}
+	for (size_t i = 0; help && i < G_N_ELEMENTS(lists); i++)
+		printf("overbook list %-10s %s\n", lists[i].name, lists[i].summary);
+	if (help)
+		return CMD_OK;
+	g_autofree char *all = g_strjoinv(", ", (char **)names);
+	const char *near = argc == 2 ? conf_nearest(argv[1], names) : NULL;
+
+	if (argc != 2)
+		return cmd_error(CMD_USAGE, "list: one word is needed: %s", all);
+	return cmd_error(CMD_USAGE, "list %s: there is no such list%s%s%s allowed are %s", argv[1], near ? "; did you mean \"" : ";",
+			 near ? near : "", near ? "\"?" : "", all);
+}
