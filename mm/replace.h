@@ -2,12 +2,14 @@
 /*
  * replace.h - page replacement: which page goes when a new one must come
  *
- * A policy keeps at most nframes of nids pages resident. Pages are dense ids, 0 to nids - 1: whoever knows pages by address or by
- * (vm, gfn) numbers them first, and a policy is then a few arrays. An access to a page that is not resident is a miss and brings
- * it in at once (demand paging, one page at a time), at the cost of a victim when all frames are taken.
+ * A policy keeps at most nframes of nids pages resident. Pages are dense ids, 0 to nids - 1: whoever knows pages by
+ * address or by (vm, gfn) numbers them first, and a policy is then a few arrays. An access to a page that is not
+ * resident is a miss and brings it in at once (demand paging, one page at a time), at the cost of a victim when all
+ * frames are taken.
  *
- * To add a policy: one file mm/replace_NAME.c that defines its const struct replace_ops, one line below and one in replace.c; the
- * tests in tests/unit/test_replace.c and tests/model/test_mrc.c then cover it, the second after a naive twin is written there.
+ * To add a policy: one file mm/replace_NAME.c that defines its const struct replace_ops, one line below and one in
+ * replace.c; the tests in tests/unit/test_replace.c and tests/model/test_mrc.c then cover it, the second after a naive
+ * twin is written there.
  */
 #ifndef OVERBOOK_MM_REPLACE_H
 #define OVERBOOK_MM_REPLACE_H
@@ -37,8 +39,8 @@ struct replace_ops {
 	void *(*create)(const struct replace_args *args);
 	void (*destroy)(void *policy);
 	/*
-	 * One access. True: a hit. False: a miss, the page is resident now, and *victim is the page that went, or REPLACE_NONE
-	 * while there were free frames. Constant time, amortised.
+	 * One access. True: a hit. False: a miss, the page is resident now, and *victim is the page that went, or
+	 * REPLACE_NONE while there were free frames. Constant time, amortised.
 	 */
 	bool (*access)(void *policy, uint32_t id, uint32_t *victim);
 	/* The same for n accesses in a row, a few nanoseconds each; returns the number of misses. */

@@ -2,19 +2,23 @@
 /*
  * replace_clock.c - second chance: an approximation of LRU that costs one store on a hit
  *
- * Problem: hardware keeps one referenced bit for a page, not an order. Evict pages that were not used lately, knowing only that.
+ * Problem: hardware keeps one referenced bit for a page, not an order. Evict pages that were not used lately, knowing
+ * only that.
  *
- * Idea: frames on a ring under a hand. An access sets the page's bit. To find a victim the hand advances; a referenced page loses its
- * bit and is passed over (its second chance), an unreferenced one goes and the new page takes its frame; the hand ends behind it.
+ * Idea: frames on a ring under a hand. An access sets the page's bit. To find a victim the hand advances; a referenced
+ * page loses its bit and is passed over (its second chance), an unreferenced one goes and the new page takes its frame;
+ * the hand ends behind it.
  *
- * `clock` inserts a page with its bit set: the access that faulted it in is retried by the processor, which sets the bit. `clock0`
- * inserts it clear, as simulators of caches often do; pages used once then leave a lap earlier.
+ * `clock` inserts a page with its bit set: the access that faulted it in is retried by the processor, which sets the
+ * bit. `clock0` inserts it clear, as simulators of caches often do; pages used once then leave a lap earlier.
  *
- * Structures: the ring (an id for each frame) and one state byte for each page, so that a hit reads and writes a single byte.
+ * Structures: the ring (an id for each frame) and one state byte for each page, so that a hit reads and writes a single
+ * byte.
  *
  * Invariants (tests/unit/test_replace.c, replace_never_overfills; tests/model/test_mrc.c, policies_match_lists):
  *  - the pages whose state is not ABSENT are those on the ring, each once;
- *  - the hand passes at most nframes pages before it finds a victim, and clears a bit at each: constant time, amortised.
+ *  - the hand passes at most nframes pages before it finds a victim, and clears a bit at each: constant time,
+ *    amortised.
  *
  * Source: Corbato, A paging experiment with the Multics system, 1968.
  */
@@ -111,7 +115,8 @@ static uint64_t clock0_replay(void *policy, const uint32_t *ids, size_t n)
 
 const struct replace_ops replace_clock = {
 	.name = "clock",
-	.summary = "second chance by referenced bit; a page comes in referenced, as a faulting access leaves it on hardware",
+	.summary = "second chance by referenced bit; a page comes in referenced, as a faulting access leaves it on "
+		   "hardware",
 	.create = clock_create,
 	.destroy = clock_destroy,
 	.access = clock_access,

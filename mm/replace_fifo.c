@@ -4,14 +4,16 @@
  *
  * Problem: the cheapest policy there is, and the baseline of the others: it looks at no access but the one that misses.
  *
- * Idea: frames on a ring, filled in order; the victim is the page that came in longest ago, whatever was used since. More memory can
- * mean more misses (Belady's anomaly: Belady, Nelson, Shedler, An anomaly in space-time characteristics of certain programs running in
- * a paging machine, 1969).
+ * Idea: frames on a ring, filled in order; the victim is the page that came in longest ago, whatever was used since.
+ * More memory can mean more misses (Belady's anomaly: Belady, Nelson, Shedler, An anomaly in space-time characteristics
+ * of certain programs running in a paging machine, 1969).
  *
- * Structures: the ring (an id for each frame), the index of the oldest, one byte for each page that says whether it is resident.
+ * Structures: the ring (an id for each frame), the index of the oldest, one byte for each page that says whether it is
+ * resident.
  *
  * Invariants (tests/unit/test_replace.c, replace_never_overfills, fifo_has_beladys_anomaly; tests/model/test_mrc.c,
- * policies_match_lists): the resident pages are those on the ring, each once, the oldest at the hand once the ring is full.
+ * policies_match_lists): the resident pages are those on the ring, each once, the oldest at the hand once the ring is
+ * full.
  */
 #include "mm/replace.h"
 

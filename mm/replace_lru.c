@@ -4,17 +4,18 @@
  *
  * Problem: evict the page whose last use is longest ago, exactly, at a few nanoseconds an access.
  *
- * Idea: all resident pages on one list in order of last use. A hit moves its page to the front; the victim is at the back.
+ * Idea: all resident pages on one list in order of last use. A hit moves its page to the front; the victim is at the
+ * back.
  *
- * Structures: one array with a {prev, next} pair of 32-bit ids for each page, so that a link is 8 bytes and a page's two links share
- * a cache line. Index nids is the list's head: its next is the most recent page, its prev the least recent. A page that is not
- * resident has next == REPLACE_NONE.
+ * Structures: one array with a {prev, next} pair of 32-bit ids for each page, so that a link is 8 bytes and a page's
+ * two links share a cache line. Index nids is the list's head: its next is the most recent page, its prev the least
+ * recent. A page that is not resident has next == REPLACE_NONE.
  *
  * Invariants (tests/unit/test_replace.c, replace_never_overfills; tests/model/test_mrc.c, lru_is_stack_distance):
  *  - the ids reached from the head by next are the resident ones, each once, nframes at most;
- *  - an access hits if and only if its stack distance, the number of distinct pages since the last access to it and with it, is at
- *    most nframes (Mattson, Gecsei, Slutz, Traiger: Evaluation techniques for storage hierarchies, 1970). So more memory never
- *    means more misses.
+ *  - an access hits if and only if its stack distance, the number of distinct pages since the last access to it and
+ *    with it, is at most nframes (Mattson, Gecsei, Slutz, Traiger: Evaluation techniques for storage hierarchies,
+ *    1970). So more memory never means more misses.
  */
 #include "mm/replace.h"
 

@@ -2,18 +2,22 @@
 /*
  * replace_opt.c - the offline optimum: evict the page that is needed again last
  *
- * Problem: how few misses could any policy have had? Belady's MIN evicts the resident page whose next use lies farthest ahead; no demand
- * paging policy misses less. The trouble is to find that page quickly among thousands at each of millions of misses.
+ * Problem: how few misses could any policy have had? Belady's MIN evicts the resident page whose next use lies farthest
+ * ahead; no demand paging policy misses less. The trouble is to find that page quickly among thousands at each of
+ * millions of misses.
  *
- * Idea: next uses are positions in the trace, and no two pages are needed at the same one. So the resident pages *are* a set of
- * positions, and the victim is the page at the largest one. A set of integers with insert, remove and maximum is a tree of bitmaps, 64
- * ways at each level: five levels for 2^30 requests, each operation a few words, no heap to keep in order and no stale entries.
- * Pages that are never needed again have no position; they wait on a stack and go first, in any order that is the same each time.
+ * Idea: next uses are positions in the trace, and no two pages are needed at the same one. So the resident pages *are*
+ * a set of positions, and the victim is the page at the largest one. A set of integers with insert, remove and maximum
+ * is a tree of bitmaps, 64 ways at each level: five levels for 2^30 requests, each operation a few words, no heap to
+ * keep in order and no stale entries. Pages that are never needed again have no position; they wait on a stack and go
+ * first, in any order that is the same each time.
  *
- * Structures: level 0 holds a bit for each position, level k + 1 a bit for each word of level k that is not zero; the top is one word.
+ * Structures: level 0 holds a bit for each position, level k + 1 a bit for each word of level k that is not zero; the
+ * top is one word.
  *
  * Invariants (tests/unit/test_replace.c, replace_never_overfills; tests/model/test_mrc.c, opt_is_belady):
- *  - before access i, position p is in the set if and only if the page trace[p] is resident and p is its first use from i on;
+ *  - before access i, position p is in the set if and only if the page trace[p] is resident and p is its first use from
+ *    i on;
  *  - the set and the stack together hold nframes - nfree pages;
  *  - OPT never misses more than any other policy, nor more with more memory.
  *
@@ -29,7 +33,7 @@ struct opt {
 	const uint32_t *trace, *next_use;
 	uint64_t now; /* position of the next access */
 	uint32_t nfree, ndead;
-	unsigned top;		/* the level that is one word */
+	unsigned top; /* the level that is one word */
 	uint64_t *level[LEVELS];
 	uint32_t *dead;	    /* resident pages never needed again */
 	uint8_t resident[]; /* [nids] */

@@ -2,11 +2,11 @@
 /*
  * replace_random.c - evict any page
  *
- * Problem: a baseline that no access pattern can fool: a loop slightly larger than memory, which costs LRU and FIFO every access, costs
- * this policy only a share of them.
+ * Problem: a baseline that no access pattern can fool: a loop slightly larger than memory, which costs LRU and FIFO
+ * every access, costs this policy only a share of them.
  *
- * Idea and structures: the resident pages fill an array in any order; the victim's place is drawn from the policy's own stream of random
- * numbers, which the seed fixes, and the new page takes it.
+ * Idea and structures: the resident pages fill an array in any order; the victim's place is drawn from the policy's own
+ * stream of random numbers, which the seed fixes, and the new page takes it.
  *
  * Invariants (tests/unit/test_replace.c, replace_never_overfills, random_follows_its_seed; tests/model/test_mrc.c,
  * policies_match_lists): the resident pages are those in the array, each once; the same seed gives the same victims.

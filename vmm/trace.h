@@ -2,12 +2,13 @@
 /*
  * trace.h - memory traces of real programs: recorded, imported, replayed
  *
- * A trace is the sequence of a program's accesses, each an address and a type (read, write, instruction fetch), in one compressed
- * file of about one bit an access; vmm/trace_format.h draws it. Files stream both ways in constant memory, whatever their length (a
- * writer remembers the pages it has seen, 16 bytes each). Who replays one first maps its ranges, then emits its operations.
+ * A trace is the sequence of a program's accesses, each an address and a type (read, write, instruction fetch), in one
+ * compressed file of about one bit an access; vmm/trace_format.h draws it. Files stream both ways in constant memory,
+ * whatever their length (a writer remembers the pages it has seen, 16 bytes each). Who replays one first maps its
+ * ranges, then emits its operations.
  *
- * Errors: GError of VMM_ERROR; the message begins with the file's name and says where in it: a line of a text, an access of a trace.
- * VMM_USAGE for contents and names, VMM_FAILED for a disk that fails.
+ * Errors: GError of VMM_ERROR; the message begins with the file's name and says where in it: a line of a text, an
+ * access of a trace. VMM_USAGE for contents and names, VMM_FAILED for a disk that fails.
  */
 #ifndef OVERBOOK_VMM_TRACE_H
 #define OVERBOOK_VMM_TRACE_H
@@ -85,12 +86,13 @@ struct trace_import {
 
 /*
  * Read the text behind @fd to its end (or the limit) and write every access to @w. @name is for messages. Two forms:
- *  - valgrind's lackey: " L addr,size", " S addr,size", " M addr,size" (a load, then a store), "I  addr,size", addresses in bare
- *    hexadecimal; lines that begin with == or -- are valgrind's talk and are skipped. An access belongs to the page of its first byte;
- *  - CSV: "address,type", the address decimal or 0x hexadecimal, the type r, w or i in either case; a first line that reads
- *    "address,type" is a heading.
- * In both, empty lines and lines that begin with # are skipped, blanks around a field and a carriage return are let pass, and
- * anything else is an error that names the line.
+ *  - valgrind's lackey: " L addr,size", " S addr,size", " M addr,size" (a load, then a store), "I addr,size", addresses
+ *    in bare hexadecimal; lines that begin with == or -- are valgrind's talk and are skipped. An access belongs to the
+ *    page of its first byte;
+ *  - CSV: "address,type", the address decimal or 0x hexadecimal, the type r, w or i in either case; a first line that
+ *    reads "address,type" is a heading.
+ * In both, empty lines and lines that begin with # are skipped, blanks around a field and a carriage return are let
+ * pass, and anything else is an error that names the line.
  */
 gboolean trace_import(struct trace_writer *w, int fd, const char *name, const struct trace_import *how, GError **error);
 
@@ -105,14 +107,14 @@ struct trace_pages {
 };
 
 /*
- * Decode all of @r. A third access in a row to one page, and all that follow it, changes nothing in any policy's state and always hits: runs
- * are cut to two, and nrequests counts them all.
+ * Decode all of @r. A third access in a row to one page, and all that follow it, changes nothing in any policy's state
+ * and always hits: runs are cut to two, and nrequests counts them all.
  */
 gboolean trace_pages_load(struct trace_pages *p, struct trace_reader *r, GError **error);
 void trace_pages_free(struct trace_pages *p);
 
 /* Misses of each of @nsizes memories of nframes[i] pages under @ops, into misses[i]. Exact. */
-void trace_mrc(const struct trace_pages *p, const struct replace_ops *ops, const uint32_t *nframes, size_t nsizes, uint64_t seed,
-	       uint64_t *misses);
+void trace_mrc(const struct trace_pages *p, const struct replace_ops *ops, const uint32_t *nframes, size_t nsizes,
+	       uint64_t seed, uint64_t *misses);
 
 #endif

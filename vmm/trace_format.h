@@ -6,20 +6,21 @@
  *   80   body: one zstd frame (with its checksum) of tokens
  *   ...  ranges: one zstd frame (with its checksum) of pairs of integers
  *
- * Problem: accesses by the ten million should fit in a repository. A single running difference is large whenever a program turns from its
- * stack to its heap to a table; but it turns back.
+ * Problem: accesses by the ten million should fit in a repository. A single running difference is large whenever a
+ * program turns from its stack to its heap to a table; but it turns back.
  *
- * Idea: keep the last few places a program worked at, most recent first, and code an access as (place, difference to it). A near access
- * moves its place to the front with the new address; a far one begins a new place there and drops the oldest. A loop over the same
- * places then makes the same tokens again and again, which zstd finds: about 1 bit an access for sort and cc1, where one running
- * difference takes 3.
+ * Idea: keep the last few places a program worked at, most recent first, and code an access as (place, difference to
+ * it). A near access moves its place to the front with the new address; a far one begins a new place there and drops
+ * the oldest. A loop over the same places then makes the same tokens again and again, which zstd finds: about 1 bit an
+ * access for sort and cc1, where one running difference takes 3.
  *
- * A token is an integer: type in bits 1:0, place in bits 4:2, zigzag difference in the bits above; integers are written seven bits a
- * byte, low bits first, bit 7 set on all but the last (as LEB128). A range is two integers: pages left out since the end of the
- * range before, and npages << 3 | kinds.
+ * A token is an integer: type in bits 1:0, place in bits 4:2, zigzag difference in the bits above; integers are written
+ * seven bits a byte, low bits first, bit 7 set on all but the last (as LEB128). A range is two integers: pages left out
+ * since the end of the range before, and npages << 3 | kinds.
  *
- * Invariants (tests/unit/test_trace.c, roundtrip_of_random_accesses; tests/fuzz/test_trace_fuzz.c): writer and reader make the same
- * moves on the same places after every token; what the reader emits lies inside the ranges, and its counts are the header's.
+ * Invariants (tests/unit/test_trace.c, roundtrip_of_random_accesses; tests/fuzz/test_trace_fuzz.c): writer and reader
+ * make the same moves on the same places after every token; what the reader emits lies inside the ranges, and its
+ * counts are the header's.
  */
 #ifndef OVERBOOK_VMM_TRACE_FORMAT_H
 #define OVERBOOK_VMM_TRACE_FORMAT_H
@@ -105,7 +106,8 @@ static inline uint8_t *varint_put(uint8_t *out, uint64_t v)
 	return out;
 }
 
-/* Read one integer from [in, end) into *v; returns the byte after it, or NULL if it does not end there or has more than 64 bits. */
+/* Read one integer from [in, end) into *v; returns the byte after it, or NULL if it does not end there or has more than
+ * 64 bits. */
 static inline const uint8_t *varint_get(const uint8_t *in, const uint8_t *end, uint64_t *v)
 {
 	uint64_t value = 0;

@@ -85,8 +85,8 @@ static gboolean import_lackey(struct import *im, const char *line, GError **erro
 
 	if (!strncmp(line, "==", 2) || !strncmp(line, "--", 2))
 		return TRUE;
-	if (!looks_like_lackey(line) || !parse_number(&s, 16, &address) || *s++ != ',' || !parse_number(&s, 10, &size) ||
-	    *skip_blanks(s))
+	if (!looks_like_lackey(line) || !parse_number(&s, 16, &address) || *s++ != ',' ||
+	    !parse_number(&s, 10, &size) || *skip_blanks(s))
 		return refuse(im, line, "a line of lackey's (as \" L 1ffefffe70,8\")", error);
 	if (line[0] == 'I')
 		return emit(im, address, OP_EXEC, error);
@@ -108,7 +108,8 @@ static gboolean import_csv(struct import *im, const char *line, GError **error)
 		return TRUE;
 	s += hex ? 2 : 0;
 	if (!parse_number(&s, hex ? 16 : 10, &address))
-		return refuse(im, line, "address,type (a number below 2^64, decimal or 0x hexadecimal; r, w or i)", error);
+		return refuse(im, line, "address,type (a number below 2^64, decimal or 0x hexadecimal; r, w or i)",
+			      error);
 	s = skip_blanks(s);
 	if (*s != ',')
 		return refuse(im, line, "address,type (as 0x7ffc1040,r)", error);
@@ -133,8 +134,9 @@ static gboolean import_line(struct import *im, char *line, size_t n, GError **er
 	if (!*skip_blanks(line) || line[0] == '#')
 		return TRUE;
 	if (im->format == TRACE_AUTO)
-		im->format = looks_like_lackey(line) || !strncmp(line, "==", 2) || !strncmp(line, "--", 2) ? TRACE_LACKEY
-													  : TRACE_CSV;
+		im->format = looks_like_lackey(line) || !strncmp(line, "==", 2) || !strncmp(line, "--", 2)
+				     ? TRACE_LACKEY
+				     : TRACE_CSV;
 	return im->format == TRACE_LACKEY ? import_lackey(im, line, error) : import_csv(im, line, error);
 }
 

@@ -4,17 +4,19 @@
  *
  * Problem: the misses of a trace of 10^7 to 10^9 accesses in many sizes of memory, under several policies, exactly.
  *
- * Idea: decode once into dense page numbers, cut runs on one page to two accesses (nothing in any policy can change after the second),
- * then replay for each size; a replay of mm/replace takes nanoseconds an access, so decoding is most of it. LRU needs but one pass for all sizes:
- * an access hits in exactly the memories that are at least as large as its stack distance, the number of distinct pages used since its
- * last use and with it. That number is a count of marks: with a mark at the position of each page's last use, it is the marks from
- * the page's own on; a Fenwick tree counts them in log n steps. A pass costs about as much as STACK_WORTH replays, so few sizes are replayed.
+ * Idea: decode once into dense page numbers, cut runs on one page to two accesses (nothing in any policy can change
+ * after the second), then replay for each size; a replay of mm/replace takes nanoseconds an access, so decoding is most
+ * of it. LRU needs but one pass for all sizes: an access hits in exactly the memories that are at least as large as its
+ * stack distance, the number of distinct pages used since its last use and with it. That number is a count of marks:
+ * with a mark at the position of each page's last use, it is the marks from the page's own on; a Fenwick tree counts
+ * them in log n steps. A pass costs about as much as STACK_WORTH replays, so few sizes are replayed.
  *
- * Invariants (tests/unit/test_trace.c, curves_equal_replays, runs_change_nothing): misses of the one pass equal those of the replays;
- * the pages with runs cut give the misses of the whole trace.
+ * Invariants (tests/unit/test_trace.c, curves_equal_replays, runs_change_nothing): misses of the one pass equal those
+ * of the replays; the pages with runs cut give the misses of the whole trace.
  *
- * Source: Mattson, Gecsei, Slutz, Traiger, Evaluation techniques for storage hierarchies, 1970; Bennett and Kruskal, LRU stack
- * processing, 1975 (a tree over positions); Fenwick, A new data structure for cumulative frequency tables, 1994.
+ * Source: Mattson, Gecsei, Slutz, Traiger, Evaluation techniques for storage hierarchies, 1970; Bennett and Kruskal,
+ * LRU stack processing, 1975 (a tree over positions); Fenwick, A new data structure for cumulative frequency tables,
+ * 1994.
  */
 #include "vmm/trace.h"
 
@@ -35,11 +37,13 @@ gboolean trace_pages_load(struct trace_pages *p, struct trace_reader *r, GError 
 	p->nids = trace_info(r)->npages;
 	while ((got = trace_read(r, access, CHUNK))) {
 		if (p->n + CHUNK > room) {
-			uint32_t *more = room < UINT32_MAX / 2 ? g_try_renew(uint32_t, p->ids, MAX(2 * room, 1 << 20)) : NULL;
+			uint32_t *more =
+				room < UINT32_MAX / 2 ? g_try_renew(uint32_t, p->ids, MAX(2 * room, 1 << 20)) : NULL;
 
 			if (!more) {
-				g_set_error(error, VMM_ERROR, VMM_FAILED, "the trace is too long for memory: %" PRIu64
-					    " accesses", trace_info(r)->total);
+				g_set_error(error, VMM_ERROR, VMM_FAILED,
+					    "the trace is too long for memory: %" PRIu64 " accesses",
+					    trace_info(r)->total);
 				trace_pages_free(p);
 				return FALSE;
 			}
@@ -82,8 +86,9 @@ static inline uint32_t marks_up_to(const uint32_t *tree, uint32_t at)
 }
 
 /*
- * hits[d]: accesses of stack distance d. Marks wander to the end of the trace as pages are used again, so positions are handed out from a
- * window of twice the pages; when it is full the marks are packed to its front, in order, and counting goes on.
+ * hits[d]: accesses of stack distance d. Marks wander to the end of the trace as pages are used again, so positions are
+ * handed out from a window of twice the pages; when it is full the marks are packed to its front, in order, and
+ * counting goes on.
  */
 static void stack_distances(const struct trace_pages *p, uint64_t *hits)
 {
@@ -129,8 +134,8 @@ static void lru_curve(const struct trace_pages *p, const uint32_t *nframes, size
 		misses[k] = p->n - hits[MIN(nframes[k], p->nids)];
 }
 
-void trace_mrc(const struct trace_pages *p, const struct replace_ops *ops, const uint32_t *nframes, size_t nsizes, uint64_t seed,
-	       uint64_t *misses)
+void trace_mrc(const struct trace_pages *p, const struct replace_ops *ops, const uint32_t *nframes, size_t nsizes,
+	       uint64_t seed, uint64_t *misses)
 {
 	g_autofree uint32_t *next = ops->offline ? replace_next_use(p->ids, p->n, p->nids) : NULL;
 	struct replace_args args = {.nids = p->nids, .seed = seed, .trace = p->ids, .next_use = next, .n = p->n};

@@ -2,8 +2,9 @@
 /*
  * trace_read.c - the reader of trace files
  *
- * A file may be anything: cut short, damaged, not a trace at all. trace_open() believes nothing it has not checked; afterwards the first
- * fault in the body ends the reading and is kept for trace_error(). Memory: two buffers, the ranges, zstd's window.
+ * A file may be anything: cut short, damaged, not a trace at all. trace_open() believes nothing it has not checked;
+ * afterwards the first fault in the body ends the reading and is kept for trace_error(). Memory: two buffers, the
+ * ranges, zstd's window.
  */
 #include "vmm/trace.h"
 
@@ -93,7 +94,8 @@ static gboolean read_header(struct trace_reader *r, GError **error)
 	if (memcmp(h->magic, TRACE_MAGIC, sizeof(h->magic)))
 		return fail(r, error, "is not a trace (texts of lackey and CSV go through `overbook trace import`)");
 	if (h->version != TRACE_VERSION || h->header_bytes != sizeof(*h))
-		return fail(r, error, "header: version %u of the trace format is not known, only %d", h->version, TRACE_VERSION);
+		return fail(r, error, "header: version %u of the trace format is not known, only %d", h->version,
+			    TRACE_VERSION);
 	if (h->checksum != XXH3_64bits(h, offsetof(struct trace_header, checksum)))
 		return fail(r, error, "header: damaged (wrong checksum)");
 	if (__builtin_add_overflow(h->body_bytes, h->ranges_bytes, &total) || total > UINT64_MAX - sizeof(*h))
@@ -190,8 +192,8 @@ static gboolean read_ranges(struct trace_reader *r, GError **error)
 			return FALSE;
 		range.kinds = v & 7;
 		range.npages = v >> 3;
-		if (!range.kinds || !range.npages || (i && !gap) || gap > OP_VA_MASK >> 12 || range.npages > OP_VA_MASK >> 12 ||
-		    end + gap + range.npages > (OP_VA_MASK >> 12) + 1)
+		if (!range.kinds || !range.npages || (i && !gap) || gap > OP_VA_MASK >> 12 ||
+		    range.npages > OP_VA_MASK >> 12 || end + gap + range.npages > (OP_VA_MASK >> 12) + 1)
 			return fail(r, error, "ranges: range %" PRIu64 " is impossible", i);
 		range.start = (end + gap) << 12;
 		end += gap + range.npages;
@@ -313,8 +315,10 @@ static inline bool next_access(struct trace_reader *r, uint64_t *access)
 			return false;
 		if (r->at == r->end) {
 			if (memcmp(r->counted, r->h.naccesses, sizeof(r->h.naccesses)))
-				fail(r, &r->error, "body: ends after %" PRIu64 " accesses, the header says %" PRIu64
-				     " (or their types differ)", position(r), r->info.total);
+				fail(r, &r->error,
+				     "body: ends after %" PRIu64 " accesses, the header says %" PRIu64
+				     " (or their types differ)",
+				     position(r), r->info.total);
 			return false;
 		}
 	}

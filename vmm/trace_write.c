@@ -2,9 +2,10 @@
 /*
  * trace_write.c - the writer of trace files
  *
- * Tokens gather in a buffer, the buffer goes through zstd into a file under a temporary name; the header is written last, in its place at
- * the front, so a file that was never completed has no header. Which pages were touched, and how, is kept in a hash table that a small direct-mapped
- * cache spares nearly all accesses; trace_commit() sorts it into ranges.
+ * Tokens gather in a buffer, the buffer goes through zstd into a file under a temporary name; the header is written
+ * last, in its place at the front, so a file that was never completed has no header. Which pages were touched, and how,
+ * is kept in a hash table that a small direct-mapped cache spares nearly all accesses; trace_commit() sorts it into
+ * ranges.
  */
 #include "vmm/trace.h"
 
@@ -55,7 +56,9 @@ struct trace_writer *trace_create(const char *path, GError **error)
 
 	w->path = g_strdup(path);
 	w->temporary = g_strdup_printf("%s/.%s.XXXXXX", dir, name);
-	w->fd = g_mkstemp_full(w->temporary, O_RDWR | O_CLOEXEC, 0666);
+	/* Say now what rename() would say after hours of recording. */
+	errno = EISDIR;
+	w->fd = g_file_test(path, G_FILE_TEST_IS_DIR) ? -1 : g_mkstemp_full(w->temporary, O_RDWR | O_CLOEXEC, 0666);
 	if (w->fd < 0) {
 		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", path, g_strerror(errno));
 		*w->temporary = '\0';
@@ -100,7 +103,8 @@ static gboolean compress(struct trace_writer *w, const void *data, size_t n, ZST
 
 		left = ZSTD_compressStream2(w->zstd, &o, &in, end);
 		if (ZSTD_isError(left)) {
-			g_set_error(error, VMM_ERROR, VMM_FAILED, "%s: compressing: %s", w->path, ZSTD_getErrorName(left));
+			g_set_error(error, VMM_ERROR, VMM_FAILED, "%s: compressing: %s", w->path,
+				    ZSTD_getErrorName(left));
 			return FALSE;
 		}
 		if (!write_at(w, out, o.pos, w->offset, error))

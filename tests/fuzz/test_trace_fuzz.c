@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The trace reader and the importer on anything but what they expect. The reader must end with an error that names the file,
- * never crash, and never emit more accesses than the header promised nor any outside the ranges.
+ * The trace reader and the importer on anything but what they expect. The reader must end with an error that names the
+ * file, never crash, and never emit more accesses than the header promised nor any outside the ranges.
  */
 #include <check.h>
 #include <glib.h>
@@ -96,7 +96,8 @@ START_TEST(one_bit_flipped)
 
 		good[at] ^= bit;
 		put(good, ngood);
-		/* A few bits of a zstd frame mean nothing: then the accesses are all there. read_all() has counted them. */
+		/* A few bits of a zstd frame mean nothing: then the accesses are all there. read_all() has counted
+		 * them. */
 		if (read_all())
 			ck_assert_uint_ge(at, sizeof(struct trace_header));
 		good[at] ^= bit;
@@ -177,7 +178,8 @@ START_TEST(garbage)
 }
 END_TEST
 
-/* Lines of the right letters in the wrong order: taken or refused, but never a crash, and refused with a line's number. */
+/* Lines of the right letters in the wrong order: taken or refused, but never a crash, and refused with a line's number.
+ */
 START_TEST(texts_of_random_letters)
 {
 	static const char letters[] = " LSMI,=-#0x19afFrwi\r\n\n\n\t";

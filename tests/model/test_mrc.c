@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Each replacement policy against its definition, executed literally and slowly: lru against stack distances counted by looking
- * back, opt against Belady's rule by looking ahead, the others against lists that are shifted by hand. Hit by hit, victim by victim.
+ * Each replacement policy against its definition, executed literally and slowly: lru against stack distances counted by
+ * looking back, opt against Belady's rule by looking ahead, the others against lists that are shifted by hand. Hit by
+ * hit, victim by victim.
  */
 #include <check.h>
 #include <glib.h>
@@ -143,7 +144,8 @@ static void check_opt_is_belady(uint64_t seed)
 			bool hit = list_find(&l, ids[i]) >= 0;
 
 			/* Which of the pages that are never needed again goes may differ: they do not hit. */
-			ck_assert_msg(replace_opt.access(opt, ids[i], &victim) == hit, "size %u, access %d", sizes[k], i);
+			ck_assert_msg(replace_opt.access(opt, ids[i], &victim) == hit, "size %u, access %d", sizes[k],
+				      i);
 			if (hit)
 				continue;
 			if (l.n == l.nframes)
@@ -158,7 +160,8 @@ static void check_opt_is_belady(uint64_t seed)
 static uint32_t list_evict(struct list *l, const char *policy)
 {
 	if (!strcmp(policy, "random")) {
-		/* The place is drawn; the newcomer must take it, so it is swapped to the end for the caller to append. */
+		/* The place is drawn; the newcomer must take it, so it is swapped to the end for the caller to append.
+		 */
 		uint32_t at = rng_below(&l->rng, l->nframes), id = l->id[at];
 
 		return l->id[at] = REPLACE_NONE, id;
@@ -192,8 +195,8 @@ static void check_list(const struct replace_ops *ops, const uint32_t *ids, uint3
 		uint32_t victim = REPLACE_NONE, expected = REPLACE_NONE;
 		int at = list_find(&l, ids[i]);
 
-		ck_assert_msg(ops->access(policy, ids[i], &victim) == (at >= 0), "%s: size %u, access %d", ops->name, nframes,
-			      i);
+		ck_assert_msg(ops->access(policy, ids[i], &victim) == (at >= 0), "%s: size %u, access %d", ops->name,
+			      nframes, i);
 		if (at >= 0) {
 			l.referenced[at] = clocked;
 			continue;
@@ -208,7 +211,8 @@ static void check_list(const struct replace_ops *ops, const uint32_t *ids, uint3
 
 static void check_policies_match_lists(uint64_t seed)
 {
-	static const struct replace_ops *const ops[] = {&replace_fifo, &replace_clock, &replace_clock0, &replace_random};
+	static const struct replace_ops *const ops[] = {&replace_fifo, &replace_clock, &replace_clock0,
+							&replace_random};
 	uint32_t ids[N];
 
 	make_trace(ids, seed);
@@ -226,7 +230,8 @@ static void check_curves_are_ordered(uint64_t seed)
 	make_trace(ids, seed);
 	g_autofree uint32_t *next = replace_next_use(ids, N, NIDS);
 	for (uint32_t nframes = 1; nframes <= NIDS; nframes++) {
-		struct replace_args args = {.nframes = nframes, .nids = NIDS, .seed = 1, .trace = ids, .next_use = next, .n = N};
+		struct replace_args args = {
+			.nframes = nframes, .nids = NIDS, .seed = 1, .trace = ids, .next_use = next, .n = N};
 		void *opt = replace_opt.create(&args);
 		uint64_t least = replace_opt.replay(opt, ids, N);
 

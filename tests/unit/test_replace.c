@@ -12,7 +12,8 @@ static uint64_t misses_of(const char *name, uint32_t nframes, uint32_t nids, con
 {
 	const struct replace_ops *ops = replace_find(name);
 	g_autofree uint32_t *next = replace_next_use(ids, n, nids);
-	struct replace_args args = {.nframes = nframes, .nids = nids, .seed = 1, .trace = ids, .next_use = next, .n = n};
+	struct replace_args args = {
+		.nframes = nframes, .nids = nids, .seed = 1, .trace = ids, .next_use = next, .n = n};
 	void *policy = ops->create(&args);
 	uint64_t misses = ops->replay(policy, ids, n);
 
@@ -42,8 +43,9 @@ START_TEST(lru_and_opt_on_the_same_string)
 END_TEST
 
 /*
- * 1 2 3, then 4 takes a frame, then 1 and 2 again. clock: all three are referenced, so the hand clears them all and takes 1; then
- * 1 takes 2's frame, 2 takes 3's. A hit on 1 before 4 comes does not change that for clock, but saves page 1 for clock0.
+ * 1 2 3, then 4 takes a frame, then 1 and 2 again. clock: all three are referenced, so the hand clears them all and
+ * takes 1; then 1 takes 2's frame, 2 takes 3's. A hit on 1 before 4 comes does not change that for clock, but saves
+ * page 1 for clock0.
  */
 START_TEST(clock_inserts_referenced_and_clock0_does_not)
 {
@@ -139,8 +141,12 @@ START_TEST(replace_never_overfills)
 
 		fill(&r, ids, G_N_ELEMENTS(ids), nids);
 		g_autofree uint32_t *next = replace_next_use(ids, G_N_ELEMENTS(ids), nids);
-		struct replace_args args = {.nframes = nframes, .nids = nids, .seed = nframes, .trace = ids,
-					    .next_use = next, .n = G_N_ELEMENTS(ids)};
+		struct replace_args args = {.nframes = nframes,
+					    .nids = nids,
+					    .seed = nframes,
+					    .trace = ids,
+					    .next_use = next,
+					    .n = G_N_ELEMENTS(ids)};
 		check_never_overfills(ops, &args);
 	}
 }
@@ -175,7 +181,8 @@ START_TEST(opt_over_long_futures)
 
 		for (uint32_t i = 0; i < n; i++)
 			ids[i] = i % (n / 2);
-		/* Twice over n/2 pages with n/4 frames: the first round misses all; n/4 pages are kept for the second. */
+		/* Twice over n/2 pages with n/4 frames: the first round misses all; n/4 pages are kept for the second.
+		 */
 		ck_assert_uint_eq(misses_of("opt", n / 4, n / 2, ids, n), n / 2 + n / 4);
 	}
 }

@@ -120,8 +120,9 @@ END_TEST
 
 START_TEST(ranges_are_runs_of_touched_pages)
 {
-	static const uint64_t a[] = {OP_MAKE(OP_READ, 0x5008),	OP_MAKE(OP_WRITE, 0x4000), OP_MAKE(OP_READ, 0x5ff8),
-				     OP_MAKE(OP_EXEC, 0x9000),	OP_MAKE(OP_READ, 0),	   OP_MAKE(OP_WRITE, OP_VA_MASK),
+	static const uint64_t a[] = {OP_MAKE(OP_READ, 0x5008),	OP_MAKE(OP_WRITE, 0x4000),
+				     OP_MAKE(OP_READ, 0x5ff8),	OP_MAKE(OP_EXEC, 0x9000),
+				     OP_MAKE(OP_READ, 0),	OP_MAKE(OP_WRITE, OP_VA_MASK),
 				     OP_MAKE(OP_WRITE, 0x9001), OP_MAKE(OP_READ, 0x5010)};
 	const struct trace_range *ranges;
 	struct trace_reader *r;
@@ -197,9 +198,12 @@ static void expect(const char *text, const struct trace_import *how, const uint6
 	trace_close(r);
 }
 
-#define EXPECT(text, how, ...)                                                                                                  \
+#define EXPECT(text, how, ...)                                                                                         \
 	expect(text, &(struct trace_import)how, (uint64_t[]){__VA_ARGS__}, sizeof((uint64_t[]){__VA_ARGS__}) / 8)
-#define ANY {0}
+#define ANY                                                                                                            \
+	{                                                                                                              \
+		0                                                                                                      \
+	}
 
 START_TEST(lackey_is_imported)
 {
@@ -210,8 +214,8 @@ START_TEST(lackey_is_imported)
 	       OP_MAKE(OP_READ, 0x1ffefffe70), OP_MAKE(OP_WRITE, 0x1ffefffe70), OP_MAKE(OP_EXEC, 0x401ab73));
 	EXPECT(text, {.data_only = true}, OP_MAKE(OP_WRITE, 0x1fff000708), OP_MAKE(OP_READ, 0x4222ac0),
 	       OP_MAKE(OP_READ, 0x1ffefffe70), OP_MAKE(OP_WRITE, 0x1ffefffe70));
-	EXPECT(text, {.limit = 4}, OP_MAKE(OP_EXEC, 0x401ab70), OP_MAKE(OP_WRITE, 0x1fff000708), OP_MAKE(OP_READ, 0x4222ac0),
-	       OP_MAKE(OP_READ, 0x1ffefffe70));
+	EXPECT(text, {.limit = 4}, OP_MAKE(OP_EXEC, 0x401ab70), OP_MAKE(OP_WRITE, 0x1fff000708),
+	       OP_MAKE(OP_READ, 0x4222ac0), OP_MAKE(OP_READ, 0x1ffefffe70));
 }
 END_TEST
 
@@ -251,7 +255,9 @@ static const struct {
 	{"# nothing\n", "no access"},
 	{"address,type\n", "no access"},
 	{"==1== \n", "no access"},
-	{"\x01\x02\x7f" "ELF\n", "text:1: \"???ELF\""},
+	{"\x01\x02\x7f"
+	 "ELF\n",
+	 "text:1: \"???ELF\""},
 };
 
 START_TEST(bad_lines_are_named)
@@ -269,7 +275,8 @@ START_TEST(bad_lines_are_named)
 		g_clear_error(&error);
 	}
 	error = import(longest, &(struct trace_import){0});
-	ck_assert_msg(error && strstr(error->message, "too long") && strlen(error->message) < 200, "%s", error->message);
+	ck_assert_msg(error && strstr(error->message, "too long") && strlen(error->message) < 200, "%s",
+		      error->message);
 	g_clear_error(&error);
 }
 END_TEST
@@ -312,8 +319,12 @@ START_TEST(runs_change_nothing)
 	g_autofree uint32_t *next = replace_next_use(ids, 20000, p.nids);
 	for (uint32_t nframes = 1; nframes < 128; nframes += 9)
 		for (const struct replace_ops *const *ops = replace_policies; *ops; ops++) {
-			void *policy = (*ops)->create(&(struct replace_args){.nframes = nframes, .nids = p.nids, .seed = 5,
-				.trace = ids, .next_use = next, .n = 20000});
+			void *policy = (*ops)->create(&(struct replace_args){.nframes = nframes,
+									     .nids = p.nids,
+									     .seed = 5,
+									     .trace = ids,
+									     .next_use = next,
+									     .n = 20000});
 
 			trace_mrc(&p, *ops, &nframes, 1, 5, &misses);
 			ck_assert_uint_eq((*ops)->replay(policy, ids, 20000), misses);
