@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * trace_plot.c - the figure of `overbook trace mrc`
+ *
+ * The template results/figures/mrc.gp is part of the program. With two lines before it that say what to draw it becomes
+ * mrc.gp, which anybody can edit and run again beside mrc.csv. All is made in a directory under a temporary name, next
+ * to where it shall be.
+ */
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmm/cmd_trace.h"
+#include "vmm/vmm.h"
+
+/* The build runs in the root of the source tree. */
+__asm__(".section .rodata\n"
+	".global mrc_template\n"
+	"mrc_template:\n"
+	"	.incbin \"results/figures/mrc.gp\"\n"
+	"	.byte 0\n"
+	".previous\n");
+extern const char mrc_template[];
+
+static const char *const files[] = {"mrc.csv", "mrc.gp", "mrc.svg"};
+
+/* As a string of gnuplot's: in single quotes, which are doubled inside. */
+static char *quoted(const char *text)
+{
+	GString *s = g_string_new("'");
+
+	for (; *text; text++)
+		g_string_append_printf(s, "%s%c", *text == '\'' ? "'" : "", (unsigned char)*text < ' ' ? '?' : *text);
+	g_string_append_c(s, '\'');
+	return g_string_free(s, FALSE);
+}
+
+static gboolean put(const char *dir, const char *name, const char *text, GError **error)
+{
+	g_autofree char *path = g_build_filename(dir, name, NULL);
+
+	return g_file_set_contents(path, text, -1, error);
+}
+
+static gboolean run_gnuplot(const char *dir, GError **error)
+{
+	char *argv[] = {"gnuplot", "-d", "mrc.gp", NULL};
+	g_autofree char *said = NULL;
+	int status;
+
+	if (!g_spawn_sync(dir, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &said,
+			  &status, error))
+		return FALSE;
+	if (status) {
+		g_set_error(error, VMM_ERROR, VMM_FAILED, "gnuplot failed: %s", g_strstrip(said));
+		return FALSE;
+	}
+	return TRUE;
+}
+
+/* csv, gp and svg in a new directory beside @path; its name, or NULL. */
+static char *make(const struct trace_plot *p, const char *path, GError **error)
+{
+	g_autofree char *parent = g_path_get_dirname(path), *gnuplot = g_find_program_in_path("gnuplot"),
+			*script = NULL;
+	g_autofree char *policies = quoted(p->policies), *subject = quoted(p->subject);
+	char *dir = g_build_filename(parent, ".overbook-XXXXXX", NULL);
+
+	if (!gnuplot) {
+		g_set_error(error, VMM_ERROR, VMM_LACKS,
+			    "the figure needs gnuplot, which is not installed (on Debian: apt install gnuplot-nox)");
+		g_free(dir);
+		return NULL;
+	}
+	if (!g_mkdtemp_full(dir, 0777)) {
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", path, g_strerror(errno));
+		g_free(dir);
+		return NULL;
+	}
+	script = g_strdup_printf("policies = %s\nsubject = %s\n%s", policies, subject, mrc_template);
+	if (put(dir, "mrc.csv", p->csv, error) && put(dir, "mrc.gp", script, error) && run_gnuplot(dir, error))
+		return dir;
+	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
+		g_autofree char *file = g_build_filename(dir, files[i], NULL);
+
+		g_unlink(file);
+	}
+	g_rmdir(dir);
+	g_free(dir);
+	return NULL;
+}
+
+/* Rename @name out of @from to @to, or just remove it if @to is NULL. */
+static gboolean move(const char *from, const char *name, const char *to, GError **error)
+{
+	g_autofree char *path = g_build_filename(from, name, NULL);
+
+	if (!to) {
+		g_unlink(path);
+		return TRUE;
+	}
+	if (!g_rename(path, to))
+		return TRUE;
+	g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", to, g_strerror(errno));
+	g_unlink(path);
+	return FALSE;
+}
+
+gboolean trace_plot_dir(const struct trace_plot *p, const char *dir, GError **error)
+{
+	g_autofree char *final = g_canonicalize_filename(dir, NULL), *parent = g_path_get_dirname(final), *made = NULL;
+	gboolean ok = TRUE;
+
+	if (g_mkdir_with_parents(parent, 0777)) {
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be made: %s", parent, g_strerror(errno));
+		return FALSE;
+	}
+	made = make(p, final, error);
+	if (!made)
+		return FALSE;
+	/* New: the whole directory at once. There already: each file at once. */
+	if (!g_file_test(final, G_FILE_TEST_EXISTS) && !g_rename(made, final))
+		return TRUE;
+	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
+		g_autofree char *to = g_build_filename(final, files[i], NULL);
+
+		/* After a failure only remove. */
+		ok = move(made, files[i], ok ? to : NULL, error) && ok;
+	}
+	g_rmdir(made);
+	return ok;
+}
+
+gboolean trace_plot_file(const struct trace_plot *p, const char *path, GError **error)
+{
+	g_autofree char *made = make(p, path, error);
+	gboolean ok;
+
+	if (!made)
+		return FALSE;
+	ok = move(made, "mrc.svg", path, error);
+	move(made, "mrc.csv", NULL, NULL);
+	move(made, "mrc.gp", NULL, NULL);
+	g_rmdir(made);
+	return ok;
+}
