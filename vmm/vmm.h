@@ -75,6 +75,9 @@ extern const struct backend *const backends[]; /* NULL-ended: sim, kvm */
 enum paging_mode { MODE_NATIVE, MODE_SHADOW, MODE_EPT, MODE_PV, MODE_COUNT };
 extern const struct paging_ops *const paging_modes[]; /* NULL-ended, in that order */
 
+/* conf_vm.dirty_log */
+enum dirty_log { DIRTY_NONE, DIRTY_WRPROTECT, DIRTY_PML };
+
 #define VMM_ERROR vmm_error_quark()
 GQuark vmm_error_quark(void);
 /* Codes of VMM_ERROR: which exit status the program ends with. */

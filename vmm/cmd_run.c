@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cmd_run.c - overbook run: one experiment file, one or many runs
+ *
+ * [vary] and `repeats` make a list of *tasks*. A single task runs in this process and its directory is the result; many run in
+ * up to --jobs child processes, one sub-directory each, and are combined when all are done. Every task depends on
+ * its overrides and seed alone, so --jobs changes nothing but the time.
+ *
+ * Everything is checked before anything runs; everything is written under a temporary name and renamed at the end.
+ */
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "vmm/cmd.h"
+#include "vmm/progress.h"
+#include "vmm/report.h"
+#include "vmm/results.h"
+
+struct task {
+	struct experiment *e;
+	struct progress *bar;  /* of a single task, drawn by itself; NULL in a child */
+	const GPtrArray *cell; /* its overrides */
+	char *name;	       /* of its sub-directory; "" when it is the only one */
+	uint64_t seed;
+	pid_t pid;	       /* while a child runs it */
+	double *done;	       /* progress, in memory shared with the child */
+};
+
+struct options {
+	char *out, *machine, *seed, **set;
+	gboolean quiet, force, no_figures;
+	int jobs;
+	const char *file;
+	char *command_line;
+};
+
+static void on_sigint(int sig)
+{
+	(void)sig;
+	run_stop = 1;
+}
+
+static void task_free(gpointer p)
+{
+	struct task *t = p;
+
+	experiment_free(t->e);
+	g_free(t->name);
+	g_free(t);
+}
+
+static void task_progress(struct run *r, double done, void *ctx)
+{
+	struct task *t = ctx;
+
+	(void)r;
+	*t->done = done;
+	if (t->bar)
+		progress_draw(t->bar, done, 0);
+}
+
+static GPtrArray *collect_overrides(const struct options *o, GError **error)
+{
+	GPtrArray *all = g_ptr_array_new_with_free_func((GDestroyNotify)override_free);
+	g_autofree char *machine = o->machine ? g_strdup_printf("experiment.machine=%s", o->machine) : NULL;
+	g_autofree char *seed = o->seed ? g_strdup_printf("experiment.seed=%s", o->seed) : NULL;
+	const char *fixed[] = { machine, seed, NULL };
+
+	for (unsigned i = 0; i < 2 + (o->set ? g_strv_length(o->set) : 0); i++) {
+		const char *text = i < 2 ? fixed[i] : o->set[i - 2];
+		struct override *ov = text ? override_parse(text, error) : NULL;
+
+		if (text && !ov) {
+			g_ptr_array_unref(all);
+			return NULL;
+		}
+		if (ov)
+			g_ptr_array_add(all, ov);
+	}
+	return all;
+}
+
+/* One cell of [vary] on top of the command line's overrides. */
+static struct experiment *load_cell(const struct options *o, const GPtrArray *base, const GPtrArray *cell,
+				    GError **error)
+{
+	g_autoptr(GPtrArray) all = g_ptr_array_new();
+
+	for (guint i = 0; i < base->len; i++)
+		g_ptr_array_add(all, g_ptr_array_index(base, i));
+	for (guint i = 0; i < cell->len; i++)
+		g_ptr_array_add(all, g_ptr_array_index(cell, i));
+	return experiment_load(o->file, all, error);
+}
+
+static GPtrArray *make_tasks(const struct options *o, const GPtrArray *base, const GPtrArray *cells, GError **error)
+{
+	GPtrArray *tasks = g_ptr_array_new_with_free_func(task_free);
+
+	for (guint i = 0; i < cells->len; i++) {
+		const GPtrArray *cell = g_ptr_array_index(cells, i);
+		g_autofree char *name = combination_name(cell);
+		uint64_t repeats = 1;
+
+		for (uint64_t n = 0; n < repeats; n++) {
+			struct experiment *e = load_cell(o, base, cell, error);
+
+			if (!e) {
+				g_ptr_array_unref(tasks);
+				return NULL;
+			}
+			struct task *t = g_new0(struct task, 1);
+
+			repeats = e->experiment.repeats;
+			t->e = e;
+			t->cell = cell;
+			t->seed = e->experiment.seed + n;
+			t->name = repeats > 1 ? g_strdup_printf("%s%srepeat=%" G_GUINT64_FORMAT, name, *name ? "," : "",
+								n + 1) :
+						g_strdup(name);
+			g_ptr_array_add(tasks, t);
+		}
+	}
+	return tasks;
+}
+
+/* Run @t and write its files into @dir, which exists. Returns the exit status. */
+static int run_task(const struct options *o, struct task *t, const char *dir)
+{
+	const struct backend *backend = backends[t->e->experiment.machine];
+	struct manifest m = { .command_line = o->command_line, .start_us = g_get_real_time() };
+	struct run *r = run_new(t->e, t->seed);
+	g_autofree char *log = g_build_filename(dir, "events.zst", NULL);
+	GError *error = NULL;
+	int status = CMD_OK;
+
+	/* The seed of a repetition is this run's own: its experiment.ini must reproduce it. */
+	t->e->experiment.seed = t->seed;
+	t->e->experiment.repeats = 1;
+	r->progress = task_progress;
+	r->progress_ctx = t;
+	if (t->e->experiment.events && !(r->events = events_open(log)))
+		status = cmd_error(CMD_FAILED, "%s: cannot write: %s", log, g_strerror(errno));
+	if (!status && !backend->run(r, &error))
+		status = cmd_gerror(error);
+	if (r->events && events_close(r->events) && !status)
+		status = cmd_error(CMD_FAILED, "%s: the event log could not be written", log);
+	m.end_us = g_get_real_time();
+	error = NULL;
+	if (!status && !results_write(r, &m, dir, &error))
+		status = cmd_gerror(error);
+	for (guint i = 0; i < r->vms->len && !status; i++) {
+		const struct run_vm *vm = g_ptr_array_index(r->vms, i);
+
+		if (vm->failure)
+			cmd_error(CMD_FAILED, "%s%sVM \"%s\" failed: %s", t->name, *t->name ? ": " : "", vm->name,
+				  vm->failure);
+	}
+	if (!status && !o->quiet && !isatty(STDERR_FILENO))
+		fprintf(stderr, "overbook: finished %s in %.1f s\n", *t->name ? t->name : t->e->path,
+			(double)(m.end_us - m.start_us) / G_USEC_PER_SEC);
+	run_free(r);
+	return status;
+}
+
+static int start_child(const struct options *o, struct task *t, const char *dir)
+{
+	fflush(NULL);
+	t->pid = fork();
+	if (t->pid < 0)
+		return cmd_error(CMD_FAILED, "cannot start a process: %s", g_strerror(errno));
+	if (t->pid)
+		return CMD_OK;
+
+	g_autofree char *sub = g_build_filename(dir, t->name, NULL);
+	int status = g_mkdir(sub, 0777) ? cmd_error(CMD_FAILED, "%s: %s", sub, g_strerror(errno)) : run_task(o, t, sub);
+
+	fflush(NULL);
+	_exit(status);
+}
+
+static struct task *by_pid(const GPtrArray *tasks, pid_t pid)
+{
+	for (guint i = 0; i < tasks->len; i++) {
+		struct task *t = g_ptr_array_index(tasks, i);
+
+		if (t->pid == pid)
+			return t;
+	}
+	return NULL;
+}
+
+static double all_progress(const GPtrArray *tasks)
+{
+	double sum = 0;
+
+	for (guint i = 0; i < tasks->len; i++)
+		sum += *((struct task *)g_ptr_array_index(tasks, i))->done;
+	return sum / tasks->len;
+}
+
+static int run_many(const struct options *o, GPtrArray *tasks, const char *dir)
+{
+	struct progress bar;
+	unsigned next = 0, alive = 0, finished = 0;
+	int status = CMD_OK;
+
+	progress_begin(&bar, o->quiet, tasks->len);
+	while (alive || (next < tasks->len && !status)) {
+		while (!status && next < tasks->len && alive < (unsigned)o->jobs && !run_stop) {
+			status = start_child(o, g_ptr_array_index(tasks, next++), dir);
+			alive += !status;
+		}
+		if (run_stop && next < tasks->len && !status)
+			status = cmd_error(CMD_FAILED, "interrupted after %u of %u runs", finished, tasks->len);
+		int child_status;
+		pid_t pid = waitpid(-1, &child_status, WNOHANG);
+		struct task *t = pid > 0 ? by_pid(tasks, pid) : NULL;
+
+		if (!t) {
+			progress_draw(&bar, all_progress(tasks), finished);
+			g_usleep(2000);
+			continue;
+		}
+		t->pid = 0;
+		*t->done = 1;
+		alive--;
+		finished++;
+		if (WIFSIGNALED(child_status))
+			status = cmd_error(CMD_FAILED, "%s: killed by signal %d", t->name, WTERMSIG(child_status));
+		else if (WEXITSTATUS(child_status))
+			status = WEXITSTATUS(child_status);
+	}
+	progress_clear(&bar);
+	return status;
+}
+
+static int combine(const struct options *o, const GPtrArray *tasks, const char *dir, const struct experiment *whole,
+		   uint64_t repeats, gint64 start_us)
+{
+	struct manifest m = { .command_line = o->command_line, .start_us = start_us, .end_us = g_get_real_time() };
+	g_autoptr(GPtrArray) names = g_ptr_array_new(), cells = g_ptr_array_new();
+	g_autofree char *ini = experiment_to_string(whole, FALSE);
+	g_autofree char *path = g_build_filename(dir, "experiment.ini", NULL);
+	GError *error = NULL;
+
+	for (guint i = 0; i < tasks->len; i++) {
+		struct task *t = g_ptr_array_index(tasks, i);
+
+		g_ptr_array_add(names, t->name);
+		g_ptr_array_add(cells, (gpointer)t->cell);
+	}
+	g_ptr_array_add(names, NULL);
+	if (!g_file_set_contents(path, ini, -1, &error) ||
+	    !results_combine(dir, (char *const *)names->pdata, cells, repeats, &m, &error))
+		return cmd_gerror(error);
+	return CMD_OK;
+}
+
+static int run_all(const struct options *o, GPtrArray *tasks, const struct experiment *whole, const char *dir)
+{
+	struct task *first = g_ptr_array_index(tasks, 0);
+	double *shared = mmap(NULL, tasks->len * sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			      -1, 0);
+	uint64_t repeats = first->e->experiment.repeats;
+	gint64 start_us = g_get_real_time();
+	int status;
+
+	if (shared == MAP_FAILED)
+		return cmd_error(CMD_FAILED, "out of memory");
+	for (guint i = 0; i < tasks->len; i++)
+		((struct task *)g_ptr_array_index(tasks, i))->done = &shared[i];
+	if (tasks->len == 1 && !*first->name) {
+		struct progress bar;
+
+		progress_begin(&bar, o->quiet, 1);
+		first->bar = &bar;
+		status = run_task(o, first, dir);
+		progress_clear(&bar);
+	} else {
+		status = run_many(o, tasks, dir);
+		if (!status)
+			status = combine(o, tasks, dir, whole, repeats, start_us);
+	}
+	munmap(shared, tasks->len * sizeof(*shared));
+	return status;
+}
+
+/* Pictures are worth having but not worth losing results for. */
+static void draw(const struct options *o, const char *dir)
+{
+	GError *error = NULL;
+
+	if (!o->no_figures && !figures_draw(dir, &error)) {
+		cmd_error(CMD_OK, "no figures: %s", error->message);
+		g_clear_error(&error);
+	}
+	if (!report_write(dir, &error)) {
+		cmd_error(CMD_OK, "no report: %s", error->message);
+		g_clear_error(&error);
+	}
+}
+
+static int run_experiment(const struct options *o)
+{
+	GError *error = NULL;
+	g_autoptr(GPtrArray) base = collect_overrides(o, &error);
+	struct experiment *whole = base ? experiment_load(o->file, base, &error) : NULL;
+
+	if (!whole)
+		return cmd_gerror(error);
+
+	g_autoptr(GPtrArray) cells = experiment_combinations(whole);
+	g_autoptr(GPtrArray) tasks = make_tasks(o, base, cells, &error);
+	g_autofree char *final = o->out ? g_strdup(o->out) : rundir_default(o->file);
+	g_autofree char *tmp = NULL;
+	int status = CMD_OK;
+
+	if (!tasks)
+		status = cmd_gerror(error);
+	else if (!backends[whole->experiment.machine]->available(&error))
+		status = cmd_gerror(error);
+	else if (!o->force && g_file_test(final, G_FILE_TEST_EXISTS))
+		status = cmd_error(CMD_USAGE, "%s exists: name another directory with -o, or replace it with --force", final);
+	else if (!(tmp = rundir_begin(final, &error)))
+		status = cmd_gerror(error);
+	if (!status)
+		status = run_all(o, tasks, whole, tmp);
+	if (!status) {
+		draw(o, tmp);
+		if (!rundir_commit(tmp, final, o->force, &error))
+			status = cmd_gerror(error);
+		else if (!o->quiet)
+			fprintf(stderr, "overbook: results in %s (open %s/report.html)\n", final, final);
+	} else if (tmp) {
+		rundir_remove(tmp);
+	}
+	experiment_free(whole);
+	return status;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct options o = { .jobs = 1 };
+	g_auto(GStrv) rest = NULL;
+	const GOptionEntry entries[] = {
+		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &o.out, "directory for the results (default: results/runs/NAME)", "DIR" },
+		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &o.machine, "sim or kvm", "NAME" },
+		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &o.set, "override a key; may be given again", "SECTION.KEY=VALUE" },
+		{ "seed", 0, 0, G_OPTION_ARG_STRING, &o.seed, "seed of all randomness", "N" },
+		{ "jobs", 'j', 0, G_OPTION_ARG_INT, &o.jobs, "runs of [vary] and repeats at a time (default: 1)", "N" },
+		{ "force", 'f', 0, G_OPTION_ARG_NONE, &o.force, "replace the output directory if it exists", NULL },
+		{ "no-figures", 0, 0, G_OPTION_ARG_NONE, &o.no_figures, "draw nothing", NULL },
+		{ "quiet", 'q', 0, G_OPTION_ARG_NONE, &o.quiet, "no progress and no closing message", NULL },
+		{ G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &rest, NULL, "FILE.ini" },
+		{ NULL, 0, 0, 0, NULL, NULL, NULL },
+	};
+	g_autoptr(GOptionContext) ctx = g_option_context_new("- run an experiment");
+	GError *error = NULL;
+	struct sigaction sa = { .sa_handler = on_sigint };
+	int status;
+
+	o.command_line = g_strjoinv(" ", argv);
+	g_option_context_add_main_entries(ctx, entries, NULL);
+	if (!g_option_context_parse(ctx, &argc, &argv, &error))
+		status = cmd_gerror(error);
+	else if (!rest || rest[1])
+		status = cmd_error(CMD_USAGE, "run takes one experiment file; see overbook run --help");
+	else if (o.jobs < 1 || o.jobs > 1024)
+		status = cmd_error(CMD_USAGE, "--jobs %d: from 1 to 1024 is allowed", o.jobs);
+	else {
+		o.file = rest[0];
+		sigaction(SIGINT, &sa, NULL);
+		status = run_experiment(&o);
+	}
+	g_free(o.command_line);
+	g_free(o.out);
+	g_free(o.machine);
+	g_free(o.seed);
+	g_strfreev(o.set);
+	return status;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * digest.c - the guest's processes, hashed
+ *
+ * Walks each live process's tables as the guest wrote them, in order of pid, and feeds (va, protection, bytes) of
+ * each 4 KiB page to one streaming XXH3. Large leaves count page by page, so the digest does not depend on
+ * the size of the leaves either. Pages of the arena (the run-time that every process maps) are the guest's machinery, not its data, and
+ * are left out.
+ *
+ * The guest is not believed: a table outside its memory, a leaf outside it, or more live processes than slots
+ * is -EINVAL, and the walk's cost is bounded by the table's shape (a table that names itself costs at most
+ * PAGE_BUDGET pages before it is refused).
+ */
+#include "vmm/digest.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "mm/err.h"
+#include "workloads/guest/abi.h"
+
+struct digest {
+	const struct gmem *g;
+	digest_frame_fn frame;
+	XXH3_state_t *hash;
+	uint64_t budget; /* pages still allowed: a hostile tree may share tables without end */
+};
+
+static gfn_t frame_of(const struct digest *d, uint64_t frame)
+{
+	return d->frame ? d->frame(d->g, frame) : frame;
+}
+
+static int digest_page(struct digest *d, gva_t va, unsigned prot, gfn_t gfn)
+{
+	struct {
+		uint64_t va, prot;
+		uint64_t words[512];
+	} record = { .va = va, .prot = prot };
+
+	if (gfn < gmem_config(d->g)->arena_pages)
+		return 0;
+	if (!d->budget--)
+		return ERR(-EINVAL);
+
+	int err = gmem_peek(d->g, gfn, record.words);
+
+	if (err)
+		return ERR(-EINVAL);
+	XXH3_64bits_update(d->hash, &record, sizeof(record));
+	return 0;
+}
+
+static int digest_table(struct digest *d, gfn_t table, unsigned level, gva_t va, unsigned allowed)
+{
+	uint64_t entries[PT_ENTRIES];
+
+	if (!d->budget-- || gmem_peek(d->g, table, entries))
+		return ERR(-EINVAL);
+	for (unsigned i = 0; i < PT_ENTRIES; i++) {
+		uint64_t e = entries[i];
+		gva_t at = va + i * LEVEL_SIZE(level);
+		unsigned prot = allowed & ((e & PTE_W ? PROT_W : 0) | (e & PTE_NX ? 0 : PROT_X) | PROT_R);
+
+		if (!(e & PTE_P))
+			continue;
+		if (level > 1 && !(level <= 3 && (e & PTE_PS))) {
+			int err = digest_table(d, frame_of(d, (e & PTE_ADDR) >> PAGE_SHIFT), level - 1, at, prot);
+
+			if (err)
+				return err;
+			continue;
+		}
+		uint64_t first = (e & PTE_ADDR & ~(LEVEL_SIZE(level) - 1)) >> PAGE_SHIFT;
+
+		for (uint64_t n = 0; n < LEVEL_PAGES(level); n++) {
+			int err = digest_page(d, at + n * PAGE_SIZE, prot, frame_of(d, first + n));
+
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+static int by_pid(const void *a, const void *b)
+{
+	const struct export_process *x = a, *y = b;
+
+	return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+int digest_vm(const struct gmem *g, unsigned levels, digest_frame_fn frame, uint64_t *digest)
+{
+	const struct guest_export *export = (const void *)(gmem_arena(g) + EXPORT_GPA);
+	struct export_process live[EXPORT_PROCESSES];
+	struct digest d = { .g = g, .frame = frame, .hash = XXH3_createState(),
+			    .budget = 8 * gmem_config(g)->npages + 65536 };
+	unsigned n = 0;
+	int err = 0;
+
+	for (unsigned i = 0; i < EXPORT_PROCESSES; i++)
+		if (export->process[i].state != PROCESS_FREE)
+			live[n++] = export->process[i];
+	qsort(live, n, sizeof(*live), by_pid);
+
+	XXH3_64bits_reset(d.hash);
+	for (unsigned i = 0; i < n && !err; i++) {
+		XXH3_64bits_update(d.hash, &live[i].pid, sizeof(live[i].pid));
+		err = digest_table(&d, live[i].root >> PAGE_SHIFT, levels, 0, PROT_R | PROT_W | PROT_X);
+	}
+	*digest = XXH3_64bits_digest(d.hash);
+	XXH3_freeState(d.hash);
+	return err;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * results.h - what a run leaves on disk
+ *
+ * A run directory is written under a temporary name beside its place and renamed when it is complete, so a directory that
+ * exists is whole. samples.csv and summary.json hold nothing that depends on the host or the hour: equal experiments give equal
+ * bytes. The manifest holds the rest.
+ */
+#ifndef OVERBOOK_VMM_RESULTS_H
+#define OVERBOOK_VMM_RESULTS_H
+
+#include <glib.h>
+#include <json-glib/json-glib.h>
+
+#include "vmm/vmm.h"
+
+/* What the manifest tells beside the run itself. */
+struct manifest {
+	const char *command_line;
+	gint64 start_us, end_us; /* real time, microseconds since 1970 */
+};
+
+/* experiment.ini, samples.csv, summary.json, manifest.json into the existing directory @dir. */
+gboolean results_write(const struct run *r, const struct manifest *m, const char *dir, GError **error);
+
+/* samples.csv and summary.json as text (g_free): for tests that compare bytes. */
+char *results_samples_csv(const struct run *r);
+char *results_summary_json(const struct run *r);
+
+/*
+ * summary.csv of several runs: for each sub-directory of @dir in @names the varied keys (from @cells, one
+ * GPtrArray of struct override per name), the repetition, and every VM's counters; manifest.json lists the runs; with
+ * repetitions also means.csv: mean and half-width of the 95% confidence interval over them.
+ */
+gboolean results_combine(const char *dir, char *const *names, const GPtrArray *cells, uint64_t repeats,
+			 const struct manifest *m, GError **error);
+
+/* What every manifest says: version, commit, command, times, host. For the builder's current object. */
+void manifest_common(JsonBuilder *b, const struct manifest *m);
+/* The finished builder as indented text; g_free. */
+char *json_text(JsonBuilder *b);
+
+/* "results/runs/NAME", or the next free "NAME-2", "NAME-3", ... (g_free). */
+char *rundir_default(const char *experiment_path);
+/* A fresh temporary directory beside @final; g_free. NULL and @error. */
+char *rundir_begin(const char *final, GError **error);
+/* Rename it into place; with @force an older directory of that name goes first. */
+gboolean rundir_commit(const char *tmp, const char *final, gboolean force, GError **error);
+/* Remove a directory tree that is not to be kept. */
+void rundir_remove(const char *dir);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* run.c - struct run: made from an experiment, filled by a backend */
+#include "vmm/vmm.h"
+
+#include <string.h>
+
+volatile sig_atomic_t run_stop;
+
+GQuark vmm_error_quark(void)
+{
+	return g_quark_from_static_string("overbook-vmm-error");
+}
+
+static void run_vm_free(gpointer p)
+{
+	struct run_vm *vm = p;
+
+	g_free(vm->name);
+	g_free(vm->latency);
+	g_free(vm->failure);
+	g_free(vm);
+}
+
+struct run *run_new(const struct experiment *e, uint64_t seed)
+{
+	struct run *r = g_new0(struct run, 1);
+
+	r->e = e;
+	r->seed = seed;
+	r->vms = g_ptr_array_new_with_free_func(run_vm_free);
+	r->samples = g_array_new(FALSE, TRUE, sizeof(struct run_sample));
+	for (unsigned i = 0; i < e->vms->len; i++) {
+		const struct conf_vm *conf = g_ptr_array_index(e->vms, i);
+
+		for (uint64_t n = 0; n < conf->count; n++) {
+			struct run_vm *vm = g_new0(struct run_vm, 1);
+
+			vm->conf = conf;
+			vm->name = conf->count == 1 ? g_strdup(conf->name) :
+						      g_strdup_printf("%s-%" G_GUINT64_FORMAT, conf->name, n);
+			vm->latency = g_new0(struct hist, 1);
+			g_ptr_array_add(r->vms, vm);
+		}
+	}
+	return r;
+}
+
+void run_free(struct run *r)
+{
+	if (!r)
+		return;
+	g_ptr_array_unref(r->vms);
+	g_array_unref(r->samples);
+	g_free(r);
+}
+
+void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct counters *c)
+{
+	struct run_sample s = { .time_ns = time_ns, .vm = vm, .counters = *c };
+
+	g_array_append_val(r->samples, s);
+}

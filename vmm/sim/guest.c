@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * guest.c - one simulated VM: how it is made, and how its vCPU runs
+ *
+ * A process's program emits operations into its run-time buffer (as it does in a real guest). Accesses go to the
+ * MMU in batches until one faults; a system call, a page fault of the guest's own, and the end of a quantum
+ * enter the guest kernel: switch to the kernel's root, call the kernel, switch back to whom it wants to run.
+ *
+ * After boot_info.quantum operations, counted over all processes, the kernel gets its quantum event. Everything
+ * that depends on the number of operations depends on nothing else, so a lockstep run is the same on every machine.
+ */
+#include <string.h>
+
+#include "vmm/sim/native.h"
+#include "vmm/sim/sim.h"
+
+#define GUEST_CR4 (CR4_PAE | CR4_PGE)
+
+static void enter_kernel(struct sim_vcpu *v, bool reflected, uint32_t cycles)
+{
+	struct sim_vm *vm = v->vm;
+
+	sim_spend(v, BUCKET_KERNEL, cycles);
+	sim_load_cr3(v, kernel_root(vm->kernel) | (vm->conf->pcid ? CR3_NOFLUSH : 0), !reflected);
+}
+
+/* Back to user mode, in the root of whichever process the kernel wants to run. */
+static void leave_kernel(struct sim_vcpu *v)
+{
+	struct sim_vm *vm = v->vm;
+	const struct process *p = kernel_current(vm->kernel);
+
+	hal_pte_flush(sim_hal(v));
+	if (!p)
+		return;
+	v->user_cr3 = p->root | p->pcid | (vm->conf->pcid ? CR3_NOFLUSH : 0);
+	sim_load_cr3(v, v->user_cr3, true);
+}
+
+static void page_fault(struct sim_vcpu *v, const struct mmu_result *r)
+{
+	const struct sim_profile *p = v->vm->sim->profile;
+	int mode = v->vm->conf->paging;
+
+	enter_kernel(v, mode == MODE_SHADOW || mode == MODE_PV, p->exception_cycles + p->fault_cycles);
+	kernel_page_fault(v->vm->kernel, r->gva, r->error);
+	leave_kernel(v);
+}
+
+static void system_call(struct sim_vcpu *v, const struct op *op)
+{
+	const struct sim_profile *p = v->vm->sim->profile;
+	uint32_t cycles = p->syscall_cycles;
+
+	if (OP_KIND(op) == OP_FORK)
+		cycles += p->fork_cycles;
+	else if (OP_KIND(op) == OP_EXIT)
+		cycles += p->exit_process_cycles;
+	enter_kernel(v, false, cycles);
+	kernel_syscall(v->vm->kernel, op);
+	leave_kernel(v);
+}
+
+static void quantum_end(struct sim_vcpu *v)
+{
+	struct sim_vm *vm = v->vm;
+	uint64_t switches = kernel_counts(vm->kernel)->switches;
+
+	vm->counters.quanta++;
+	v->until_quantum = vm->sim->run->e->experiment.quantum;
+	enter_kernel(v, false, vm->sim->profile->syscall_cycles);
+	kernel_quantum(vm->kernel);
+	sim_spend(v, BUCKET_KERNEL,
+		  (kernel_counts(vm->kernel)->switches - switches) * vm->sim->profile->switch_cycles);
+	leave_kernel(v);
+}
+
+static void store_emulated(struct sim_vcpu *v, struct runtime *rt, struct mmu_result *r)
+{
+	/* A process stored to a page that is also one of its tables: only a hostile guest has that. */
+	sim_emulate_store(v, r, rt->ops[rt->pos].arg);
+	rt->pos++;
+}
+
+/* Execute accesses of the current process; at most @n. Returns how many operations were completed. */
+static uint32_t run_accesses(struct sim_vcpu *v, struct runtime *rt, uint32_t n, uint64_t budget)
+{
+	uint64_t work = 0, walk = 0;
+	struct mmu_result r = { .outcome = MMU_OK };
+	uint32_t done = mmu_run(v->cpu->mmu, &v->ctx, rt->ops + rt->pos, n, budget, &work, &walk, &r);
+
+	sim_spend(v, BUCKET_WORK, work);
+	sim_spend(v, BUCKET_WALK, walk);
+	rt->pos += done;
+	if (r.outcome == MMU_OK)
+		return done;
+
+	sim_spend(v, BUCKET_WALK, r.cycles);
+	switch (sim_handle(v, &r)) {
+	case SIM_RETRY:
+	case SIM_FAILED:
+		break;
+	case SIM_INJECT:
+		page_fault(v, &r);
+		break;
+	case SIM_EMULATE:
+		store_emulated(v, rt, &r);
+		done++;
+		break;
+	}
+	return done;
+}
+
+/* Is there a process to run? Lets virtual time pass in lockstep, where nobody else can. */
+static struct process *next_process(struct sim_vcpu *v)
+{
+	struct sim_vm *vm = v->vm;
+	struct process *p = kernel_current(vm->kernel);
+	bool lockstep = vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP;
+
+	if (p)
+		return p;
+	if (kernel_done(vm->kernel)) {
+		vm->done = true;
+		return NULL;
+	}
+	uint64_t wake = kernel_wake_time(vm->kernel), now = hal_now(sim_hal(v));
+
+	if (wake > now) {
+		sim_exit(v, EXIT_HALT);
+		if (!lockstep) {
+			v->ready_at = sim_ns_to_cycles(vm->sim, wake);
+			v->idle_cycles += v->ready_at > v->cpu->clock ? v->ready_at - v->cpu->clock : 0;
+			return NULL;
+		}
+		vm->idle_ns += wake - now;
+	}
+	enter_kernel(v, false, vm->sim->profile->exception_cycles);
+	kernel_wake(vm->kernel);
+	leave_kernel(v);
+	return kernel_current(vm->kernel);
+}
+
+static void refill(struct sim_vcpu *v, struct runtime *rt)
+{
+	struct sim_vm *vm = v->vm;
+	struct program_world world = { .now_ns = hal_now(sim_hal(v)), .trace = trace_feed_next, .ctx = vm->feed };
+
+	rt->n = program_next(&rt->program, vm->script, &world, rt->ops, RUNTIME_OPS);
+	rt->pos = 0;
+}
+
+static uint32_t accesses_ahead(const struct runtime *rt, uint64_t most)
+{
+	uint32_t n = 0;
+
+	while (rt->pos + n < rt->n && n < most && OP_IS_ACCESS(&rt->ops[rt->pos + n]))
+		n++;
+	return n;
+}
+
+static bool run_until(struct sim_vcpu *v, uint64_t limit)
+{
+	struct sim_vm *vm = v->vm;
+
+	while (!vm->done && v->until_quantum) {
+		struct process *p = next_process(v);
+
+		if (!p)
+			return false;
+		if (limit && v->cpu->clock >= limit)
+			return true;
+
+		struct runtime *rt = kernel_runtime(vm->kernel, p);
+
+		if (rt->pos == rt->n)
+			refill(v, rt);
+
+		uint32_t n = accesses_ahead(rt, v->until_quantum);
+
+		if (n) {
+			n = run_accesses(v, rt, n, limit ? limit - v->cpu->clock : 0);
+		} else {
+			struct op op = rt->ops[rt->pos++];
+
+			n = 1;
+			system_call(v, &op);
+		}
+		vm->operations += n;
+		v->until_quantum -= n;
+	}
+	if (!vm->done)
+		quantum_end(v);
+	return !vm->done;
+}
+
+bool sim_vcpu_run(struct sim_vcpu *v, uint64_t budget)
+{
+	bool more;
+
+	v->vm->sim->running = v;
+	v->bucket = BUCKET_OTHER;
+	if (setjmp(v->panic))
+		more = false;
+	else
+		more = run_until(v, budget ? v->cpu->clock + budget : 0);
+	v->vm->sim->running = NULL;
+	return more;
+}
+
+static const char *vm_memory(struct sim_vm *vm)
+{
+	struct sim *s = vm->sim;
+	const struct conf_vm *c = vm->conf;
+	struct gmem_config cfg = {
+		.vm = vm->id,
+		.npages = c->memory / PAGE_SIZE,
+		.arena_pages = c->arena ? c->arena / PAGE_SIZE :
+					  kernel_arena_pages(c->memory / PAGE_SIZE, vm->script->nprocesses),
+		.level = s->run->e->host.page_level,
+		.node = (unsigned)c->node,
+		.linear = c->paging == MODE_NATIVE,
+	};
+
+	if (cfg.arena_pages + 512 > cfg.npages)
+		return "its arena leaves no memory for processes: give the VM more memory";
+	vm->gmem = gmem_new(&cfg, s->frames, &s->machine, &vm->counters, s->run->events);
+	if (!vm->gmem)
+		return cfg.linear ? "the host has not that much free memory (paging = native needs all of it)" :
+				    "the host has no memory for its arena";
+	return NULL;
+}
+
+static const char *vm_paging(struct sim_vm *vm)
+{
+	struct sim *s = vm->sim;
+	const struct conf_vm *c = vm->conf;
+	const struct guest_regs **regs = g_newa(const struct guest_regs *, vm->nvcpus);
+	struct paging_config cfg = {
+		.gmem = vm->gmem,
+		.nvcpus = vm->nvcpus,
+		.regs = regs,
+		.guest_levels = c->guest_levels,
+		.host_levels = c->host_levels,
+		.maxphyaddr = s->profile->maxphyaddr,
+		.max_leaf = c->max_leaf,
+		.npt = !strcmp(s->profile->vendor, "amd"),
+		.ad_bits = c->ept_ad,
+		.pml = c->dirty_log == DIRTY_PML,
+		.unsync = c->unsync,
+		.shadow_limit = c->shadow_limit,
+		.flood_limit = (unsigned)c->flood_limit,
+	};
+
+	for (unsigned i = 0; i < vm->nvcpus; i++)
+		regs[i] = &vm->vcpu[i].regs;
+	vm->paging = paging_modes[c->paging]->create(&cfg);
+	if (!vm->paging)
+		return "the host has no memory for its tables";
+	gmem_set_paging(vm->gmem, vm->paging);
+	return NULL;
+}
+
+static void vcpu_init(struct sim_vcpu *v, struct sim_vm *vm, unsigned id)
+{
+	struct sim *s = vm->sim;
+	const struct conf_vm *c = vm->conf;
+
+	v->vm = vm;
+	v->id = id;
+	v->cpu = &s->cpus[vm->id % s->ncpus];
+	v->until_quantum = s->run->e->experiment.quantum;
+	v->regs = (struct guest_regs){
+		.cr0 = CR0_PE | CR0_WP | CR0_PG,
+		.cr4 = GUEST_CR4 | (c->pcid ? CR4_PCIDE : 0) | (c->guest_levels == 5 ? CR4_LA57 : 0),
+		.efer = EFER_LME | EFER_LMA | EFER_NX,
+		.cpl = 3,
+	};
+	v->ctx = (struct mmu_context){
+		.walk = c->paging == MODE_EPT ? MMU_2D : MMU_1D,
+		.regs = &v->regs,
+		.levels = c->guest_levels,
+		.host_levels = c->host_levels,
+		.npt = !strcmp(s->profile->vendor, "amd"),
+		.ad_bits = c->ept_ad,
+		.use_pcid = c->pcid,
+		.vpid = vm->id + 1,
+		.maxphyaddr = s->profile->maxphyaddr,
+		.pml = c->dirty_log == DIRTY_PML ? &v->pml : NULL,
+		.c = &vm->counters,
+		.bytes = frames_bytes(s->frames),
+		.content = s->content,
+		.frames = s->frames,
+		.node = v->cpu->node,
+	};
+	if (c->paging == MODE_NATIVE)
+		v->ctx.bias = native_bias(vm->paging);
+}
+
+static void write_boot_info(struct sim_vm *vm)
+{
+	const struct conf_vm *c = vm->conf;
+	uint8_t *arena = gmem_arena(vm->gmem);
+	struct boot_info *b = (struct boot_info *)(arena + BOOT_INFO_GPA);
+
+	*b = (struct boot_info){
+		.magic = BOOT_MAGIC,
+		.npages = gmem_config(vm->gmem)->npages,
+		.arena_end = gmem_config(vm->gmem)->arena_pages * PAGE_SIZE,
+		.heap_start = HEAP_MIN_GPA,
+		.levels = c->guest_levels,
+		.flags = (vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : 0) |
+			 (c->paging == MODE_SHADOW ? BOOT_SHADOW : 0) | (c->paging == MODE_PV ? BOOT_PV : 0) |
+			 (c->pcid ? BOOT_PCID : 0),
+		.quantum = vm->sim->run->e->experiment.quantum,
+		.timeslice = 1,
+	};
+	memcpy(arena + SCRIPT_GPA, vm->script, sizeof(*vm->script));
+}
+
+/*
+ * The kernel boots with paging on, in a root that the VMM would have given it; here its first tables are made by the kernel
+ * itself, so until they exist CR3 points at nothing and hal_pte_write() goes to physical memory directly.
+ */
+static const char *vm_boot(struct sim_vm *vm)
+{
+	struct sim_vcpu *v = &vm->vcpu[0];
+
+	vm->sim->running = v;
+	if (setjmp(v->panic) == 0) {
+		v->booting = true;
+		vm->kernel = kernel_boot(sim_hal(v));
+		v->booting = false;
+		if (vm->kernel) {
+			v->regs.cr3 = kernel_root(vm->kernel);
+			leave_kernel(v);
+		}
+	}
+	vm->sim->running = NULL;
+	if (vm->out->failure)
+		return vm->out->failure;
+	return vm->kernel ? NULL : "its arena is too small to boot: raise [vm] arena";
+}
+
+struct sim_vm *sim_vm_new(struct sim *s, struct run_vm *out, unsigned id, GError **error)
+{
+	const struct conf_workload *w = experiment_workload(s->run->e, out->conf->workload);
+	struct sim_vm *vm = g_new0(struct sim_vm, 1);
+	const char *why;
+
+	vm->sim = s;
+	vm->id = id;
+	vm->out = out;
+	vm->conf = out->conf;
+	vm->nvcpus = 1;
+	s->vms[id] = vm;
+	vm->script = experiment_script(s->run->e, w, id, error);
+	if (!vm->script)
+		return NULL;
+	vm->script->seed = rng_mix(s->run->seed ^ rng_mix(id));
+	vm->feed = trace_feed_new(s->run->e);
+	why = vm_memory(vm);
+	if (!why)
+		why = vm_paging(vm);
+	if (!why) {
+		for (unsigned i = 0; i < vm->nvcpus; i++)
+			vcpu_init(&vm->vcpu[i], vm, i);
+		write_boot_info(vm);
+		why = vm_boot(vm);
+	}
+	if (why) {
+		g_set_error(error, VMM_ERROR, VMM_FAILED, "VM \"%s\" cannot start: %s", out->name, why);
+		return NULL;
+	}
+	return vm;
+}
+
+void sim_vm_free(struct sim_vm *vm)
+{
+	if (!vm)
+		return;
+	if (vm->paging)
+		vm->paging->ops->destroy(vm->paging);
+	if (vm->gmem)
+		gmem_free(vm->gmem);
+	trace_feed_free(vm->feed);
+	g_free(vm->script);
+	g_free(vm->dirty);
+	g_free(vm);
+}

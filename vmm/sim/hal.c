@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hal.c - the guest kernel's world, simulated
+ *
+ * Each load and store of the kernel is one access of the simulated MMU at the kernel's virtual address, in the
+ * kernel's root, at CPL 3: it misses TLBs, walks, faults, hits traces and costs what the guest's would on hardware.
+ * Only the kernel's private structures (hal_arena) are reached directly: they are pinned, and no count or digest depends on them.
+ *
+ * A page is zeroed, copied or filled with one MMU access per page and the profile's price for the rest.
+ */
+#include "vmm/sim/sim.h"
+
+static struct sim_vcpu *vcpu(struct hal *h)
+{
+	return (struct sim_vcpu *)h;
+}
+
+/*
+ * Access @gpa until it succeeds. The kernel's direct map covers all memory, so a fault of the guest's own here is a bug of the
+ * guest kernel. For a store, *emulated says that the VMM performed it.
+ */
+static hpa_t kernel_access(struct sim_vcpu *v, gpa_t gpa, unsigned access, const uint64_t *store)
+{
+	struct mmu_result r;
+
+	if (v->booting)
+		return gmem_arena(v->vm->gmem) + gpa - v->ctx.bytes;
+	while (!v->vm->done) {
+		mmu_access(v->cpu->mmu, &v->ctx, KERNEL_DIRECT_MAP + gpa, access | ACC_U, &r);
+		sim_spend(v, BUCKET_KERNEL, r.cycles);
+		if (r.outcome == MMU_OK)
+			return r.hpa;
+		switch (sim_handle(v, &r)) {
+		case SIM_RETRY:
+			break;
+		case SIM_EMULATE:
+			if (store) {
+				sim_emulate_store(v, &r, *store);
+				return HFN_NONE;
+			}
+			sim_vm_fail(v->vm, "the guest kernel stored to a table page as if it were data");
+			break;
+		case SIM_INJECT:
+			sim_vm_fail(v->vm, "page fault in the guest kernel at 0x%" G_GINT64_MODIFIER "x (error 0x%x)", r.gva, r.error);
+			break;
+		case SIM_FAILED:
+			break;
+		}
+	}
+	return HFN_NONE;
+}
+
+void *hal_arena(struct hal *h, uint64_t gpa)
+{
+	return gmem_arena(vcpu(h)->vm->gmem) + gpa;
+}
+
+uint64_t hal_pte_read(struct hal *h, uint64_t entry_gpa)
+{
+	struct sim_vcpu *v = vcpu(h);
+	hpa_t hpa = kernel_access(v, entry_gpa, ACC_R, NULL);
+
+	if (hpa == HFN_NONE)
+		return 0;
+	if (v->vm->conf->paging == MODE_PV)
+		return pv_read(v->vm->paging, entry_gpa);
+	return *(uint64_t *)(v->ctx.bytes + hpa);
+}
+
+void hal_pte_write(struct hal *h, uint64_t entry_gpa, uint64_t value, unsigned level)
+{
+	struct sim_vcpu *v = vcpu(h);
+
+	if (v->vm->conf->paging == MODE_PV) {
+		v->batch[v->nbatch++] = (struct pv_entry){ .gpa = entry_gpa, .value = value, .level = level };
+		if (v->nbatch == G_N_ELEMENTS(v->batch))
+			hal_pte_flush(h);
+		return;
+	}
+	hpa_t hpa = kernel_access(v, entry_gpa, ACC_W, &value);
+
+	if (hpa != HFN_NONE)
+		*(uint64_t *)(v->ctx.bytes + hpa) = value;
+}
+
+void hal_pte_flush(struct hal *h)
+{
+	struct sim_vcpu *v = vcpu(h);
+
+	if (!v->nbatch)
+		return;
+	sim_exit(v, EXIT_HYPERCALL);
+	v->vm->counters.pv_hypercalls++;
+	sim_spend(v, v->bucket, (uint64_t)v->nbatch * v->vm->sim->profile->pv_update_cycles);
+	int err = pv_update(v->vm->paging, v->batch, v->nbatch);
+
+	v->nbatch = 0;
+	if (err)
+		sim_vm_fail(v->vm, "a table update was refused: %s", g_strerror(-err));
+}
+
+void hal_table_new(struct hal *h, uint64_t gpa, unsigned level)
+{
+	struct sim_vcpu *v = vcpu(h);
+
+	if (v->vm->conf->paging == MODE_PV) {
+		hal_pte_flush(h);
+		sim_exit(v, EXIT_HYPERCALL);
+		pv_table_new(v->vm->paging, gpa, level);
+		return;
+	}
+	kernel_access(v, gpa, ACC_W, &(uint64_t){ 0 });
+	sim_spend(v, BUCKET_KERNEL, v->vm->sim->profile->zero_page_cycles);
+	for (unsigned i = 0; i < PT_ENTRIES; i++)
+		((uint64_t *)hal_arena(h, gpa))[i] = 0;
+}
+
+void hal_table_free(struct hal *h, uint64_t gpa, unsigned level)
+{
+	struct sim_vcpu *v = vcpu(h);
+
+	if (v->vm->conf->paging != MODE_PV)
+		return;
+	hal_pte_flush(h);
+	sim_exit(v, EXIT_HYPERCALL);
+	pv_table_free(v->vm->paging, gpa, level);
+}
+
+void hal_zero_pages(struct hal *h, uint64_t gfn, uint64_t npages)
+{
+	struct sim_vcpu *v = vcpu(h);
+	struct sim *s = v->vm->sim;
+
+	for (uint64_t i = 0; i < npages; i++) {
+		hpa_t hpa = kernel_access(v, (gfn + i) << PAGE_SHIFT, ACC_W, NULL);
+
+		if (hpa == HFN_NONE)
+			return;
+		s->content[hpa >> PAGE_SHIFT] = (struct pattern){ 0, 0 };
+		sim_spend(v, BUCKET_KERNEL, s->profile->zero_page_cycles);
+	}
+}
+
+void hal_copy_pages(struct hal *h, uint64_t dst_gfn, uint64_t src_gfn, uint64_t npages)
+{
+	struct sim_vcpu *v = vcpu(h);
+	struct sim *s = v->vm->sim;
+
+	for (uint64_t i = 0; i < npages; i++) {
+		hpa_t src = kernel_access(v, (src_gfn + i) << PAGE_SHIFT, ACC_R, NULL);
+		hpa_t dst = kernel_access(v, (dst_gfn + i) << PAGE_SHIFT, ACC_W, NULL);
+
+		if (src == HFN_NONE || dst == HFN_NONE)
+			return;
+		sim_copy_content(s, dst >> PAGE_SHIFT, src >> PAGE_SHIFT);
+		sim_spend(v, BUCKET_KERNEL, s->profile->copy_page_cycles);
+	}
+}
+
+void hal_fill_page(struct hal *h, uint64_t gfn, uint64_t base)
+{
+	struct sim_vcpu *v = vcpu(h);
+	hpa_t hpa = kernel_access(v, gfn << PAGE_SHIFT, ACC_W, NULL);
+
+	if (hpa == HFN_NONE)
+		return;
+	v->vm->sim->content[hpa >> PAGE_SHIFT].base = base;
+	sim_spend(v, BUCKET_KERNEL, v->vm->sim->profile->fill_page_cycles);
+}
+
+void hal_invlpg(struct hal *h, uint64_t va)
+{
+	struct sim_vcpu *v = vcpu(h);
+
+	hal_pte_flush(h);
+	sim_invalidate(v, v->user_cr3, GUEST_INVLPG, va);
+}
+
+void hal_flush_space(struct hal *h, unsigned pcid)
+{
+	struct sim_vcpu *v = vcpu(h);
+	uint64_t space = (v->user_cr3 & ~(CR3_PCID | CR3_NOFLUSH)) | pcid;
+
+	hal_pte_flush(h);
+	sim_invalidate(v, space, GUEST_CR3, space);
+}
+
+uint64_t hal_now(struct hal *h)
+{
+	struct sim_vcpu *v = vcpu(h);
+	struct sim *s = v->vm->sim;
+
+	if (s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP)
+		return v->vm->operations * SIM_LOCKSTEP_NS + v->vm->idle_ns;
+	return sim_cycles_to_ns(s, v->cpu->clock);
+}
+
+/*
+ * The kernel gives up: nothing of it may run again. The panic unwinds to guest.c, which called it, with the stack of the
+ * kernel left behind; the kernel keeps nothing on it that anybody else needs.
+ */
+void hal_panic(struct hal *h, const char *file, unsigned line)
+{
+	struct sim_vcpu *v = vcpu(h);
+
+	sim_vm_fail(v->vm, "guest kernel: assertion failed at %s:%u", file, line);
+	longjmp(v->panic, 1);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * machine.c - the simulated machine as the memory manager sees it
+ *
+ * Contents. Each host frame has a 16-byte pattern (workloads/pattern.h); word 0 of a page is always the pattern's stamp.
+ * A frame of family BYTES has its words 1 to 511 in the host's byte region; a pattern becomes bytes
+ * the first time somebody writes anything else than a stamp. Arenas are bytes from the start, word 0 included, and
+ * never have a stamp, because no process stores there.
+ *
+ * Time. charge() prices what the memory manager did with the profile and bills the vCPU that is running.
+ */
+#include <string.h>
+#include <sys/mman.h>
+
+#include "mm/err.h"
+#include "vmm/sim/sim.h"
+
+static struct sim *to_sim(struct machine *m)
+{
+	return (struct sim *)m;
+}
+
+static bool in_arena(struct sim *s, unsigned vm, gfn_t gfn)
+{
+	return gfn < gmem_config(s->vms[vm]->gmem)->arena_pages;
+}
+
+static int sim_populate(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t npages)
+{
+	struct sim *s = to_sim(m);
+
+	(void)vm;
+	(void)gfn;
+	for (uint64_t i = 0; i < npages; i++) {
+		/* Frames come zeroed; do not touch the record of one that was never used. */
+		if (s->content[hfn + i].base | s->content[hfn + i].stamp)
+			s->content[hfn + i] = (struct pattern){ 0, 0 };
+	}
+	return 0;
+}
+
+static void drop_bytes(struct sim *s, hfn_t hfn)
+{
+	if (PATTERN_FAMILY(s->content[hfn].base) == PATTERN_BYTES)
+		madvise(frames_bytes(s->frames) + hfn * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
+}
+
+static void sim_release(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t npages)
+{
+	struct sim *s = to_sim(m);
+
+	(void)vm;
+	(void)gfn;
+	for (uint64_t i = 0; i < npages; i++) {
+		drop_bytes(s, hfn + i);
+		s->content[hfn + i] = (struct pattern){ 0, 0 };
+	}
+}
+
+void sim_copy_content(struct sim *s, hfn_t to, hfn_t from)
+{
+	uint8_t *bytes = frames_bytes(s->frames);
+
+	if (PATTERN_FAMILY(s->content[from].base) == PATTERN_BYTES)
+		memcpy(bytes + to * PAGE_SIZE, bytes + from * PAGE_SIZE, PAGE_SIZE);
+	s->content[to] = s->content[from];
+}
+
+static int sim_move(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
+{
+	struct sim *s = to_sim(m);
+
+	(void)vm;
+	(void)gfn;
+	sim_copy_content(s, to, from);
+	drop_bytes(s, from);
+	s->content[from] = (struct pattern){ 0, 0 };
+	return 0;
+}
+
+/* The page's 4096 bytes as they are. */
+static void page_bytes(struct sim *s, hfn_t hfn, uint64_t *page)
+{
+	struct pattern c = s->content[hfn];
+
+	if (PATTERN_FAMILY(c.base) != PATTERN_BYTES) {
+		pattern_fill(c, page);
+		return;
+	}
+	memcpy(page, frames_bytes(s->frames) + hfn * PAGE_SIZE, PAGE_SIZE);
+	page[0] = c.stamp;
+}
+
+static int sim_read(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len)
+{
+	struct sim *s = to_sim(m);
+	uint64_t page[PAGE_SIZE / 8];
+
+	if (in_arena(s, vm, gfn)) {
+		memcpy(buf, frames_bytes(s->frames) + hfn * PAGE_SIZE + offset, len);
+		return 0;
+	}
+	page_bytes(s, hfn, page);
+	memcpy(buf, (uint8_t *)page + offset, len);
+	return 0;
+}
+
+static int sim_write(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, const void *buf,
+		     unsigned len)
+{
+	struct sim *s = to_sim(m);
+	uint8_t *bytes = frames_bytes(s->frames) + hfn * PAGE_SIZE;
+	uint64_t page[PAGE_SIZE / 8];
+
+	if (in_arena(s, vm, gfn)) {
+		memcpy(bytes + offset, buf, len);
+		return 0;
+	}
+	page_bytes(s, hfn, page);
+	memcpy((uint8_t *)page + offset, buf, len);
+	s->content[hfn] = (struct pattern){ PATTERN_BASE(PATTERN_BYTES, 0), page[0] };
+	memcpy(bytes, page, PAGE_SIZE);
+	return 0;
+}
+
+static void sim_flush(struct machine *m, unsigned vm, enum flush_kind kind, uint64_t start, uint64_t n)
+{
+	struct sim *s = to_sim(m);
+	struct sim_vm *v = s->vms[vm];
+	unsigned vpid = vm + 1;
+
+	for (unsigned i = 0; i < s->ncpus; i++) {
+		struct sim_mmu *mmu = s->cpus[i].mmu;
+
+		switch (kind) {
+		case FLUSH_VM:
+			mmu_flush_vm(mmu, vpid, &v->counters);
+			break;
+		case FLUSH_GPA:
+			mmu_flush_gpa(mmu, vpid, start, n, &v->counters);
+			break;
+		case FLUSH_GVA:
+			mmu_flush_gva(mmu, vpid, start, &v->counters);
+			break;
+		case FLUSH_SPACE:
+			mmu_flush_space(mmu, &v->vcpu[0].ctx, (unsigned)start);
+			break;
+		}
+	}
+}
+
+static void sim_charge(struct machine *m, unsigned vm, enum charge_kind kind, uint64_t n)
+{
+	struct sim *s = to_sim(m);
+	const struct sim_profile *p = s->profile;
+	const uint32_t price[CHARGE_KINDS] = {
+		[CHARGE_POPULATE] = p->populate_cycles,	      [CHARGE_RELEASE] = p->release_cycles,
+		[CHARGE_MOVE] = p->move_cycles,		      [CHARGE_TABLE_WRITE] = p->table_write_cycles,
+		[CHARGE_TABLE_PAGE] = p->table_page_cycles, [CHARGE_GUEST_READ] = p->guest_read_cycles,
+	};
+
+	(void)vm;
+	if (s->running)
+		sim_spend(s->running, kind <= CHARGE_MOVE ? BUCKET_HOST_MEMORY : s->running->bucket, price[kind] * n);
+}
+
+static uint64_t sim_now(struct machine *m)
+{
+	struct sim *s = to_sim(m);
+
+	if (s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP || !s->running)
+		return s->now_ns;
+	return sim_cycles_to_ns(s, s->running->cpu->clock);
+}
+
+const struct machine_ops sim_machine_ops = {
+	.name = "sim",
+	.populate = sim_populate,
+	.release = sim_release,
+	.move = sim_move,
+	.read = sim_read,
+	.write = sim_write,
+	.flush = sim_flush,
+	.charge = sim_charge,
+	.now = sim_now,
+};
+
+uint64_t sim_cycles_to_ns(const struct sim *s, uint64_t cycles)
+{
+	return (uint64_t)((unsigned __int128)cycles * 1000 / s->profile->mhz);
+}
+
+uint64_t sim_ns_to_cycles(const struct sim *s, uint64_t ns)
+{
+	return (uint64_t)((unsigned __int128)ns * s->profile->mhz / 1000);
+}
+
+void sim_spend(struct sim_vcpu *v, enum bucket bucket, uint64_t cycles)
+{
+	v->cycles[bucket] += cycles;
+	if (v->cpu)
+		v->cpu->clock += cycles;
+}
+
+/* The counter that each bucket becomes. */
+static const size_t bucket_counter[BUCKETS] = {
+	[BUCKET_WORK] = offsetof(struct counters, ns_work),
+	[BUCKET_WALK] = offsetof(struct counters, ns_walk),
+	[BUCKET_KERNEL] = offsetof(struct counters, ns_guest_kernel),
+	[BUCKET_PAGE_FAULT] = offsetof(struct counters, ns_exit_page_fault),
+	[BUCKET_TRACED_WRITE] = offsetof(struct counters, ns_exit_traced_write),
+	[BUCKET_CR_WRITE] = offsetof(struct counters, ns_exit_cr_write),
+	[BUCKET_INVLPG] = offsetof(struct counters, ns_exit_invlpg),
+	[BUCKET_EPT] = offsetof(struct counters, ns_exit_ept),
+	[BUCKET_HYPERCALL] = offsetof(struct counters, ns_exit_hypercall),
+	[BUCKET_OTHER] = offsetof(struct counters, ns_exit_other),
+	[BUCKET_HOST_MEMORY] = offsetof(struct counters, ns_host_memory),
+};
+
+void sim_vm_refresh(struct sim_vm *vm)
+{
+	struct counters *c = &vm->counters;
+	const struct kernel_counts *k = kernel_counts(vm->kernel);
+	uint64_t bucket[BUCKETS] = { 0 }, idle = 0;
+
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		for (unsigned b = 0; b < BUCKETS; b++)
+			bucket[b] += vm->vcpu[i].cycles[b];
+		idle += vm->vcpu[i].idle_cycles;
+	}
+	c->ns_total = 0;
+	for (unsigned b = 0; b < BUCKETS; b++) {
+		uint64_t ns = sim_cycles_to_ns(vm->sim, bucket[b]);
+
+		*(uint64_t *)((char *)c + bucket_counter[b]) = ns;
+		c->ns_total += ns;
+	}
+	c->ns_idle = sim_cycles_to_ns(vm->sim, idle);
+	c->operations = vm->operations;
+	c->guest_faults = k->faults;
+	c->guest_faults_demand = k->faults_demand;
+	c->guest_faults_cow = k->faults_cow;
+	c->guest_faults_segv = k->faults_segv;
+	c->guest_faults_spurious = k->faults_spurious;
+	c->guest_forks = k->forks;
+	c->guest_exits = k->exits;
+	c->guest_switches = k->switches;
+	c->guest_mmaps = k->mmaps;
+	c->guest_munmaps = k->munmaps;
+	c->guest_mprotects = k->mprotects;
+	c->guest_pte_writes = k->pte_writes;
+	c->guest_oom_kills = k->oom_kills;
+	c->guest_pages_free = k->pages_free;
+	c->table_frames = vm->paging->ops->table_frames(vm->paging);
+}
+
+int sim_init(struct sim *s, GError **error)
+{
+	const struct experiment *e = s->run->e;
+	const struct conf_host *h = &e->host;
+
+	s->machine.ops = &sim_machine_ops;
+	s->profile = profile_load(h->profile, error);
+	if (!s->profile)
+		return -EINVAL;
+	for (unsigned i = 0; i < e->costs->len; i++) {
+		const struct conf_cost *c = g_ptr_array_index(e->costs, i);
+
+		if (!profile_set(s->profile, c->field, c->value, error))
+			return -EINVAL;
+	}
+	s->frames = frames_new(h->memory / PAGE_SIZE, (unsigned)h->nodes);
+	s->ncontent = h->memory / PAGE_SIZE;
+	s->content = mmap(NULL, s->ncontent * sizeof(*s->content), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!s->frames || s->content == MAP_FAILED) {
+		s->content = NULL;
+		g_set_error(error, VMM_ERROR, VMM_LACKS,
+			    "no address space for a simulated host of %" G_GUINT64_FORMAT
+			    " MiB: raise the limit (ulimit -v) or lower [host] memory", h->memory >> 20);
+		return -ENOMEM;
+	}
+	s->ncpus = (unsigned)h->cpus;
+	s->cpus = g_new0(struct sim_cpu, s->ncpus);
+	for (unsigned i = 0; i < s->ncpus; i++) {
+		s->cpus[i].mmu = mmu_new(s->profile, h->cache_model);
+		s->cpus[i].node = (unsigned)(i * h->nodes / s->ncpus);
+	}
+	return 0;
+}
+
+void sim_destroy(struct sim *s)
+{
+	for (unsigned i = 0; i < s->nvms; i++)
+		sim_vm_free(s->vms[i]);
+	g_free(s->vms);
+	for (unsigned i = 0; i < s->ncpus; i++)
+		mmu_free(s->cpus[i].mmu);
+	g_free(s->cpus);
+	if (s->content)
+		munmap(s->content, s->ncontent * sizeof(*s->content));
+	if (s->frames)
+		frames_free(s->frames);
+	if (s->profile)
+		profile_free(s->profile);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim.h - the simulated machine: host CPUs, virtual machines, and the time they take
+ *
+ * Private to vmm/sim. A struct sim is one machine for one run. A *vCPU* holds what the guest believes (registers) and
+ * where its time went; a host *CPU* holds the translation hardware and a clock. The loop (loop.c) puts vCPUs on
+ * CPUs; guest.c runs one; exits.c is what happens when the hardware stops; hal.c is the world as the guest's
+ * kernel sees it; machine.c is the world as the memory manager sees it.
+ *
+ * Time is cycles of the profile's core, integer, and each cycle lands in exactly one bucket of the vCPU that
+ * was running; counters are nanoseconds of those buckets.
+ */
+#ifndef OVERBOOK_SIM_SIM_H
+#define OVERBOOK_SIM_SIM_H
+
+#include <setjmp.h>
+
+#include "mm/frame.h"
+#include "mm/gmem.h"
+#include "mm/machine.h"
+#include "mm/paging.h"
+#include "vmm/sim/mmu.h"
+#include "vmm/sim/profile.h"
+#include "vmm/sim/pv.h"
+#include "vmm/vmm.h"
+#include "workloads/guest/kernel.h"
+
+/* Lockstep: virtual time of one operation (DESIGN section 7). */
+#define SIM_LOCKSTEP_NS 100
+
+/* Where a vCPU's cycles go. One ns_ counter each, in this order (sim_buckets[] in machine.c). */
+enum bucket {
+	BUCKET_WORK,
+	BUCKET_WALK,
+	BUCKET_KERNEL,
+	BUCKET_PAGE_FAULT,
+	BUCKET_TRACED_WRITE,
+	BUCKET_CR_WRITE,
+	BUCKET_INVLPG,
+	BUCKET_EPT,
+	BUCKET_HYPERCALL,
+	BUCKET_OTHER,
+	BUCKET_HOST_MEMORY,
+	BUCKETS,
+};
+
+/* Why a vCPU left the guest. */
+enum exit_cause {
+	EXIT_PAGE_FAULT,
+	EXIT_TRACED_WRITE,
+	EXIT_CR_WRITE,
+	EXIT_INVLPG,
+	EXIT_EPT_VIOLATION,
+	EXIT_EPT_MISCONFIG,
+	EXIT_PML_FULL,
+	EXIT_HYPERCALL,
+	EXIT_HALT,
+	EXIT_CAUSES,
+};
+
+struct sim;
+struct sim_vm;
+
+struct sim_cpu {
+	struct sim_mmu *mmu;
+	uint64_t clock; /* cycles since the run began */
+	unsigned node;
+};
+
+struct sim_vcpu {
+	struct sim_vm *vm;
+	unsigned id;
+	struct guest_regs regs;
+	struct mmu_context ctx;
+	struct pml pml;
+	struct sim_cpu *cpu;   /* where it runs or last ran; NULL before its first turn */
+	uint64_t user_cr3;     /* of the process last resumed */
+	uint64_t cycles[BUCKETS];
+	enum bucket bucket;    /* where charge() puts the memory manager's time: the exit being handled */
+	uint64_t ready_at;     /* free schedule: cycle from which it may run */
+	uint64_t idle_cycles;
+	uint64_t until_quantum; /* operations left of the current quantum */
+	bool booting;	       /* the kernel has no tables yet: its accesses go to the arena directly */
+	jmp_buf panic;	       /* where hal_panic() lands */
+	struct pv_entry batch[64]; /* pv: table updates not yet sent */
+	unsigned nbatch;
+};
+
+/* A trace being replayed by one process (trace_feed.c). */
+struct trace_feed;
+
+struct sim_vm {
+	struct sim *sim;
+	unsigned id;
+	struct run_vm *out;
+	const struct conf_vm *conf;
+	struct counters counters; /* live; what the memory manager counts too */
+	struct counters base;	  /* at the end of the warm-up */
+	struct hist base_latency;
+	struct gmem *gmem;
+	struct paging *paging;
+	struct script *script;
+	struct trace_feed *feed;
+	struct kernel *kernel;
+	uint64_t operations;
+	uint64_t idle_ns;    /* lockstep: virtual time that passed without operations */
+	uint64_t next_dirty, next_collapse; /* ns: next housekeeping */
+	gfn_t collapse_at;   /* where the last attempt to collapse stopped */
+	uint64_t *dirty;     /* bitmap for the dirty log */
+	bool done;
+	unsigned nvcpus;
+	struct sim_vcpu vcpu[1]; /* nvcpus of them */
+};
+
+struct sim {
+	struct machine machine; /* first: the memory manager's view */
+	struct run *run;
+	struct sim_profile *profile;
+	struct frames *frames;
+	struct pattern *content; /* by hfn, lazily backed */
+	uint64_t ncontent;
+	struct sim_cpu *cpus;
+	unsigned ncpus;
+	struct sim_vm **vms;
+	unsigned nvms;
+	struct sim_vcpu *running; /* whom charge() bills; NULL: nobody */
+	uint64_t now_ns;	  /* lockstep: virtual time */
+	uint64_t next_sample;
+	bool warm;		  /* the warm-up is over */
+};
+
+/* machine.c */
+extern const struct machine_ops sim_machine_ops;
+int sim_init(struct sim *s, GError **error);
+void sim_destroy(struct sim *s);
+uint64_t sim_cycles_to_ns(const struct sim *s, uint64_t cycles);
+uint64_t sim_ns_to_cycles(const struct sim *s, uint64_t ns);
+/* Bill the vCPU and move its CPU's clock. */
+void sim_spend(struct sim_vcpu *v, enum bucket bucket, uint64_t cycles);
+/* Bring the ns_ counters, the kernel's counts and the gauges of @vm up to date. */
+void sim_vm_refresh(struct sim_vm *vm);
+/* The page in frame @to becomes equal to the one in @from. */
+void sim_copy_content(struct sim *s, hfn_t to, hfn_t from);
+
+/* exits.c */
+enum sim_verdict {
+	SIM_RETRY,   /* try the access again */
+	SIM_INJECT,  /* the guest's own page fault: gva and error of the result */
+	SIM_EMULATE, /* a store to a traced table: sim_emulate_store() performs it */
+	SIM_FAILED,  /* the VM is done for; sim_vm_fail() has said why */
+};
+/* The hardware stopped with @r; rewrites r->error and r->gpa where the VMM knows better. */
+enum sim_verdict sim_handle(struct sim_vcpu *v, struct mmu_result *r);
+int sim_emulate_store(struct sim_vcpu *v, const struct mmu_result *r, uint64_t value);
+void sim_exit(struct sim_vcpu *v, enum exit_cause cause);
+/* CR3 is loaded, by the guest's stub if @exits, else by the VMM on the way out of an exit. */
+void sim_load_cr3(struct sim_vcpu *v, uint64_t cr3, bool exits);
+/* INVPCID of one address (GUEST_INVLPG) or of everything (GUEST_CR3) in the address space that CR3 value @space names. */
+void sim_invalidate(struct sim_vcpu *v, uint64_t space, enum guest_event event, uint64_t arg);
+/* Ask the paging mode again for the root that the processor walks. */
+void sim_refresh_root(struct sim_vcpu *v);
+/* Hand the page-modification log to ept and empty it. */
+void sim_drain_pml(struct sim_vcpu *v);
+/* The guest cannot go on; why is kept for the report. The first reason wins. */
+void sim_vm_fail(struct sim_vm *vm, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* hal.c: the world of the guest's kernel is its vCPU */
+static inline struct hal *sim_hal(struct sim_vcpu *v)
+{
+	return (struct hal *)v;
+}
+
+/* guest.c */
+struct sim_vm *sim_vm_new(struct sim *s, struct run_vm *out, unsigned id, GError **error);
+void sim_vm_free(struct sim_vm *vm);
+/*
+ * Run the vCPU until its quantum ends, @budget cycles are spent (0: no limit), it has nothing to run, or it is
+ * done. True if it could go on at once; false: it sleeps until ready_at, or vm->done.
+ */
+bool sim_vcpu_run(struct sim_vcpu *v, uint64_t budget);
+
+/* trace_feed.c */
+struct trace_feed *trace_feed_new(const struct experiment *e);
+void trace_feed_free(struct trace_feed *f);
+uint32_t trace_feed_next(void *feed, uint32_t trace, uint64_t *cursor, struct op *out, uint32_t max);
+
+/* loop.c */
+gboolean sim_loop(struct sim *s, GError **error);
+
+#endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* view.c - results read back from disk */
+#include <math.h>
+#include <string.h>
+
+#include "vmm/view.h"
+#include "vmm/vmm.h"
+
+static void row_free(gpointer p)
+{
+	struct view_row *r = p;
+
+	g_free(r->label);
+	g_free(r->vm);
+	g_free(r->run);
+	g_ptr_array_unref(r->counters);
+	g_ptr_array_unref(r->latency);
+	g_free(r);
+}
+
+void view_free(struct view *v)
+{
+	if (!v)
+		return;
+	g_free(v->dir);
+	g_free(v->title);
+	g_free(v->question);
+	g_free(v->metric);
+	g_strfreev(v->figures);
+	g_free(v->keys);
+	g_ptr_array_unref(v->rows);
+	g_ptr_array_unref(v->labels);
+	g_ptr_array_unref(v->vms);
+	g_ptr_array_unref(v->parsers);
+	g_free(v);
+}
+
+static JsonObject *load(struct view *v, const char *run, const char *file, GError **error)
+{
+	g_autofree char *path = g_build_filename(v->dir, run, file, NULL);
+	JsonParser *p = json_parser_new();
+
+	g_ptr_array_add(v->parsers, p);
+	if (!json_parser_load_from_file(p, path, error)) {
+		g_prefix_error(error, "%s: ", path);
+		return NULL;
+	}
+	JsonNode *root = json_parser_get_root(p);
+
+	if (!root || !JSON_NODE_HOLDS_OBJECT(root)) {
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: not a file that overbook wrote", path);
+		return NULL;
+	}
+	return json_node_get_object(root);
+}
+
+static JsonObject *section(JsonObject *o, const char *name)
+{
+	JsonNode *n = o ? json_object_get_member(o, name) : NULL;
+
+	return n && JSON_NODE_HOLDS_OBJECT(n) ? json_node_get_object(n) : NULL;
+}
+
+static const char *text(JsonObject *o, const char *name)
+{
+	return o ? json_object_get_string_member_with_default(o, name, NULL) : NULL;
+}
+
+static void remember(GPtrArray *set, const char *name)
+{
+	for (guint i = 0; i < set->len; i++)
+		if (!strcmp(g_ptr_array_index(set, i), name))
+			return;
+	g_ptr_array_add(set, g_strdup(name));
+}
+
+static gboolean add_run(struct view *v, const char *run, const char *label, GError **error)
+{
+	JsonObject *summary = load(v, run, "summary.json", error);
+	JsonObject *vms = section(summary, "vms");
+
+	if (!vms) {
+		if (summary)
+			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/%s/summary.json: has no \"vms\"", v->dir, run);
+		return FALSE;
+	}
+	g_autoptr(GList) names = json_object_get_members(vms);
+
+	remember(v->labels, label);
+	for (GList *l = names; l; l = l->next) {
+		struct view_row *row = (struct view_row *)view_find(v, label, l->data);
+		JsonObject *latency = section(section(summary, "latency"), l->data);
+
+		if (!row) {
+			row = g_new0(struct view_row, 1);
+			row->label = g_strdup(label);
+			row->vm = g_strdup(l->data);
+			row->run = g_strdup(run);
+			row->counters = g_ptr_array_new();
+			row->latency = g_ptr_array_new();
+			row->digest = text(section(summary, "digest"), l->data);
+			g_ptr_array_add(v->rows, row);
+			remember(v->vms, l->data);
+		}
+		if (!row->failure)
+			row->failure = text(section(summary, "failures"), l->data);
+		g_ptr_array_add(row->counters, section(vms, l->data));
+		if (latency)
+			g_ptr_array_add(row->latency, latency);
+	}
+	return TRUE;
+}
+
+/* "shadow, 2M" from {"vm.paging": "shadow", "host.page-size": "2M"}. */
+static char *label_of(JsonObject *set)
+{
+	g_autoptr(GString) out = g_string_new(NULL);
+	g_autoptr(GList) names = set ? json_object_get_members(set) : NULL;
+
+	for (GList *l = names; l; l = l->next)
+		g_string_append_printf(out, "%s%s", out->len ? ", " : "", text(set, l->data));
+	return g_strdup(out->str);
+}
+
+static gboolean add_runs(struct view *v, JsonArray *runs, GError **error)
+{
+	for (guint i = 0; i < json_array_get_length(runs); i++) {
+		JsonObject *run = json_array_get_object_element(runs, i);
+		JsonObject *set = section(run, "set");
+		g_autofree char *label = label_of(set);
+
+		if (!text(run, "directory")) {
+			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/manifest.json: run %u has no directory", v->dir, i);
+			return FALSE;
+		}
+		if (!*v->keys && set) {
+			g_autoptr(GString) keys = g_string_new(NULL);
+			g_autoptr(GList) names = json_object_get_members(set);
+
+			for (GList *l = names; l; l = l->next)
+				g_string_append_printf(keys, "%s%s", keys->len ? ", " : "", (char *)l->data);
+			g_free(v->keys);
+			v->keys = g_strdup(keys->str);
+		}
+		if (!add_run(v, text(run, "directory"), label, error))
+			return FALSE;
+	}
+	return TRUE;
+}
+
+static char *key_text(GKeyFile *kf, const char *key)
+{
+	char *value = g_key_file_get_string(kf, "experiment", key, NULL);
+
+	return value ? value : g_strdup("");
+}
+
+struct view *view_load(const char *dir, GError **error)
+{
+	struct view *v = g_new0(struct view, 1);
+	g_autoptr(GKeyFile) kf = g_key_file_new();
+	g_autofree char *ini = g_build_filename(dir, "experiment.ini", NULL);
+
+	v->dir = g_strdup(dir);
+	v->keys = g_strdup("");
+	v->rows = g_ptr_array_new_with_free_func(row_free);
+	v->labels = g_ptr_array_new_with_free_func(g_free);
+	v->vms = g_ptr_array_new_with_free_func(g_free);
+	v->parsers = g_ptr_array_new_with_free_func(g_object_unref);
+	if (!g_key_file_load_from_file(kf, ini, G_KEY_FILE_NONE, error)) {
+		g_prefix_error(error, "%s is no run directory: ", dir);
+		goto fail;
+	}
+	v->title = key_text(kf, "title");
+	v->question = key_text(kf, "question");
+	v->metric = key_text(kf, "metric");
+	v->figures = g_key_file_get_string_list(kf, "experiment", "figures", NULL, NULL);
+
+	JsonObject *manifest = load(v, "", "manifest.json", error);
+
+	if (!manifest)
+		goto fail;
+	if (json_object_has_member(manifest, "runs")) {
+		if (!add_runs(v, json_object_get_array_member(manifest, "runs"), error))
+			goto fail;
+	} else if (!add_run(v, "", "", error)) {
+		goto fail;
+	}
+	return v;
+fail:
+	view_free(v);
+	return NULL;
+}
+
+const struct view_row *view_find(const struct view *v, const char *label, const char *vm)
+{
+	for (guint i = 0; i < v->rows->len; i++) {
+		const struct view_row *r = g_ptr_array_index(v->rows, i);
+
+		if (!strcmp(r->label, label) && !strcmp(r->vm, vm))
+			return r;
+	}
+	return NULL;
+}
+
+double view_t95(guint degrees)
+{
+	/* Tables to 30 degrees of freedom, then the normal's quantile (within 4%). */
+	static const double t[] = { 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+				    2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+				    2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042 };
+
+	return degrees >= 1 && degrees <= G_N_ELEMENTS(t) ? t[degrees - 1] : 1.96;
+}
+
+static double mean(const GPtrArray *objects, const char *name, double *ci)
+{
+	guint n = objects->len;
+	double sum = 0, squares = 0;
+
+	for (guint i = 0; i < n; i++)
+		sum += (double)json_object_get_int_member_with_default(g_ptr_array_index(objects, i), name, 0);
+
+	double m = n ? sum / n : NAN;
+
+	for (guint i = 0; i < n; i++) {
+		double d = (double)json_object_get_int_member_with_default(g_ptr_array_index(objects, i), name, 0) - m;
+
+		squares += d * d;
+	}
+	if (ci)
+		*ci = n > 1 ? view_t95(n - 1) * sqrt(squares / (n - 1) / n) : 0;
+	return m;
+}
+
+double view_counter(const struct view_row *row, const char *counter, double *ci)
+{
+	return mean(row->counters, counter, ci);
+}
+
+double view_latency(const struct view_row *row, const char *point)
+{
+	return mean(row->latency, point, NULL);
+}
+
+double view_metric(const struct view_row *row, const char *metric)
+{
+	const char *slash = strchr(metric, '/');
+
+	if (!slash)
+		return view_counter(row, metric, NULL);
+
+	g_autofree char *num = g_strstrip(g_strndup(metric, (gsize)(slash - metric)));
+	g_autofree char *den = g_strstrip(g_strdup(slash + 1));
+	double d = view_counter(row, den, NULL);
+
+	return d > 0 ? view_counter(row, num, NULL) / d : NAN;
+}

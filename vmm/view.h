@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * view.h - a finished run directory, read back: what figures and report work on
+ *
+ * A directory is either one run (summary.json) or several (manifest.json lists them). Either way the view is a list
+ * of rows, one for each VM of each combination; repetitions of one combination are one row whose values are means.
+ */
+#ifndef OVERBOOK_VMM_VIEW_H
+#define OVERBOOK_VMM_VIEW_H
+
+#include <glib.h>
+#include <json-glib/json-glib.h>
+
+struct view_row {
+	char *label;	 /* values of the varied keys, "shadow" or "shadow, 4K"; "" in a single run */
+	char *vm;
+	char *run;	 /* directory of its first repetition, relative to the view's; "" in a single run */
+	GPtrArray *counters; /* of JsonObject, one a repetition */
+	GPtrArray *latency;  /* likewise */
+	const char *digest;  /* of the first repetition, or NULL */
+	const char *failure; /* of any repetition, or NULL */
+};
+
+struct view {
+	char *dir;
+	char *title, *question, *metric; /* from [experiment] */
+	char **figures;	    /* names asked for; empty: those that fit */
+	char *keys;	    /* "vm.paging, vm.levels"; "" in a single run */
+	GPtrArray *rows;    /* of struct view_row, runs in order, VMs in order within */
+	GPtrArray *labels;  /* distinct labels in order, char * */
+	GPtrArray *vms;	    /* distinct VM names in order, char * */
+	GPtrArray *parsers; /* hold the JSON */
+};
+
+struct view *view_load(const char *dir, GError **error);
+void view_free(struct view *v);
+
+const struct view_row *view_find(const struct view *v, const char *label, const char *vm);
+/* Mean over repetitions of a counter; @ci, if not NULL, gets the half-width of its 95% interval (0 for one). */
+double view_counter(const struct view_row *row, const char *counter, double *ci);
+/* The same for "numerator/denominator" or a bare counter; NAN if the denominator is zero. */
+double view_metric(const struct view_row *row, const char *metric);
+double view_latency(const struct view_row *row, const char *point); /* "p99_ns" */
+
+/* Two-sided 95% quantile of Student's t. */
+double view_t95(guint degrees);
+
+#endif
