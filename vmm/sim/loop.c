@@ -251,6 +251,8 @@ static void finish_vm(struct sim *s, struct sim_vm *vm)
 	sim_vm_refresh(vm);
 	since_base(vm, &out->counters);
 	counters_add(&s->run->host, &out->counters);
+	if (trace_feed_error(vm->feed))
+		sim_vm_fail(vm, "%s", trace_feed_error(vm->feed));
 	if (!s->run->e->experiment.digest || out->failure)
 		return;
 	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, vm->conf->paging == MODE_PV ? pv_frame : NULL,

@@ -22,6 +22,7 @@
 #include "vmm/sim/mmu.h"
 #include "vmm/sim/profile.h"
 #include "vmm/sim/pv.h"
+#include "vmm/trace_feed.h"
 #include "vmm/vmm.h"
 #include "workloads/guest/kernel.h"
 
@@ -85,9 +86,6 @@ struct sim_vcpu {
 	struct pv_entry batch[64]; /* pv: table updates not yet sent */
 	unsigned nbatch;
 };
-
-/* A trace being replayed by one process (trace_feed.c). */
-struct trace_feed;
 
 struct sim_vm {
 	struct sim *sim;
@@ -179,10 +177,6 @@ void sim_vm_free(struct sim_vm *vm);
  */
 bool sim_vcpu_run(struct sim_vcpu *v, uint64_t budget);
 
-/* trace_feed.c */
-struct trace_feed *trace_feed_new(const struct experiment *e);
-void trace_feed_free(struct trace_feed *f);
-uint32_t trace_feed_next(void *feed, uint32_t trace, uint64_t *cursor, struct op *out, uint32_t max);
 
 /* loop.c */
 gboolean sim_loop(struct sim *s, GError **error);
