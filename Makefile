@@ -3,32 +3,55 @@
 # Out of tree in build/, incremental, parallel-safe, quiet unless V=1. A source file is found by being in its
 # folder; headers are tracked by the compiler.
 
-CC	?= gcc
+ifeq ($(origin CC),default)
+CC	:= gcc
+endif
 B	:= build
 Q	:= $(if $(V),,@)
 say	= $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
+PREFIX	?= /usr/local
+VERSION	:= 0.1
 
+# Before `make deps` there may be no pkg-config; then only targets that compile nothing work.
 LIBS	:= glib-2.0 gmodule-2.0 json-glib-1.0 libxxhash libzstd
+LIBS_CFLAGS := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+LIBS_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
+CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
+
 OPT	?= -O2
+CFLAGS	?= -g
 WARN	:= -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(CI),-Werror)
 # x86-64-v2 (every 64-bit server since 2009): SSE4.1 for the TLB's tag compare.
 ARCH	?= -march=x86-64-v2
-CFLAGS	?= -g
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) $(ARCH) $(CFLAGS) $(WARN) $(SAN) -I. -I$(B)/gen -fno-strict-aliasing \
-	     -MMD -MP $(shell pkg-config --cflags $(LIBS))
-ALL_LIBS = $(shell pkg-config --libs $(LIBS)) -lnuma -lm -pthread
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) $(ARCH) $(CFLAGS) $(WARN) $(SAN) -I. -fno-strict-aliasing -MMD -MP $(LIBS_CFLAGS)
+ALL_LIBS = $(LIBS_LIBS) -lnuma -lm -pthread
 
 ROOMS	:= mm shadow ept balloon dedup vmm vmm/policy vmm/sim vmm/kvm workloads workloads/guest
 SRC	:= $(wildcard $(addsuffix /*.c,$(ROOMS)))
-OBJ	:= $(SRC:%.c=$(B)/obj/%.o)
+OBJ	:= $(SRC:%.c=$(B)/obj/%.o) $(B)/obj/commit.o
 LIBOBJ	:= $(filter-out $(B)/obj/vmm/main.o,$(OBJ))
 
 TESTSRC	:= $(wildcard tests/*/test_*.c)
 TESTLIB	:= $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 TESTS	:= $(patsubst tests/%.c,$(B)/tests/%,$(TESTSRC))
 CHECKS	:= $(wildcard tests/*/check_*.sh)
+BENCHES	:= $(patsubst tests/%.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 
 all: $(B)/overbook
+
+help:
+	@echo 'make             build build/overbook (V=1: show commands; CC=clang)'
+	@echo 'make deps        install what is missing (Debian, Ubuntu; elsewhere: says what)'
+	@echo 'make demo        deps, build, run an experiment on a real trace, draw it'
+	@echo 'make check       every test; make asan: the same under sanitizers'
+	@echo 'make golden      rewrite the golden results (then review the diff)'
+	@echo 'make bench       speed and memory, into results/bench/'
+	@echo 'make tidy        clang-tidy'
+	@echo 'make install     PREFIX=/usr/local DESTDIR='
+	@echo 'make clean'
+
+deps:
+	$(Q).ci/deps
 
 $(B)/overbook: $(OBJ)
 	$(call say,LD,$@)$(CC) $(SAN) -rdynamic -o $@ $^ $(ALL_LIBS)
@@ -40,20 +63,68 @@ $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# The commit a binary was built from goes into every manifest; rewritten only when it changes.
+COMMIT	:= $(shell git describe --always --dirty=+ 2>/dev/null || echo unknown)
+$(B)/commit.c: FORCE
+	@mkdir -p $(@D)
+	@echo '#include "vmm/version.h"' >$@.new
+	@echo 'const char overbook_commit[] = "$(COMMIT)";' >>$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(B)/obj/commit.o: $(B)/commit.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
 $(B)/tests/%: $(B)/obj/tests/%.o $(TESTLIB) $(B)/liboverbook.a
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(SAN) -rdynamic -o $@ $< $(TESTLIB) $(B)/liboverbook.a \
-		$(shell pkg-config --libs check) $(ALL_LIBS)
+	$(call say,LD,$@)$(CC) $(SAN) -rdynamic -o $@ $< $(TESTLIB) $(B)/liboverbook.a $(CHECK_LIBS) $(ALL_LIBS)
+
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/liboverbook.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(SAN) -rdynamic -o $@ $^ $(ALL_LIBS)
 
 tests: $(TESTS)
 
 check: $(B)/overbook $(TESTS)
-	$(Q)tests/run.sh $(TESTS) $(CHECKS)
+	$(Q)B=$(B) CC='$(CC)' tests/run.sh $(TESTS) $(CHECKS)
+
+# Scripts run the plain build's program; here only the test programs are of interest.
+asan:
+	$(Q)$(MAKE) --no-print-directory B=build/asan OPT=-O1 SAN='-fsanitize=address,undefined -fno-sanitize-recover=all' \
+		asan-tests
+asan-tests: $(TESTS)
+	$(Q)ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 tests/run.sh $(TESTS)
+
+golden: $(B)/overbook
+	$(Q)B=$(B) tests/golden/check_golden.sh --rewrite
+
+bench: $(BENCHES) $(B)/overbook
+	$(Q)mkdir -p results/bench
+	$(Q)for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
+
+tidy:
+	$(Q)clang-tidy --quiet $(SRC) -- -std=c11 -D_GNU_SOURCE $(ARCH) -I. $(LIBS_CFLAGS)
+
+# Two steps: what is installed first decides what the second make finds.
+demo:
+	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)workloads/demo.sh $(B)/overbook
+
+install: $(B)/overbook
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' \
+		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/overbook/figures' \
+		'$(DESTDIR)$(PREFIX)/share/overbook/workloads/traces'
+	install -m 755 $(B)/overbook '$(DESTDIR)$(PREFIX)/bin/overbook'
+	install -m 644 docs/overbook.1 '$(DESTDIR)$(PREFIX)/share/man/man1/overbook.1'
+	install -m 644 docs/overbook.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/overbook'
+	install -m 644 results/figures/*.gp '$(DESTDIR)$(PREFIX)/share/overbook/figures/'
+	install -m 644 workloads/*.ini '$(DESTDIR)$(PREFIX)/share/overbook/workloads/'
+	install -m 644 workloads/traces/* '$(DESTDIR)$(PREFIX)/share/overbook/workloads/traces/'
 
 clean:
 	$(Q)rm -rf $(B)
 
 -include $(OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d)
 
-.PHONY: all tests check clean
+.PHONY: all help deps tests check asan asan-tests golden bench tidy demo install clean FORCE
 .SECONDARY:

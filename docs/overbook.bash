@@ -1,0 +1,36 @@
+# bash completion for overbook(1)
+_overbook()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]}
+
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		mapfile -t COMPREPLY < <(compgen -W 'run report compare page trace list doctor --help --version' -- "$cur")
+		return
+	fi
+	case $prev in
+	-m | --machine)
+		mapfile -t COMPREPLY < <(compgen -W 'sim kvm' -- "$cur")
+		return
+		;;
+	--policy)
+		mapfile -t COMPREPLY < <(compgen -W 'lru clock clock0 fifo random opt' -- "$cur")
+		return
+		;;
+	esac
+	case $verb in
+	run)
+		mapfile -t COMPREPLY < <(compgen -W '--output --machine --set --seed --jobs --force --no-figures --quiet' -- "$cur")
+		;;
+	trace)
+		[ "$COMP_CWORD" -eq 2 ] && mapfile -t COMPREPLY < <(compgen -W 'record import info mrc' -- "$cur")
+		;;
+	list)
+		mapfile -t COMPREPLY < <(compgen -W 'counters workloads patterns profiles modes keys' -- "$cur")
+		;;
+	compare)
+		mapfile -t COMPREPLY < <(compgen -W '--all' -- "$cur")
+		;;
+	esac
+	[[ $cur == -* ]] || mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur")
+}
+complete -o filenames -F _overbook overbook
