@@ -22,15 +22,11 @@
 
 struct digest {
 	const struct gmem *g;
-	digest_frame_fn frame;
+	digest_entry_fn entry;
+	void *ctx;
 	XXH3_state_t *hash;
 	uint64_t budget; /* pages still allowed: a hostile tree may share tables without end */
 };
-
-static gfn_t frame_of(const struct digest *d, uint64_t frame)
-{
-	return d->frame ? d->frame(d->g, frame) : frame;
-}
 
 static int digest_page(struct digest *d, gva_t va, unsigned prot, gfn_t gfn)
 {
@@ -52,36 +48,50 @@ static int digest_page(struct digest *d, gva_t va, unsigned prot, gfn_t gfn)
 	return 0;
 }
 
+static int digest_leaf(struct digest *d, uint64_t entry, unsigned level, gva_t va, unsigned prot)
+{
+	gfn_t first = (entry & PTE_ADDR & ~(LEVEL_SIZE(level) - 1)) >> PAGE_SHIFT;
+
+	for (uint64_t n = 0; n < LEVEL_PAGES(level); n++) {
+		int err = digest_page(d, va + n * PAGE_SIZE, prot, first + n);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int read_table(struct digest *d, gfn_t table, uint64_t *entries)
+{
+	if (!d->budget-- || gmem_peek(d->g, table, entries))
+		return ERR(-EINVAL);
+	for (unsigned i = 0; d->entry && i < PT_ENTRIES; i++)
+		if (d->entry(d->ctx, (table << PAGE_SHIFT) + 8 * i, &entries[i]))
+			return ERR(-EINVAL);
+	return 0;
+}
+
 static int digest_table(struct digest *d, gfn_t table, unsigned level, gva_t va, unsigned allowed)
 {
 	uint64_t entries[PT_ENTRIES];
+	int err = read_table(d, table, entries);
 
-	if (!d->budget-- || gmem_peek(d->g, table, entries))
-		return ERR(-EINVAL);
-	for (unsigned i = 0; i < PT_ENTRIES; i++) {
+	for (unsigned i = 0; i < PT_ENTRIES && !err; i++) {
 		uint64_t e = entries[i];
 		gva_t at = va + i * LEVEL_SIZE(level);
 		unsigned prot = allowed & ((e & PTE_W ? PROT_W : 0) | (e & PTE_NX ? 0 : PROT_X) | PROT_R);
+		bool leaf = level == 1 || (level <= 3 && (e & PTE_PS));
 
+		if (!e)
+			continue;
 		if (!(e & PTE_P))
-			continue;
-		if (level > 1 && !(level <= 3 && (e & PTE_PS))) {
-			int err = digest_table(d, frame_of(d, (e & PTE_ADDR) >> PAGE_SHIFT), level - 1, at, prot);
-
-			if (err)
-				return err;
-			continue;
-		}
-		uint64_t first = (e & PTE_ADDR & ~(LEVEL_SIZE(level) - 1)) >> PAGE_SHIFT;
-
-		for (uint64_t n = 0; n < LEVEL_PAGES(level); n++) {
-			int err = digest_page(d, at + n * PAGE_SIZE, prot, frame_of(d, first + n));
-
-			if (err)
-				return err;
-		}
+			err = leaf && (e & PTE_NONE) ? digest_leaf(d, e, level, at, 0) : 0;
+		else if (leaf)
+			err = digest_leaf(d, e, level, at, prot);
+		else
+			err = digest_table(d, (e & PTE_ADDR) >> PAGE_SHIFT, level - 1, at, prot);
 	}
-	return 0;
+	return err;
 }
 
 static int by_pid(const void *a, const void *b)
@@ -91,11 +101,11 @@ static int by_pid(const void *a, const void *b)
 	return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-int digest_vm(const struct gmem *g, unsigned levels, digest_frame_fn frame, uint64_t *digest)
+int digest_vm(const struct gmem *g, unsigned levels, digest_entry_fn entry, void *ctx, uint64_t *digest)
 {
 	const struct guest_export *export = (const void *)(gmem_arena(g) + EXPORT_GPA);
 	struct export_process live[EXPORT_PROCESSES];
-	struct digest d = { .g = g, .frame = frame, .hash = XXH3_createState(),
+	struct digest d = { .g = g, .entry = entry, .ctx = ctx, .hash = XXH3_createState(),
 			    .budget = 8 * gmem_config(g)->npages + 65536 };
 	unsigned n = 0;
 	int err = 0;

@@ -13,10 +13,13 @@
 
 #include "mm/gmem.h"
 
-/* Translate an entry's frame: pv tables hold host frames; NULL: they are gfns. */
-typedef gfn_t (*digest_frame_fn)(const struct gmem *g, uint64_t frame);
+/*
+ * The entry at guest-physical @gpa of a page table, as the guest sees it. NULL where tables hold what the guest
+ * wrote; pv, whose tables hold host frames, has a translation.
+ */
+typedef int (*digest_entry_fn)(void *ctx, gpa_t gpa, uint64_t *entry);
 
 /* 0 and *digest; -EINVAL if the guest's tables or its process table make no sense. */
-int digest_vm(const struct gmem *g, unsigned levels, digest_frame_fn frame, uint64_t *digest);
+int digest_vm(const struct gmem *g, unsigned levels, digest_entry_fn entry, void *ctx, uint64_t *digest);
 
 #endif

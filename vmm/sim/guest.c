@@ -11,7 +11,6 @@
  */
 #include <string.h>
 
-#include "vmm/sim/native.h"
 #include "vmm/sim/sim.h"
 
 #define GUEST_CR4 (CR4_PAE | CR4_PGE)
@@ -208,15 +207,34 @@ bool sim_vcpu_run(struct sim_vcpu *v, uint64_t budget)
 	return more;
 }
 
+static struct boot_info boot_info(const struct sim_vm *vm)
+{
+	const struct conf_vm *c = vm->conf;
+	const struct conf_experiment *e = &vm->sim->run->e->experiment;
+	struct boot_info b = {
+		.npages = c->memory / PAGE_SIZE,
+		.arena_end = c->arena,
+		.levels = c->guest_levels,
+		.flags = BOOT_KEEP | (e->schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : 0) |
+			 (c->paging == MODE_SHADOW ? BOOT_SHADOW : 0) | (c->paging == MODE_PV ? BOOT_PV : 0) |
+			 (c->pcid ? BOOT_PCID : 0),
+		.quantum = e->quantum,
+		.timeslice = 1,
+	};
+
+	boot_info_layout(&b, vm->script->nprocesses);
+	return b;
+}
+
 static const char *vm_memory(struct sim_vm *vm)
 {
 	struct sim *s = vm->sim;
 	const struct conf_vm *c = vm->conf;
+	struct boot_info b = boot_info(vm);
 	struct gmem_config cfg = {
 		.vm = vm->id,
-		.npages = c->memory / PAGE_SIZE,
-		.arena_pages = c->arena ? c->arena / PAGE_SIZE :
-					  kernel_arena_pages(c->memory / PAGE_SIZE, vm->script->nprocesses),
+		.npages = b.npages,
+		.arena_pages = b.arena_end / PAGE_SIZE,
 		.level = s->run->e->host.page_level,
 		.node = (unsigned)c->node,
 		.linear = c->paging == MODE_NATIVE,
@@ -228,6 +246,8 @@ static const char *vm_memory(struct sim_vm *vm)
 	if (!vm->gmem)
 		return cfg.linear ? "the host has not that much free memory (paging = native needs all of it)" :
 				    "the host has no memory for its arena";
+	memcpy(gmem_arena(vm->gmem) + BOOT_INFO_GPA, &b, sizeof(b));
+	memcpy(gmem_arena(vm->gmem) + SCRIPT_GPA, vm->script, sizeof(*vm->script));
 	return NULL;
 }
 
@@ -293,29 +313,13 @@ static void vcpu_init(struct sim_vcpu *v, struct sim_vm *vm, unsigned id)
 		.frames = s->frames,
 		.node = v->cpu->node,
 	};
-	if (c->paging == MODE_NATIVE)
-		v->ctx.bias = native_bias(vm->paging);
-}
+	if (c->paging == MODE_NATIVE) {
+		struct gmem_page first;
 
-static void write_boot_info(struct sim_vm *vm)
-{
-	const struct conf_vm *c = vm->conf;
-	uint8_t *arena = gmem_arena(vm->gmem);
-	struct boot_info *b = (struct boot_info *)(arena + BOOT_INFO_GPA);
-
-	*b = (struct boot_info){
-		.magic = BOOT_MAGIC,
-		.npages = gmem_config(vm->gmem)->npages,
-		.arena_end = gmem_config(vm->gmem)->arena_pages * PAGE_SIZE,
-		.heap_start = HEAP_MIN_GPA,
-		.levels = c->guest_levels,
-		.flags = (vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : 0) |
-			 (c->paging == MODE_SHADOW ? BOOT_SHADOW : 0) | (c->paging == MODE_PV ? BOOT_PV : 0) |
-			 (c->pcid ? BOOT_PCID : 0),
-		.quantum = vm->sim->run->e->experiment.quantum,
-		.timeslice = 1,
-	};
-	memcpy(arena + SCRIPT_GPA, vm->script, sizeof(*vm->script));
+		gmem_lookup(vm->gmem, 0, &first);
+		v->ctx.bias = first.hfn << PAGE_SHIFT;
+		v->ctx.limit = c->memory;
+	}
 }
 
 /*
@@ -365,7 +369,6 @@ struct sim_vm *sim_vm_new(struct sim *s, struct run_vm *out, unsigned id, GError
 	if (!why) {
 		for (unsigned i = 0; i < vm->nvcpus; i++)
 			vcpu_init(&vm->vcpu[i], vm, i);
-		write_boot_info(vm);
 		why = vm_boot(vm);
 	}
 	if (why) {

@@ -8,6 +8,8 @@
  *
  * A page is zeroed, copied or filled with one MMU access per page and the profile's price for the rest.
  */
+#include <string.h>
+
 #include "vmm/sim/sim.h"
 
 static struct sim_vcpu *vcpu(struct hal *h)
@@ -62,8 +64,13 @@ uint64_t hal_pte_read(struct hal *h, uint64_t entry_gpa)
 
 	if (hpa == HFN_NONE)
 		return 0;
-	if (v->vm->conf->paging == MODE_PV)
-		return pv_read(v->vm->paging, entry_gpa);
+	if (v->vm->conf->paging == MODE_PV) {
+		uint64_t value = 0;
+
+		if (pv_read(v->vm->paging, entry_gpa, &value))
+			sim_vm_fail(v->vm, "the guest kernel read a table entry at 0x%" G_GINT64_MODIFIER "x that is none", entry_gpa);
+		return value;
+	}
 	return *(uint64_t *)(v->ctx.bytes + hpa);
 }
 
@@ -72,7 +79,7 @@ void hal_pte_write(struct hal *h, uint64_t entry_gpa, uint64_t value, unsigned l
 	struct sim_vcpu *v = vcpu(h);
 
 	if (v->vm->conf->paging == MODE_PV) {
-		v->batch[v->nbatch++] = (struct pv_entry){ .gpa = entry_gpa, .value = value, .level = level };
+		v->batch[v->nbatch++] = (struct pv_update){ .entry = entry_gpa, .value = value, .level = level };
 		if (v->nbatch == G_N_ELEMENTS(v->batch))
 			hal_pte_flush(h);
 		return;
@@ -92,11 +99,25 @@ void hal_pte_flush(struct hal *h)
 	sim_exit(v, EXIT_HYPERCALL);
 	v->vm->counters.pv_hypercalls++;
 	sim_spend(v, v->bucket, (uint64_t)v->nbatch * v->vm->sim->profile->pv_update_cycles);
-	int err = pv_update(v->vm->paging, v->batch, v->nbatch);
+
+	uint32_t n = v->nbatch, done = pv_update(v->vm->paging, v->batch, n);
 
 	v->nbatch = 0;
+	if (done < n)
+		sim_vm_fail(v->vm, "the hypervisor refused the table entry at 0x%" G_GINT64_MODIFIER "x", v->batch[done].entry);
+}
+
+static void pv_call(struct sim_vcpu *v, int (*call)(struct paging *, gpa_t, unsigned), gpa_t gpa, unsigned level)
+{
+	hal_pte_flush(sim_hal(v));
+	sim_exit(v, EXIT_HYPERCALL);
+	v->vm->counters.pv_hypercalls++;
+
+	int err = call(v->vm->paging, gpa, level);
+
 	if (err)
-		sim_vm_fail(v->vm, "a table update was refused: %s", g_strerror(-err));
+		sim_vm_fail(v->vm, "the hypervisor refused to %s the table at 0x%" G_GINT64_MODIFIER "x: %s",
+			    call == pv_table_new ? "pin" : "unpin", gpa, g_strerror(-err));
 }
 
 void hal_table_new(struct hal *h, uint64_t gpa, unsigned level)
@@ -104,15 +125,13 @@ void hal_table_new(struct hal *h, uint64_t gpa, unsigned level)
 	struct sim_vcpu *v = vcpu(h);
 
 	if (v->vm->conf->paging == MODE_PV) {
-		hal_pte_flush(h);
-		sim_exit(v, EXIT_HYPERCALL);
-		pv_table_new(v->vm->paging, gpa, level);
+		memset(hal_arena(h, gpa), 0, PAGE_SIZE);
+		pv_call(v, pv_table_new, gpa, level);
 		return;
 	}
-	kernel_access(v, gpa, ACC_W, &(uint64_t){ 0 });
+	hal_pte_write(h, gpa, 0, level);
 	sim_spend(v, BUCKET_KERNEL, v->vm->sim->profile->zero_page_cycles);
-	for (unsigned i = 0; i < PT_ENTRIES; i++)
-		((uint64_t *)hal_arena(h, gpa))[i] = 0;
+	memset(hal_arena(h, gpa), 0, PAGE_SIZE);
 }
 
 void hal_table_free(struct hal *h, uint64_t gpa, unsigned level)
@@ -121,9 +140,7 @@ void hal_table_free(struct hal *h, uint64_t gpa, unsigned level)
 
 	if (v->vm->conf->paging != MODE_PV)
 		return;
-	hal_pte_flush(h);
-	sim_exit(v, EXIT_HYPERCALL);
-	pv_table_free(v->vm->paging, gpa, level);
+	pv_call(v, pv_table_free, gpa, level);
 }
 
 void hal_zero_pages(struct hal *h, uint64_t gfn, uint64_t npages)

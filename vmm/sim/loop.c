@@ -237,9 +237,9 @@ static void run_free_schedule(struct sim *s)
 	}
 }
 
-static gfn_t pv_frame(const struct gmem *g, uint64_t frame)
+static int pv_entry(void *ctx, gpa_t gpa, uint64_t *entry)
 {
-	return gmem_gfn_of(g, frame);
+	return pv_read(ctx, gpa, entry);
 }
 
 static void finish_vm(struct sim *s, struct sim_vm *vm)
@@ -255,8 +255,8 @@ static void finish_vm(struct sim *s, struct sim_vm *vm)
 		sim_vm_fail(vm, "%s", trace_feed_error(vm->feed));
 	if (!s->run->e->experiment.digest || out->failure)
 		return;
-	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, vm->conf->paging == MODE_PV ? pv_frame : NULL,
-				    &out->digest) == 0;
+	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, vm->conf->paging == MODE_PV ? pv_entry : NULL,
+				    vm->paging, &out->digest) == 0;
 	if (!out->has_digest)
 		sim_vm_fail(vm, "the guest's page tables make no sense: no digest");
 }

@@ -58,6 +58,7 @@
 #define BOOT_SHADOW   (1u << 1) /* the stub exits to the VMM instead of doing mov cr3, invlpg and the return itself */
 #define BOOT_PV	      (1u << 2)
 #define BOOT_PCID     (1u << 3)
+#define BOOT_KEEP     (1u << 4) /* processes started at boot keep their memory when they end, for the digest */
 
 struct common_range {
 	uint64_t gpa;
@@ -92,6 +93,7 @@ enum process_state {
 	PROCESS_READY,
 	PROCESS_SLEEPING, /* until wake_ns */
 	PROCESS_WAITING,  /* for its children */
+	PROCESS_DONE,	  /* ended, its memory kept (BOOT_KEEP) */
 };
 
 /* 32 bytes; two pages hold the table. Entries are live when state != PROCESS_FREE. */

@@ -152,6 +152,7 @@ static enum result start_processes(struct kernel *k)
 		if (!p)
 			return NO_MEMORY;
 		program_start(&kernel_runtime(k, p)->program, k->script, p->pid, 0);
+		p->keep = k->info->flags & BOOT_KEEP;
 		process_start(k, p);
 	}
 	if (!k->nlive)

@@ -185,7 +185,7 @@ uint64_t process_drop_leaf(struct visit *v, uint64_t va, unsigned level, uint64_
 struct process *process_new(struct kernel *k, struct process *parent);
 void process_start(struct kernel *k, struct process *p);
 void process_destroy(struct kernel *k, struct process *p);
-void process_exit(struct kernel *k, struct process *p);
+void process_exit(struct kernel *k, struct process *p, bool killed);
 bool process_oom(struct kernel *k);
 uint32_t process_slot(const struct kernel *k, const struct process *p);
 

@@ -46,9 +46,9 @@ const struct kernel_counts *kernel_counts(const struct kernel *k)
 	return &k->counts;
 }
 
-static void end_current(struct kernel *k, struct process *p)
+static void end_current(struct kernel *k, struct process *p, bool killed)
 {
-	process_exit(k, p);
+	process_exit(k, p, killed);
 	schedule_pick(k);
 }
 
@@ -67,7 +67,7 @@ void kernel_page_fault(struct kernel *k, uint64_t cr2, uint32_t error)
 
 	if (r == BAD_ADDRESS) {
 		k->counts.faults_segv++;
-		end_current(k, p);
+		end_current(k, p, true);
 	} else if (r == NO_MEMORY) {
 		schedule_pick(k);
 	} else if (kind == FAULT_DEMAND) {
@@ -105,7 +105,7 @@ static void system_call_memory(struct kernel *k, struct process *p, const struct
 	while (r == NO_MEMORY && process_oom(k));
 
 	if (r == BAD_ADDRESS) {
-		end_current(k, p);
+		end_current(k, p, true);
 		return;
 	}
 	if (r == NO_MEMORY) {
@@ -142,7 +142,7 @@ void kernel_syscall(struct kernel *k, const struct op *op)
 		schedule_sleep(k, p, op->arg);
 		break;
 	default: /* OP_EXIT, and what is no system call */
-		end_current(k, p);
+		end_current(k, p, false);
 		break;
 	}
 }

@@ -55,6 +55,7 @@ struct process {
 	uint64_t hint;	    /* gpa of the mapping found last, or 0 */
 	uint64_t npages;    /* 4 KiB pages that its tables map */
 	uint64_t quanta;    /* of its present turn */
+	bool keep;	    /* its memory stays when it ends: started at boot with BOOT_KEEP */
 };
 
 struct kernel; /* in the arena */

@@ -142,14 +142,19 @@ static void leave_family(struct kernel *k, struct process *p)
 	}
 }
 
-void process_exit(struct kernel *k, struct process *p)
+void process_exit(struct kernel *k, struct process *p, bool killed)
 {
-	schedule_remove(k, p);
-	leave_family(k, p);
-	process_destroy(k, p);
-	k->counts.exits++;
-	if (--k->nlive == 0)
-		k->export->done = 1;
+	if (p->state != PROCESS_DONE) {
+		schedule_remove(k, p);
+		leave_family(k, p);
+		k->counts.exits++;
+		if (--k->nlive == 0)
+			k->export->done = 1;
+	}
+	if (p->keep && !killed)
+		schedule_state(k, p, PROCESS_DONE);
+	else
+		process_destroy(k, p);
 }
 
 /* Make room by ending the largest process. True if the one running is still there and may try again. */
@@ -165,6 +170,6 @@ bool process_oom(struct kernel *k)
 	}
 	guest_assert(k->hal, victim != NULL);
 	k->counts.oom_kills++;
-	process_exit(k, victim);
+	process_exit(k, victim, true);
 	return victim != current;
 }
