@@ -10,7 +10,7 @@
 #include "workloads/workload.h"
 
 extern const struct workload_ops gen_sequential, gen_strided, gen_uniform, gen_zipf, gen_hotcold, gen_moving, gen_chase,
-	gen_fork, gen_switch, gen_mmap, gen_content;
+	gen_fork, gen_switch, gen_mmap, gen_content, gen_mix;
 
 static inline void gen_load(struct op *out, uint64_t va)
 {
