@@ -22,7 +22,7 @@
 
 struct digest {
 	const struct gmem *g;
-	digest_entry_fn entry;
+	digest_table_fn read;
 	void *ctx;
 	XXH3_state_t *hash;
 	uint64_t budget; /* pages still allowed: a hostile tree may share tables without end */
@@ -63,11 +63,10 @@ static int digest_leaf(struct digest *d, uint64_t entry, unsigned level, gva_t v
 
 static int read_table(struct digest *d, gfn_t table, uint64_t *entries)
 {
-	if (!d->budget-- || gmem_peek(d->g, table, entries))
+	if (!d->budget--)
 		return ERR(-EINVAL);
-	for (unsigned i = 0; d->entry && i < PT_ENTRIES; i++)
-		if (d->entry(d->ctx, (table << PAGE_SHIFT) + 8 * i, &entries[i]))
-			return ERR(-EINVAL);
+	if (d->read ? d->read(d->ctx, table << PAGE_SHIFT, entries) : gmem_peek(d->g, table, entries))
+		return ERR(-EINVAL);
 	return 0;
 }
 
@@ -101,11 +100,11 @@ static int by_pid(const void *a, const void *b)
 	return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-int digest_vm(const struct gmem *g, unsigned levels, digest_entry_fn entry, void *ctx, uint64_t *digest)
+int digest_vm(const struct gmem *g, unsigned levels, digest_table_fn read, void *ctx, uint64_t *digest)
 {
 	const struct guest_export *export = (const void *)(gmem_arena(g) + EXPORT_GPA);
 	struct export_process live[EXPORT_PROCESSES];
-	struct digest d = { .g = g, .entry = entry, .ctx = ctx, .hash = XXH3_createState(),
+	struct digest d = { .g = g, .read = read, .ctx = ctx, .hash = XXH3_createState(),
 			    .budget = 8 * gmem_config(g)->npages + 65536 };
 	unsigned n = 0;
 	int err = 0;

@@ -14,12 +14,12 @@
 #include "mm/gmem.h"
 
 /*
- * The entry at guest-physical @gpa of a page table, as the guest sees it. NULL where tables hold what the guest
- * wrote; pv, whose tables hold host frames, has a translation.
+ * The 512 entries of the page table at guest-physical @gpa, as the guest sees them. NULL where tables hold what the
+ * guest wrote; pv, whose tables hold host frames, has a translation.
  */
-typedef int (*digest_entry_fn)(void *ctx, gpa_t gpa, uint64_t *entry);
+typedef int (*digest_table_fn)(void *ctx, gpa_t gpa, uint64_t *entries);
 
 /* 0 and *digest; -EINVAL if the guest's tables or its process table make no sense. */
-int digest_vm(const struct gmem *g, unsigned levels, digest_entry_fn entry, void *ctx, uint64_t *digest);
+int digest_vm(const struct gmem *g, unsigned levels, digest_table_fn read, void *ctx, uint64_t *digest);
 
 #endif

@@ -74,15 +74,16 @@ static void quantum_end(struct sim_vcpu *v)
 	leave_kernel(v);
 }
 
-static void store_emulated(struct sim_vcpu *v, struct runtime *rt, struct mmu_result *r)
+/* @n operations are over. A system call counts when it is made, an access when it has been completed. */
+static void account(struct sim_vcpu *v, struct runtime *rt, uint32_t n)
 {
-	/* A process stored to a page that is also one of its tables: only a hostile guest has that. */
-	sim_emulate_store(v, r, rt->ops[rt->pos].arg);
-	rt->pos++;
+	rt->pos += n;
+	v->vm->operations += n;
+	v->until_quantum -= n;
 }
 
-/* Execute accesses of the current process; at most @n. Returns how many operations were completed. */
-static uint32_t run_accesses(struct sim_vcpu *v, struct runtime *rt, uint32_t n, uint64_t budget)
+/* Execute accesses of the current process, at most @n, up to the first that faults; deal with that fault. */
+static void run_accesses(struct sim_vcpu *v, struct runtime *rt, uint32_t n, uint64_t budget)
 {
 	uint64_t work = 0, walk = 0;
 	struct mmu_result r = { .outcome = MMU_OK };
@@ -90,9 +91,9 @@ static uint32_t run_accesses(struct sim_vcpu *v, struct runtime *rt, uint32_t n,
 
 	sim_spend(v, BUCKET_WORK, work);
 	sim_spend(v, BUCKET_WALK, walk);
-	rt->pos += done;
+	account(v, rt, done);
 	if (r.outcome == MMU_OK)
-		return done;
+		return;
 
 	sim_spend(v, BUCKET_WALK, r.cycles);
 	switch (sim_handle(v, &r)) {
@@ -103,11 +104,11 @@ static uint32_t run_accesses(struct sim_vcpu *v, struct runtime *rt, uint32_t n,
 		page_fault(v, &r);
 		break;
 	case SIM_EMULATE:
-		store_emulated(v, rt, &r);
-		done++;
+		/* A process stored to a page that is also one of its tables: only a hostile guest has that. */
+		if (!sim_emulate_store(v, &r, rt->ops[rt->pos].arg))
+			account(v, rt, 1);
 		break;
 	}
-	return done;
 }
 
 /* Is there a process to run? Lets virtual time pass in lockstep, where nobody else can. */
@@ -178,15 +179,13 @@ static bool run_until(struct sim_vcpu *v, uint64_t limit)
 		uint32_t n = accesses_ahead(rt, v->until_quantum);
 
 		if (n) {
-			n = run_accesses(v, rt, n, limit ? limit - v->cpu->clock : 0);
+			run_accesses(v, rt, n, limit ? limit - v->cpu->clock : 0);
 		} else {
-			struct op op = rt->ops[rt->pos++];
+			struct op op = rt->ops[rt->pos];
 
-			n = 1;
+			account(v, rt, 1);
 			system_call(v, &op);
 		}
-		vm->operations += n;
-		v->until_quantum -= n;
 	}
 	if (!vm->done)
 		quantum_end(v);

@@ -64,13 +64,8 @@ uint64_t hal_pte_read(struct hal *h, uint64_t entry_gpa)
 
 	if (hpa == HFN_NONE)
 		return 0;
-	if (v->vm->conf->paging == MODE_PV) {
-		uint64_t value = 0;
-
-		if (pv_read(v->vm->paging, entry_gpa, &value))
-			sim_vm_fail(v->vm, "the guest kernel read a table entry at 0x%" G_GINT64_MODIFIER "x that is none", entry_gpa);
-		return value;
-	}
+	if (v->vm->conf->paging == MODE_PV)
+		return pv_read(v->vm->paging, entry_gpa);
 	return *(uint64_t *)(v->ctx.bytes + hpa);
 }
 
@@ -79,7 +74,7 @@ void hal_pte_write(struct hal *h, uint64_t entry_gpa, uint64_t value, unsigned l
 	struct sim_vcpu *v = vcpu(h);
 
 	if (v->vm->conf->paging == MODE_PV) {
-		v->batch[v->nbatch++] = (struct pv_update){ .entry = entry_gpa, .value = value, .level = level };
+		v->batch[v->nbatch++] = (struct pv_entry){ .gpa = entry_gpa, .value = value, .level = level };
 		if (v->nbatch == G_N_ELEMENTS(v->batch))
 			hal_pte_flush(h);
 		return;
@@ -100,11 +95,11 @@ void hal_pte_flush(struct hal *h)
 	v->vm->counters.pv_hypercalls++;
 	sim_spend(v, v->bucket, (uint64_t)v->nbatch * v->vm->sim->profile->pv_update_cycles);
 
-	uint32_t n = v->nbatch, done = pv_update(v->vm->paging, v->batch, n);
+	int err = pv_update(v->vm->paging, v->batch, v->nbatch);
 
 	v->nbatch = 0;
-	if (done < n)
-		sim_vm_fail(v->vm, "the hypervisor refused the table entry at 0x%" G_GINT64_MODIFIER "x", v->batch[done].entry);
+	if (err)
+		sim_vm_fail(v->vm, "the hypervisor refused a table update: %s", g_strerror(-err));
 }
 
 static void pv_call(struct sim_vcpu *v, int (*call)(struct paging *, gpa_t, unsigned), gpa_t gpa, unsigned level)

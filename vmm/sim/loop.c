@@ -237,9 +237,9 @@ static void run_free_schedule(struct sim *s)
 	}
 }
 
-static int pv_entry(void *ctx, gpa_t gpa, uint64_t *entry)
+static int pv_table(void *ctx, gpa_t gpa, uint64_t *entries)
 {
-	return pv_read(ctx, gpa, entry);
+	return pv_peek(ctx, gpa, entries);
 }
 
 static void finish_vm(struct sim *s, struct sim_vm *vm)
@@ -255,7 +255,7 @@ static void finish_vm(struct sim *s, struct sim_vm *vm)
 		sim_vm_fail(vm, "%s", trace_feed_error(vm->feed));
 	if (!s->run->e->experiment.digest || out->failure)
 		return;
-	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, vm->conf->paging == MODE_PV ? pv_entry : NULL,
+	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, vm->conf->paging == MODE_PV ? pv_table : NULL,
 				    vm->paging, &out->digest) == 0;
 	if (!out->has_digest)
 		sim_vm_fail(vm, "the guest's page tables make no sense: no digest");

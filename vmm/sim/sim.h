@@ -83,7 +83,7 @@ struct sim_vcpu {
 	uint64_t until_quantum; /* operations left of the current quantum */
 	bool booting;	       /* the kernel has no tables yet: its accesses go to the arena directly */
 	jmp_buf panic;	       /* where hal_panic() lands */
-	struct pv_update batch[64]; /* pv: table updates not yet sent */
+	struct pv_entry batch[64]; /* pv: table updates not yet sent */
 	unsigned nbatch;
 };
 

@@ -1,0 +1,97 @@
+#!/bin/sh
+# overbook as a user runs it: results whole or absent, bytes that depend on the file and the seed alone, the files that a run
+# promises, and figures that gnuplot draws again by hand.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+overbook=$PWD/${B:-build}/overbook
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0 skipped=0
+
+check() { # check SENTENCE COMMAND...
+	what=$1
+	shift
+	if "$@" >"$tmp/out" 2>"$tmp/err"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "not so: $what"
+		tail -5 "$tmp/err"
+	fi
+}
+status() { # status WANTED COMMAND...
+	wanted=$1
+	shift
+	"$@"
+	[ $? -eq "$wanted" ]
+}
+silent_dir() { [ -z "$(ls -A "$1")" ]; }
+
+cat >"$tmp/vary.ini" <<'END'
+[experiment]
+title = Small
+question = Which is it?
+schedule = free
+sample-interval = 200 us
+[host]
+memory = 512 MiB
+[vm a]
+memory = 64 MiB
+workload = w
+[workload w]
+processes = 2
+phases = p
+[phase p]
+pattern = zipf
+size = 4 MiB
+operations = 20000
+writes = 30%
+[vary]
+vm.paging = shadow, ept
+experiment.seed = 1, 2
+END
+
+check 'hello runs' "$overbook" run workloads/hello.ini -q -o "$tmp/hello"
+for f in experiment.ini manifest.json samples.csv summary.json report.html figures/time.svg; do
+	check "hello leaves $f" test -s "$tmp/hello/$f"
+done
+check 'the canonical experiment runs' "$overbook" run "$tmp/hello/experiment.ini" -q --no-figures -o "$tmp/again"
+check 'and gives the same samples' cmp "$tmp/hello/samples.csv" "$tmp/again/samples.csv"
+check 'and the same summary' cmp "$tmp/hello/summary.json" "$tmp/again/summary.json"
+check 'figures can be drawn by hand' sh -c "cd '$tmp/hello' && rm figures/time.svg && gnuplot figures/time.gp && test -s figures/time.svg"
+check 'report works on a finished run' "$overbook" report "$tmp/hello"
+check 'compare finds a run equal to itself' "$overbook" compare "$tmp/hello" "$tmp/again"
+check 'an existing directory is not touched' status 2 "$overbook" run workloads/hello.ini -q -o "$tmp/hello"
+check '--force replaces it' "$overbook" run workloads/hello.ini -q --no-figures --force -o "$tmp/hello"
+
+check 'vary with one job' "$overbook" run "$tmp/vary.ini" -q --jobs 1 -o "$tmp/one"
+check 'vary with two jobs' "$overbook" run "$tmp/vary.ini" -q --jobs 2 --no-figures -o "$tmp/two"
+check 'they leave the same table' cmp "$tmp/one/summary.csv" "$tmp/two/summary.csv"
+for d in "$tmp"/one/*/; do
+	n=$(basename "$d")
+	[ -e "$d/summary.json" ] || continue
+	check "same samples in $n" cmp "$d/samples.csv" "$tmp/two/$n/samples.csv"
+	check "same summary in $n" cmp "$d/summary.json" "$tmp/two/$n/summary.json"
+done
+check 'repeats make means' "$overbook" run workloads/hello.ini -q --no-figures --set experiment.repeats=3 -o "$tmp/rep"
+check 'with confidence' grep -q _ci95 "$tmp/rep/means.csv"
+check 'the event log tells of a page' sh -c "
+	'$overbook' run workloads/hello.ini -q --no-figures --set experiment.events=yes -o '$tmp/ev' &&
+	vm=\$(sed -n 's/^\[vm \(.*\)\]/\1/p' '$tmp/ev/experiment.ini' | head -1) &&
+	'$overbook' page '$tmp/ev' \"\$vm\" 4096 | grep -qi resident"
+
+mkdir "$tmp/empty"
+for bad in 'run' 'run nosuch.ini' 'run workloads/hello.ini extra' 'run workloads/hello.ini --set vm.nokey=1' \
+	'run workloads/hello.ini --set vm.memory=lots' 'run workloads/hello.ini --set nonsense' \
+	'run workloads/hello.ini --machine vax' 'run workloads/hello.ini --jobs 0' 'run workloads/hello.ini --seed x' \
+	'run workloads/hello.ini --nosuchoption' 'report' 'report /nonexistent' 'compare one' 'compare /a /b' \
+	'list' 'list nonsense' 'nosuchverb' 'page' 'page /nonexistent a 1' 'doctor now'; do
+	# shellcheck disable=SC2086
+	check "status 2: $bad" sh -c "cd '$tmp/empty' && cp -r '$PWD/workloads' . && '$overbook' $bad; s=\$?; rm -rf workloads; [ \$s -eq 2 ]"
+	check "nothing left by: $bad" silent_dir "$tmp/empty"
+	check "one message: $bad" test "$(grep -c . "$tmp/err")" -le 1
+done
+check 'help' "$overbook" --help
+check 'doctor' "$overbook" doctor
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
