@@ -13,6 +13,9 @@ static const struct verb {
 	const char *args, *summary;
 } verbs[] = {
 	{ "run", cmd_run, "FILE.ini [-o DIR] [--set SECTION.KEY=VALUE]...", "run an experiment" },
+	{ "report", cmd_report, "DIR...", "draw a finished run again" },
+	{ "compare", cmd_compare, "DIR DIR...", "the counters of several runs side by side" },
+	{ "doctor", cmd_doctor, "", "what this host can do" },
 	{ NULL, NULL, NULL, NULL },
 };
 

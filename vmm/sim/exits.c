@@ -171,10 +171,10 @@ void sim_load_cr3(struct sim_vcpu *v, uint64_t cr3, bool exits)
 		if (exits)
 			sim_exit(v, mode == MODE_SHADOW ? EXIT_CR_WRITE : EXIT_HYPERCALL);
 		vm->paging->ops->guest_event(vm->paging, v->id, GUEST_CR3, cr3);
-		sim_refresh_root(v);
 	} else {
 		sim_spend(v, BUCKET_KERNEL, vm->sim->profile->cr3_cycles);
 	}
+	sim_refresh_root(v);
 	mmu_load_cr3(v->cpu->mmu, &v->ctx, cr3);
 }
 

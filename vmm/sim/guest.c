@@ -254,11 +254,10 @@ static const char *vm_paging(struct sim_vm *vm)
 {
 	struct sim *s = vm->sim;
 	const struct conf_vm *c = vm->conf;
-	const struct guest_regs **regs = g_newa(const struct guest_regs *, vm->nvcpus);
 	struct paging_config cfg = {
 		.gmem = vm->gmem,
 		.nvcpus = vm->nvcpus,
-		.regs = regs,
+		.regs = vm->regs,
 		.guest_levels = c->guest_levels,
 		.host_levels = c->host_levels,
 		.maxphyaddr = s->profile->maxphyaddr,
@@ -271,8 +270,6 @@ static const char *vm_paging(struct sim_vm *vm)
 		.flood_limit = (unsigned)c->flood_limit,
 	};
 
-	for (unsigned i = 0; i < vm->nvcpus; i++)
-		regs[i] = &vm->vcpu[i].regs;
 	vm->paging = paging_modes[c->paging]->create(&cfg);
 	if (!vm->paging)
 		return "the host has no memory for its tables";
@@ -356,6 +353,9 @@ struct sim_vm *sim_vm_new(struct sim *s, struct run_vm *out, unsigned id, GError
 	vm->out = out;
 	vm->conf = out->conf;
 	vm->nvcpus = 1;
+	vm->regs = g_new0(const struct guest_regs *, vm->nvcpus);
+	for (unsigned i = 0; i < vm->nvcpus; i++)
+		vm->regs[i] = &vm->vcpu[i].regs;
 	s->vms[id] = vm;
 	vm->script = experiment_script(s->run->e, w, id, error);
 	if (!vm->script)
@@ -388,5 +388,6 @@ void sim_vm_free(struct sim_vm *vm)
 	trace_feed_free(vm->feed);
 	g_free(vm->script);
 	g_free(vm->dirty);
+	g_free(vm->regs);
 	g_free(vm);
 }

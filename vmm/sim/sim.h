@@ -106,6 +106,7 @@ struct sim_vm {
 	gfn_t collapse_at;   /* where the last attempt to collapse stopped */
 	uint64_t *dirty;     /* bitmap for the dirty log */
 	bool done;
+	const struct guest_regs **regs; /* [vcpu], for the paging mode */
 	unsigned nvcpus;
 	struct sim_vcpu vcpu[1]; /* nvcpus of them */
 };
