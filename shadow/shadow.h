@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shadow.h - shadow paging: what a machine must know of it
+ *
+ * The VMM builds the tables that the processor walks. A machine that runs a VM in this mode
+ *
+ *  - enters the guest on paging_ops.hw_root(), asked again at every entry, with the registers of shadow_hw_regs();
+ *  - calls fault() for each page fault, guest_write() when that says PAGING_EMULATE;
+ *  - calls guest_event() for each CR3 load, INVLPG and change of CR0, CR4 or EFER, and *itself* does to the TLB what
+ *    the instruction asks (shadow/ brings tables up to date and flushes for each entry that it weakens);
+ *  - calls guest_event(GUEST_CR3, root | pcid) also for INVPCID of an address space that is not current: only what
+ *    is reached from that root is brought up to date, hw_root() alone decides what is walked;
+ *  - lets nobody else write a page that the guest uses as a table without going through fault() and guest_write().
+ */
+#ifndef OVERBOOK_SHADOW_SHADOW_H
+#define OVERBOOK_SHADOW_SHADOW_H
+
+#include "mm/paging.h"
+
+extern const struct paging_ops shadow_paging_ops;
+
+/*
+ * The registers the processor must run with while the guest believes in @guest. Traces are read-only entries, so
+ * CR0.WP is set whatever the guest thinks; NX is on because a page made writable for a CR0.WP=0 kernel must not
+ * become executable. SMEP, SMAP and AC are the guest's.
+ */
+static inline void shadow_hw_regs(const struct guest_regs *guest, struct guest_regs *hw)
+{
+	*hw = *guest;
+	hw->cr0 |= CR0_PE | CR0_PG | CR0_WP;
+	hw->efer |= EFER_NX | EFER_LME | EFER_LMA;
+}
+
+#endif
