@@ -58,8 +58,6 @@ static int set_bits(struct shadow *s, gfn_t gfn, unsigned idx, uint64_t entry, u
 	s->c->shadow_ad_updates++;
 	if (gfn >= s->arena_pages)
 		return gmem_write(s->gmem, gpa, &now, sizeof(now));
-	if (gmem_dirty_logging(s->gmem))
-		gmem_dirty_log_mark(s->gmem, gfn);
 	return !__atomic_compare_exchange_n((uint64_t *)(s->arena + gpa), &entry, now, false, __ATOMIC_SEQ_CST,
 					    __ATOMIC_RELAXED);
 }

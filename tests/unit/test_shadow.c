@@ -635,7 +635,7 @@ END_TEST
 
 int main(void)
 {
-	static const struct {
+	const struct {
 		const char *name;
 		const TTest *test;
 	} tests[] = {
