@@ -153,7 +153,7 @@ static bool set_leaf(struct shadow *s, struct fill *f, struct shadow_page *sp, u
 static enum paging_verdict fill(struct shadow *s, struct fill *f, unsigned vcpu, int *err)
 {
 	struct shadow_page *sp;
-	unsigned access;
+	unsigned access = 0;
 
 	*err = shadow_root_get(s, vcpu, &sp);
 	if (*err == 0 && !sp)

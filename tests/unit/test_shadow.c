@@ -507,6 +507,7 @@ START_TEST(host_full)
 	struct shadowed_config cfg = plain;
 	struct shadowed *v;
 	hfn_t hfn;
+	int err = 0;
 
 	v = boot_with(&cfg);
 	for (unsigned i = 0; i < 16; i++)
@@ -518,7 +519,10 @@ START_TEST(host_full)
 	shadowed_poke(v, PT2, (DATA + 1) * 4096ull | USER);
 	must_eq(touch(v, MIB2, ACC_R | ACC_U, NULL), DATA + 1);
 	must(v->c.shadow_evictions > 0);
-	must_eq(-shadowed_access(v, 0, DIRECT + (DATA + 99) * 4096ull, ACC_R).err, ENOMEM);
+	/* What eviction freed serves the guest's pages for a while. */
+	for (unsigned i = 0; i < 64 && !err; i++)
+		err = shadowed_access(v, 0, DIRECT + (DATA + 99 + i) * 4096ull, ACC_R).err;
+	must_eq(-err, ENOMEM);
 	done(v);
 }
 END_TEST
