@@ -99,7 +99,7 @@ int gmem_release(struct gmem *g, gfn_t gfn);
 int gmem_move(struct gmem *g, gfn_t gfn, unsigned node);
 
 /*
- * Gather the aligned block of @level (2 or 3, not above the VM's own) around @gfn into one contiguous run, moving pages
+ * Gather the aligned block of @level (2 or 3) around @gfn into one contiguous run, moving pages
  * unless they lie so already; all must be resident and single. -EAGAIN if they are not, -ENOMEM, -EBUSY in a run.
  * Split is the inverse, one level down: the block may only be mapped by smaller leaves. -EAGAIN if it is not large.
  */

@@ -153,7 +153,7 @@ int gmem_collapse(struct gmem *g, gfn_t gfn, unsigned level)
 
 	if (gfn >= g->cfg.npages)
 		return ERR(-EFAULT);
-	if (level < 2 || level > g->cfg.level)
+	if (level < 2 || level > 3)
 		return ERR(-EINVAL);
 	if (start < g->run_pages)
 		return ERR(-EBUSY);

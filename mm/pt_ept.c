@@ -30,8 +30,9 @@ _Static_assert((EPT_RWX & (EPT_WB | EPT_IPT | EPT_S | EPT_A | EPT_D | PTE_ADDR))
 
 static uint64_t ept_leaf(hpa_t hpa, unsigned level, unsigned access)
 {
-	return hpa | (access & ACC_R ? EPT_R : 0) | (access & ACC_W ? EPT_W : 0) | (access & ACC_X ? EPT_X : 0) | EPT_WB |
-	       (level > 1 ? EPT_S : 0);
+	/* Writable implies readable: W alone is a misconfiguration. */
+	return hpa | (access & (ACC_R | ACC_W) ? EPT_R : 0) | (access & ACC_W ? EPT_W : 0) |
+	       (access & ACC_X ? EPT_X : 0) | EPT_WB | (level > 1 ? EPT_S : 0);
 }
 
 static uint64_t ept_table(hpa_t hpa)

@@ -221,7 +221,7 @@ START_TEST(test_collapse)
 		must(gmem_write(w->g, i * PAGE_SIZE + 8, &value, 8) == 0);
 	}
 	ck_assert_uint_eq(w->c.host_splits, 2);
-	ck_assert_int_eq(gmem_collapse(w->g, 3, 3), -EINVAL);
+	ck_assert_int_eq(gmem_collapse(w->g, 3, 4), -EINVAL);
 	ck_assert_int_eq(gmem_collapse(w->g, 600, 2), 0);
 	ck_assert_int_eq(gmem_collapse(w->g, 600, 2), 0);
 	ck_assert_uint_eq(w->c.host_collapses, 1);

@@ -191,7 +191,8 @@ START_TEST(test_bits)
 	for (unsigned access = 0; access < 16; access++) {
 		ck_assert_uint_eq(pt_format_x86.access(pt_format_x86.leaf(0, 1, access)), access | ACC_R);
 		ck_assert_uint_eq(pt_format_npt.access(pt_format_npt.leaf(0, 1, access)), access | ACC_R | ACC_U);
-		ck_assert_uint_eq(pt_format_ept.access(pt_format_ept.leaf(0, 1, access)), access | ACC_U);
+		ck_assert_uint_eq(pt_format_ept.access(pt_format_ept.leaf(0, 1, access)),
+				  access | ACC_U | (access & ACC_W ? ACC_R : 0));
 	}
 }
 END_TEST
