@@ -30,7 +30,8 @@
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
-#include <sys/mman.h>
+
+#include "mm/lazy.h"
 
 #define FANOUT 512u
 #define WORDS  (FANOUT / 64)
@@ -112,19 +113,6 @@ static int region_first_free(const struct region *r, unsigned lo, unsigned hi)
 		}
 	}
 	return -1;
-}
-
-static void *reserve_memory(uint64_t nbytes)
-{
-	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void unreserve_memory(void *p, uint64_t nbytes)
-{
-	if (p)
-		munmap(p, nbytes);
 }
 
 static struct node *node_of_block(struct frames *fr, uint64_t block)
@@ -228,8 +216,8 @@ static struct frame_map *map_new(struct frames *fr)
 	map->nblocks = (fr->npages + FANOUT - 1) / FANOUT;
 	map->node = g_new0(struct node, fr->nnodes);
 	map->runs = g_array_new(FALSE, FALSE, sizeof(struct run));
-	map->block = reserve_memory(map->nblocks * sizeof(struct region));
-	map->giga = reserve_memory(map_ngigas(map) * sizeof(struct region));
+	map->block = lazy_new(map->nblocks * sizeof(struct region));
+	map->giga = lazy_new(map_ngigas(map) * sizeof(struct region));
 	for (unsigned n = 0; n < fr->nnodes; n++) {
 		struct node *node = &map->node[n];
 
@@ -252,8 +240,8 @@ struct frames *frames_new(uint64_t npages, unsigned nnodes)
 	fr->npages = npages;
 	fr->nnodes = nnodes;
 	fr->node_pages = ((npages + nnodes - 1) / nnodes + FANOUT - 1) / FANOUT * FANOUT;
-	fr->frame = reserve_memory(npages * sizeof(struct frame));
-	fr->bytes = reserve_memory(npages * PAGE_SIZE);
+	fr->frame = lazy_new(npages * sizeof(struct frame));
+	fr->bytes = lazy_new(npages * PAGE_SIZE);
 	fr->map = map_new(fr);
 	if (!fr->frame || !fr->bytes || !fr->map->block || !fr->map->giga) {
 		frames_free(fr);
@@ -268,13 +256,13 @@ void frames_free(struct frames *fr)
 {
 	struct frame_map *map = fr->map;
 
-	unreserve_memory(map->block, map->nblocks * sizeof(struct region));
-	unreserve_memory(map->giga, map_ngigas(map) * sizeof(struct region));
+	lazy_free(map->block, map->nblocks * sizeof(struct region));
+	lazy_free(map->giga, map_ngigas(map) * sizeof(struct region));
 	g_array_unref(map->runs);
 	g_free(map->node);
 	g_free(map);
-	unreserve_memory(fr->frame, fr->npages * sizeof(struct frame));
-	unreserve_memory(fr->bytes, fr->npages * PAGE_SIZE);
+	lazy_free(fr->frame, fr->npages * sizeof(struct frame));
+	lazy_free(fr->bytes, fr->npages * PAGE_SIZE);
 	g_free(fr);
 }
 
@@ -392,10 +380,7 @@ static bool frame_disown(struct frame *f)
 
 static void bytes_drop(struct frames *fr, hfn_t hfn, uint64_t npages)
 {
-	/* Private anonymous memory reads as zero after this, without being touched now. */
-	int err = madvise(fr->bytes + hfn * PAGE_SIZE, npages * PAGE_SIZE, MADV_DONTNEED);
-
-	g_assert(err == 0);
+	lazy_clear(fr->bytes + hfn * PAGE_SIZE, npages * PAGE_SIZE);
 }
 
 static void release_block(struct frames *fr, uint64_t b)

@@ -32,23 +32,10 @@
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "mm/err.h"
 #include "mm/gmem_impl.h"
-
-static void *lazy_new(uint64_t nbytes)
-{
-	void *p = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static void lazy_free(void *p, uint64_t nbytes)
-{
-	if (p)
-		munmap(p, nbytes);
-}
+#include "mm/lazy.h"
 
 static uint64_t nblocks(const struct gmem *g, unsigned level)
 {

@@ -22,7 +22,8 @@
 
 #include <glib.h>
 #include <string.h>
-#include <sys/mman.h>
+
+#include "mm/lazy.h"
 
 #define INLINE 1ull
 
@@ -40,11 +41,10 @@ struct rmap {
 
 struct rmap *rmap_new(uint64_t npages)
 {
-	void *head = mmap(NULL, npages * sizeof(uint64_t), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t *head = lazy_new(npages * sizeof(*head));
 	struct rmap *r;
 
-	if (head == MAP_FAILED)
+	if (!head)
 		return NULL;
 	r = g_new0(struct rmap, 1);
 	r->npages = npages;
@@ -56,7 +56,7 @@ struct rmap *rmap_new(uint64_t npages)
 void rmap_free(struct rmap *r)
 {
 	g_ptr_array_unref(r->chains);
-	munmap(r->head, r->npages * sizeof(uint64_t));
+	lazy_free(r->head, r->npages * sizeof(uint64_t));
 	g_free(r);
 }
 
