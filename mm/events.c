@@ -184,9 +184,10 @@ int events_read(const char *path, int (*fn)(const struct event *e, void *ctx), v
 const char *event_cause_name(unsigned cause)
 {
 	static const char *const names[EVENT_CAUSES] = {
-		[EVENT_FAULT] = "fault",	   [EVENT_DMA] = "dma",	     [EVENT_PREFETCH] = "prefetch",
-		[EVENT_RELEASE] = "release",	   [EVENT_MOVE] = "move",    [EVENT_COLLAPSE] = "collapse",
-		[EVENT_SPLIT] = "split",	   [EVENT_YOUNG] = "young",  [EVENT_DIRTY] = "dirty",
+		[EVENT_FAULT] = "fault",       [EVENT_DMA] = "dma",   [EVENT_PREFETCH] = "prefetch",
+		[EVENT_RELEASE] = "release",   [EVENT_MOVE] = "move", [EVENT_COLLAPSE] = "collapse",
+		[EVENT_SPLIT] = "split",       [EVENT_YOUNG] = "young", [EVENT_DIRTY] = "dirty",
+		[EVENT_IDLE] = "idle",
 	};
 
 	return cause < EVENT_CAUSES ? names[cause] : "unknown";

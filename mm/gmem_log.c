@@ -137,6 +137,6 @@ bool gmem_test_clear_young(struct gmem *g, gfn_t gfn)
 	/* No short cut: the page must be unmapped whatever is known. */
 	if (g->paging && g->paging->ops->test_clear_young(g->paging, gfn))
 		young = true;
-	gmem_set(g, gfn, (word & ~WORD_TOUCHED) | WORD_IDLE, EVENT_YOUNG);
+	gmem_set(g, gfn, (word & ~WORD_TOUCHED) | WORD_IDLE, EVENT_IDLE);
 	return young;
 }
