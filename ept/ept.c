@@ -20,7 +20,7 @@
  * A split needs a frame for a table. If the host has none left, the large leaf is removed instead, which is
  * always allowed: the next touch brings it back.
  *
- * While the dirty log is on, leaves are 4K: a 2M leaf would log 2M. A violation itself needs no flush, since the
+ * While the dirty log is on gmem asks for 4K leaves: a 2M leaf would log 2M. A violation itself needs no flush, since the
  * processor drops what it cached for the address that violated (SDM 28.3.3.1); changing the *shape* of the tree
  * under a cached leaf does.
  *
@@ -149,13 +149,6 @@ static int ept_set_leaf(struct ept *e, gpa_t gpa, unsigned level, hpa_t hpa, uns
 	return 0;
 }
 
-static unsigned ept_leaf_level(const struct ept *e, const struct gmem_page *page)
-{
-	if (gmem_dirty_logging(e->gmem))
-		return 1;
-	return MIN(page->level, e->cfg.max_leaf);
-}
-
 static int ept_fill(struct ept *e, gfn_t gfn, unsigned access)
 {
 	struct gmem_page page;
@@ -165,7 +158,7 @@ static int ept_fill(struct ept *e, gfn_t gfn, unsigned access)
 
 	if (err)
 		return err;
-	level = ept_leaf_level(e, &page);
+	level = MIN(page.level, e->cfg.max_leaf);
 	mask = ~(LEVEL_SIZE(level) - 1);
 	return ept_set_leaf(e, gfn << PAGE_SHIFT & mask, level, page.hfn << PAGE_SHIFT & mask, page.access);
 }
@@ -391,7 +384,7 @@ static void ept_collapse(struct paging *p, gfn_t gfn, unsigned level)
 	unsigned leaf = MIN(level, e->cfg.max_leaf);
 	struct gmem_page page;
 
-	if (leaf == 1 || gmem_dirty_logging(e->gmem))
+	if (leaf == 1)
 		return;
 	gfn &= ~(LEVEL_PAGES(level) - 1);
 	for (gfn_t end = gfn + LEVEL_PAGES(level); gfn < end; gfn += LEVEL_PAGES(leaf)) {

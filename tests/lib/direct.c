@@ -12,6 +12,18 @@ static void direct_flush(struct machine *m, unsigned vm, enum flush_kind kind, u
 	must(kind == FLUSH_VM);
 	direct_now->machine->flushes[kind]++;
 	g_hash_table_remove_all(direct_now->tlb);
+	g_hash_table_remove_all(direct_now->pwc);
+}
+
+static gpointer direct_key(const struct direct *d, gva_t gva, unsigned shift)
+{
+	return GSIZE_TO_POINTER(d->regs.cr3 >> 12 << 48 | gva >> shift);
+}
+
+static void direct_forget(struct direct *d, gva_t gva)
+{
+	g_hash_table_remove(d->tlb, direct_key(d, gva, 12));
+	g_hash_table_remove(d->pwc, direct_key(d, gva, 21));
 }
 
 struct direct *direct_new(const struct direct_config *cfg)
@@ -31,6 +43,7 @@ struct direct *direct_new(const struct direct_config *cfg)
 	d->ops.flush = direct_flush;
 	d->machine->base.ops = &d->ops;
 	d->tlb = g_hash_table_new(g_direct_hash, g_direct_equal);
+	d->pwc = g_hash_table_new(g_direct_hash, g_direct_equal);
 	direct_now = d;
 	d->gmem = gmem_new(&gc, d->frames, &d->machine->base, &d->c, NULL);
 	must(d->gmem);
@@ -49,27 +62,50 @@ void direct_free(struct direct *d)
 	fake_machine_free(d->machine);
 	frames_free(d->frames);
 	g_hash_table_unref(d->tlb);
+	g_hash_table_unref(d->pwc);
 	g_free(d);
 }
 
 void direct_load(struct direct *d, gpa_t root)
 {
 	d->regs.cr3 = root;
-	g_hash_table_remove_all(d->tlb);
 	d->paging->ops->guest_event(d->paging, 0, GUEST_CR3, root);
 }
 
 void direct_invlpg(struct direct *d, gva_t gva)
 {
-	g_hash_table_remove(d->tlb, GSIZE_TO_POINTER(gva >> 12));
+	direct_forget(d, gva);
 	d->paging->ops->guest_event(d->paging, 0, GUEST_INVLPG, gva);
+}
+
+/*
+ * Walk from the page-walk cache: true if it says yes and there is nothing to set. Everything else walks from the
+ * root, so that what a stale cache may do to A/D bits need not be modelled.
+ */
+static bool direct_walk_cached(struct direct *d, gva_t gva, unsigned access, hfn_t *hfn)
+{
+	gpointer hit;
+	uint64_t table, e;
+	hfn_t frame;
+
+	if (!g_hash_table_lookup_extended(d->pwc, direct_key(d, gva, 21), NULL, &hit))
+		return false;
+	table = GPOINTER_TO_SIZE(hit);
+	frame = table >> 12;
+	must(gmem_gfn_of(d->gmem, frame) < d->cfg.arena_pages ||
+	     frames_get(d->frames, frame)->owner == FRAME_OWNER(FRAME_TABLE, 5, 0));
+	e = *(uint64_t *)(frames_bytes(d->frames) + (table & ~0xfffull) + (gva >> 12 & 511) * 8);
+	if (!(e & 1) || !(e & table & 4) || !(e & 0x20) || (access == ACC_W && (!(e & table & 2) || !(e & 0x40))))
+		return false;
+	*hfn = (e & 0xffffffffff000) >> 12;
+	return true;
 }
 
 /* 0, or the error code of the fault; bits 0 P, 1 W, 2 U of an entry are as in an error code. */
 static unsigned direct_walk(struct direct *d, gva_t gva, unsigned access, hfn_t *hfn, bool *ok)
 {
 	unsigned level = d->cfg.levels, error = 4 | (access == ACC_W ? 2 : 0);
-	uint64_t *e[6], rights = 6, mask;
+	uint64_t *e[6], rights = 6, above = 6, mask;
 	hpa_t table;
 
 	*ok = false;
@@ -78,6 +114,7 @@ static unsigned direct_walk(struct direct *d, gva_t gva, unsigned access, hfn_t 
 		e[level] = (uint64_t *)(frames_bytes(d->frames) + table) + (gva >> (12 + 9 * (level - 1)) & 511);
 		if (!(*e[level] & 1))
 			return error;
+		above = rights;
 		rights &= *e[level];
 		must((*e[level] & 0xffffffffff000) >> 12 < d->cfg.host_pages);
 		if (level == 1 || *e[level] & 0x80)
@@ -94,7 +131,11 @@ static unsigned direct_walk(struct direct *d, gva_t gva, unsigned access, hfn_t 
 	*hfn = ((*e[level] & 0xffffffffff000) >> 12 & ~mask) | (gva >> 12 & mask);
 	if (!(*e[level] & 0x40))
 		rights &= ~2ull;
-	g_hash_table_insert(d->tlb, GSIZE_TO_POINTER(gva >> 12), GSIZE_TO_POINTER(*hfn << 3 | rights));
+	g_hash_table_insert(d->tlb, direct_key(d, gva, 12), GSIZE_TO_POINTER(*hfn << 3 | rights));
+	if (level == 1)
+		g_hash_table_insert(d->pwc, direct_key(d, gva, 21),
+				    GSIZE_TO_POINTER((uint64_t)((uint8_t *)e[1] - frames_bytes(d->frames)) >> 12 << 12 |
+						     above));
 	*ok = true;
 	return 0;
 }
@@ -107,15 +148,17 @@ enum direct_result direct_access(struct direct *d, gva_t gva, unsigned access, h
 	for (int tries = 0; tries < 3; tries++) {
 		struct paging_fault f = { .gva = gva };
 
-		if (g_hash_table_lookup_extended(d->tlb, GSIZE_TO_POINTER(gva >> 12), NULL, &hit) &&
+		if (g_hash_table_lookup_extended(d->tlb, direct_key(d, gva, 12), NULL, &hit) &&
 		    (access == ACC_R || GPOINTER_TO_SIZE(hit) & 2)) {
 			*hfn = GPOINTER_TO_SIZE(hit) >> 3;
 			return DIRECT_HIT;
 		}
+		if (direct_walk_cached(d, gva, access, hfn))
+			return DIRECT_HIT;
 		f.error = direct_walk(d, gva, access, hfn, &ok);
 		if (ok)
 			return DIRECT_OK;
-		g_hash_table_remove(d->tlb, GSIZE_TO_POINTER(gva >> 12)); /* a fault drops its own address */
+		direct_forget(d, gva); /* as a fault does */
 		switch (d->paging->ops->fault(d->paging, &f, err)) {
 		case PAGING_RETRY:
 			continue;

@@ -3,7 +3,8 @@
  * direct.h - a processor that walks a pv guest's tables, for tests of direct paging
  *
  * Host, fake machine, gmem and pv, and a one-stage walker written from SDM vol. 3A chapter 4 alone. What it finds
- * stays in a TLB until the machine is told to flush, since a pv guest need not flush what it removes.
+ * stays in a TLB and a page-walk cache, through CR3 loads, until the machine is told to flush, since a pv guest need
+ * not flush what it removes.
  */
 #ifndef OVERBOOK_TESTS_DIRECT_H
 #define OVERBOOK_TESTS_DIRECT_H
@@ -29,10 +30,11 @@ struct direct {
 	struct paging *paging;
 	struct guest_regs regs;
 	const struct guest_regs *vcpu[1];
-	GHashTable *tlb; /* page of gva -> hfn << 3 | PTE_W | PTE_U; one address space: cr3 loads flush */
+	GHashTable *tlb; /* root and page of gva -> hfn << 3 | PTE_W | PTE_U */
+	GHashTable *pwc; /* root and 2M of gva -> address of the table of level 1 | PTE_W | PTE_U */
 };
 
-enum direct_result { DIRECT_OK, DIRECT_HIT, DIRECT_FAULT, DIRECT_FAIL }; /* HIT: by a TLB entry, perhaps stale */
+enum direct_result { DIRECT_OK, DIRECT_HIT, DIRECT_FAULT, DIRECT_FAIL }; /* HIT: through a cache, perhaps stale */
 
 struct direct *direct_new(const struct direct_config *cfg);
 void direct_free(struct direct *d);
@@ -40,7 +42,7 @@ void direct_free(struct direct *d);
 /* One user-mode access with ACC_R or ACC_W; the frame reached, or the error code the guest gets, or an errno. */
 enum direct_result direct_access(struct direct *d, gva_t gva, unsigned access, hfn_t *hfn, unsigned *error, int *err);
 
-/* Load CR3, flushing the TLB. */
+/* Load CR3, as with a PCID for each root: nothing is flushed. */
 void direct_load(struct direct *d, gpa_t root);
 void direct_invlpg(struct direct *d, gva_t gva);
 

@@ -36,7 +36,9 @@ struct model {
 	struct rng rng;
 	struct table t[NTABLES];
 	bool logging;
-	unsigned accepted, refused, reached, faulted;
+	hfn_t foreign; /* a frame of the host's */
+	gva_t recent[4]; /* accesses that succeeded: come back to them, to find stale caches */
+	unsigned accepted, refused, reached, faulted, hits;
 };
 
 static uint64_t pick(struct model *m, uint64_t n)
@@ -132,10 +134,8 @@ static void model_pin(struct model *m)
 		for (unsigned j = 0; j < USED && !pick(m, 3); j++)
 			seed[j] = model_value(m, level);
 		memcpy(bytes, seed, sizeof(seed));
-		for (unsigned j = 0; good && j < 512; j++) {
-			/* The page counts as a table of its level while it is validated; no entry can name that. */
+		for (unsigned j = 0; good && j < 512; j++)
 			good = model_valid(m, seed[j], level);
-		}
 	}
 	must_eq(pv_table_new(m->d->paging, (FIRST + i) * 4096ull, level) == 0, good);
 	if (!good)
@@ -189,6 +189,15 @@ static void model_check_stale(struct model *m, hfn_t hfn, unsigned access)
 	must(access != ACC_W || !model_table(m, gfn));
 }
 
+/* A hostile guest stores entries for a frame that is not its own, should the processor still take this for a table. */
+static void model_attack(struct model *m, hfn_t hfn)
+{
+	uint64_t *bytes = (uint64_t *)(frames_bytes(m->d->frames) + hfn * 4096);
+
+	for (unsigned i = 0; gmem_gfn_of(m->d->gmem, hfn) < ARENA && i < USED; i++)
+		bytes[i] = m->foreign << 12 | FLAGS;
+}
+
 /* The guest's own walk: true if it allows the access; the entries on the way, or the error code. */
 static bool model_walk(struct model *m, gva_t gva, unsigned access, uint64_t **path, unsigned *level, unsigned *error)
 {
@@ -211,10 +220,19 @@ static bool model_walk(struct model *m, gva_t gva, unsigned access, uint64_t **p
 	return rights & U && (access != ACC_W || rights & W);
 }
 
+static gva_t model_gva(struct model *m)
+{
+	gva_t gva = pick(m, USED) << 12 | pick(m, USED) << 21 | pick(m, USED) << 30 | pick(m, USED) << 39;
+
+	if (pick(m, 3))
+		return m->recent[pick(m, G_N_ELEMENTS(m->recent))];
+	return m->d->cfg.levels == 5 ? gva | pick(m, USED) << 48 : gva;
+}
+
 static void model_access(struct model *m)
 {
 	unsigned access = pick(m, 2) ? ACC_W : ACC_R, level, error = 0, want, top = m->d->cfg.levels;
-	gva_t gva = pick(m, USED) << 12 | pick(m, USED) << 21 | pick(m, USED) << 30 | pick(m, USED) << 39;
+	gva_t gva = model_gva(m);
 	uint64_t *path[6], mask;
 	struct gmem_page page;
 	bool allowed;
@@ -224,14 +242,15 @@ static void model_access(struct model *m)
 
 	if (!model_table(m, m->d->regs.cr3 >> 12))
 		return;
-	if (top == 5)
-		gva |= pick(m, USED) << 48;
 	allowed = model_walk(m, gva, access, path, &level, &want);
 	mask = (1ull << 9 * (level - 1)) - 1;
 	gfn = ((*path[level] & PTE_ADDR) >> 12 & ~mask) | (gva >> 12 & mask);
 	switch (direct_access(m->d, gva, access, &hfn, &error, &err)) {
 	case DIRECT_HIT:
 		model_check_stale(m, hfn, access);
+		if (access == ACC_W)
+			model_attack(m, hfn);
+		m->hits++;
 		return;
 	case DIRECT_FAULT:
 		must(!allowed || (access == ACC_W && model_table(m, gfn)));
@@ -248,9 +267,11 @@ static void model_access(struct model *m)
 		must_eq(page.hfn, hfn);
 		for (unsigned l = level; l <= top; l++)
 			*path[l] |= A;
-		if (access == ACC_W)
+		if (access == ACC_W) {
 			*path[level] |= D;
-		m->reached++;
+			model_attack(m, hfn);
+		}
+		m->recent[m->reached++ % G_N_ELEMENTS(m->recent)] = gva;
 	}
 }
 
@@ -295,6 +316,7 @@ static void model_run(const struct direct_config *cfg, uint64_t seed, unsigned s
 
 	m->d = direct_new(cfg);
 	rng_seed(&m->rng, seed);
+	must(!frames_alloc(m->d->frames, 1, 0, false, FRAME_OWNER(FRAME_TABLE, 9, 0), &m->foreign));
 	for (unsigned i = 0; i < steps; i++) {
 		uint64_t what = pick(m, 100);
 
@@ -314,10 +336,12 @@ static void model_run(const struct direct_config *cfg, uint64_t seed, unsigned s
 			model_access(m);
 		else
 			model_host(m);
-		must(!m->d->paging->ops->verify(m->d->paging));
+		if (i % 4 == 0)
+			must(!m->d->paging->ops->verify(m->d->paging));
 	}
-	must(m->accepted > 100 && m->refused > 20 && m->reached > 20 && m->faulted > 20);
+	must(m->accepted > 100 && m->refused > 20 && m->reached > 20 && m->faulted > 20 && m->hits > 20);
 	must(m->d->c.pv_rewrites > 0 && m->d->c.pv_rejected > 0);
+	frames_release(m->d->frames, m->foreign, 1);
 	direct_free(m->d);
 	g_free(m);
 }
@@ -335,7 +359,7 @@ static const struct direct_config configs[] = {
 START_TEST(hostile_guest)
 {
 	for (uint64_t seed = 0; seed < 2; seed++)
-		model_run(&configs[_i], seed * 100 + (uint64_t)_i, 3000);
+		model_run(&configs[_i], seed * 100 + (uint64_t)_i, 8000);
 }
 END_TEST
 

@@ -195,6 +195,7 @@ END_TEST
 START_TEST(collapse)
 {
 	struct stage2 *s = boot(2, 2, true, false);
+	unsigned level;
 
 	for (int move = 0; move < 2; move++) {
 		touch(s, 3 * MIB2, true);
@@ -206,6 +207,8 @@ START_TEST(collapse)
 			touch(s, 3 * MIB2 + i * 4096ull, true);
 		must_eq(level_at(s, 3 * MIB2), 1);
 		must_eq(gmem_collapse(s->gmem, 3 * 512, 2), 0);
+		/* Accessed and dirty outlive the table they were in. */
+		must(move || (*stage2_entry(s, 3 * MIB2, &level) & 0x300) == 0x300);
 		must_eq(s->c.ept_collapses, 1); /* in place only the first time: moved pages come back by touch */
 		check_tables(s);
 		touch(s, 3 * MIB2 + 4096, true);

@@ -172,6 +172,35 @@ START_TEST(large_leaf)
 }
 END_TEST
 
+/* What if a 1 GiB leaf loses one page? 511 leaves of 2 MiB and 511 of 4 KiB, as they are touched. */
+START_TEST(gigabyte_leaf)
+{
+	struct direct_config cfg = { 4 << 18, 2 << 18, ARENA, 3, 3, 4 };
+	struct direct *d = direct_new(&cfg);
+	uint64_t leaf = 1ull << 30 | RWU | PTE_PS;
+	gva_t gva = 0;
+	unsigned error = 0;
+
+	must_eq(pv_table_new(d->paging, PDPT, 3), 0);
+	must_eq(pv_table_new(d->paging, ROOT, 4), 0);
+	must(direct_set(d, ROOT, 0, PDPT | RWU, 4) && direct_set(d, PDPT, 0, leaf, 3));
+	direct_load(d, ROOT);
+	must_eq(reach(d, gva + 0x12345678, ACC_W, &error), (1ull << 18) + 0x12345);
+	must_eq(reach(d, gva + 0x3fffffff, ACC_R, &error), (1ull << 19) - 1);
+	must_eq(d->paging->ops->table_frames(d->paging), 0);
+	check_tables(d);
+	must_eq(gmem_release(d->gmem, (1 << 18) + 5), 0);
+	must_eq(reach(d, gva + 4096, ACC_W, &error), (1 << 18) + 1);
+	must_eq(reach(d, gva + MIB2, ACC_W, &error), (1 << 18) + 512);
+	must_eq(d->paging->ops->table_frames(d->paging), 2);
+	must_eq(direct_get(d, PDPT, 0), leaf | PTE_A | PTE_D);
+	check_tables(d);
+	must(direct_set(d, PDPT, 0, 0, 3));
+	must_eq(d->paging->ops->table_frames(d->paging), 0);
+	direct_free(d);
+}
+END_TEST
+
 /* What if the guest maps its tables writable, as a direct map does? Everything around them is, they are not. */
 START_TEST(tables_are_read_only)
 {
@@ -371,6 +400,7 @@ int main(void)
 	tcase_add_test(tc, unflushed_removal);
 	tcase_add_test(tc, splinters);
 	tcase_add_test(tc, large_leaf);
+	tcase_add_test(tc, gigabyte_leaf);
 	tcase_add_test(tc, tables_are_read_only);
 	tcase_add_test(tc, refusals);
 	tcase_add_test(tc, pin_contents);
