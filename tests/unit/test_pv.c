@@ -122,6 +122,50 @@ START_TEST(unflushed_removal)
 }
 END_TEST
 
+/* What if a page is removed from the guest's tables, becomes a table, and the TLB still knows it as writable memory? */
+START_TEST(cached_page_becomes_table)
+{
+	struct direct *d = boot(1, 1);
+	unsigned error = 0;
+
+	must(direct_set(d, PT, 5, 0x20000 | RWU, 1));
+	must_eq(reach(d, 0x5000, ACC_W, &error), 0x20);
+	must(direct_set(d, PT, 5, 0, 1));
+	must_eq(reach(d, 0x5000, ACC_W, &error), 0x20);
+	must_eq(pv_table_new(d->paging, 0x20000, 1), 0);
+	must_eq(reach(d, 0x5000, ACC_W, &error), GFN_NONE);
+	direct_free(d);
+}
+END_TEST
+
+/* What if a table is freed, its like in a walk cache, and then written as memory, or made a table of another level? */
+START_TEST(cached_table_changes_type)
+{
+	for (int pin = 0; pin < 2; pin++) {
+		struct direct *d = boot(1, 1);
+		uint64_t flushes;
+		unsigned error = 0;
+
+		must_eq(pv_table_new(d->paging, 0x20000, 1), 0);
+		must(direct_set(d, PD, 3, 0x20000 | RWU, 2));
+		must(direct_set(d, 0x20000, 0, 1000ull << 12 | RWU, 1));
+		must_eq(reach(d, 3 * MIB2, ACC_W, &error), 1000);
+		must(direct_set(d, PT, 5, 0x20000 | RWU, 1));
+		must_eq(reach(d, 0x5000, ACC_R, &error), 0x20);
+		must(direct_set(d, PD, 3, 0, 2));
+		must_eq(pv_table_free(d->paging, 0x20000, 1), 0);
+		flushes = d->machine->flushes[FLUSH_VM];
+		if (pin)
+			must_eq(pv_table_new(d->paging, 0x20000, 2), 0);
+		else
+			must_eq(reach(d, 0x5000, ACC_W, &error), 0x20);
+		must_eq(d->machine->flushes[FLUSH_VM], flushes + 1);
+		check_tables(d);
+		direct_free(d);
+	}
+}
+END_TEST
+
 /* What if a large leaf has no large backing? The guest reads it back whole; the processor finds a splinter. */
 START_TEST(splinters)
 {
@@ -398,6 +442,8 @@ int main(void)
 	tcase_add_test(tc, lazy_leaf);
 	tcase_add_test(tc, host_takes_page);
 	tcase_add_test(tc, unflushed_removal);
+	tcase_add_test(tc, cached_page_becomes_table);
+	tcase_add_test(tc, cached_table_changes_type);
 	tcase_add_test(tc, splinters);
 	tcase_add_test(tc, large_leaf);
 	tcase_add_test(tc, gigabyte_leaf);
