@@ -487,6 +487,44 @@ START_TEST(oom)
 }
 END_TEST
 
+/* What if the one that must go has few, large pages, and its translations are still about? */
+START_TEST(oom_large)
+{
+	struct hal *h = fake_new(&(struct fake_config){
+		.npages = PAGES(16), .nprocesses = 2, .flags = _i ? BOOT_PCID : 0 });
+	struct kernel *k = h->kernel;
+	uint64_t all = k->counts.pages_free;
+
+	map(h, BASE, 512 * 3, RW, 2);
+	for (unsigned i = 0; i < 3; i++)
+		fake_write(h, BASE + i * LEVEL_SIZE(2), 1);
+	fake_op(h, OP_YIELD, 0, 0);
+	map(h, BASE, all, RW, 1);
+	while (k->counts.pages_free > 3) /* not by touching: the TLB is to remember */
+		ck_assert(page_alloc(k, 1));
+	for (uint64_t i = 0; i <= 3; i++)
+		ck_assert(fake_write(h, BASE + i * 4096, i));
+	ck_assert_ptr_null(fake_process(h, 1));
+	ck_assert_uint_eq(k->counts.pages_free, 512 * 3 - 1);
+	fake_free(h);
+}
+END_TEST
+
+/* What if all that is left of a table is a page that nobody may touch, and that goes? */
+START_TEST(untouchable_table)
+{
+	struct hal *h = guest(64, 1);
+
+	map(h, BASE, 1024, RW, 1);
+	fake_write(h, BASE, 1);
+	fake_op(h, OP_MPROTECT, BASE, OP_MAP(1, 0, 0));
+	fake_speculate(h, BASE + 4096);
+	fake_op(h, OP_MUNMAP, BASE, OP_MAP(1, 0, 0));
+	fake_check(h);
+	fake_free(h);
+}
+END_TEST
+
 /* What if the arena is too small: to boot, for tables, for forks? Processes pay, the kernel lives. */
 START_TEST(small_arena)
 {
@@ -561,6 +599,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, flushes);
 	tcase_add_test(tc, runtime_and_common);
 	tcase_add_test(tc, oom);
+	tcase_add_loop_test(tc, oom_large, 0, 2);
+	tcase_add_test(tc, untouchable_table);
 	tcase_add_test(tc, small_arena);
 	tcase_add_test(tc, arena_size);
 	suite_add_tcase(s, tc);

@@ -255,7 +255,7 @@ START_TEST(random_operations)
 
 	rng_seed(&m->rng, 100 + _i);
 	m->roomy = _i % 2 == 0;
-	m->h = fake_new(&(struct fake_config){ .npages = m->roomy ? 128 * 256 : 6 * 256 + 400 + _i * 40,
+	m->h = fake_new(&(struct fake_config){ .npages = m->roomy ? 128 * 256 : 6 * 256 + 60 + _i * 25,
 					       .arena_end = m->roomy ? 0 : HEAP_MIN_GPA + LEVEL_SIZE(2),
 					       .nprocesses = 2,
 					       .levels = 4 + _i / 2 % 2,

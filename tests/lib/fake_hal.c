@@ -115,6 +115,9 @@ void hal_invlpg(struct hal *h, uint64_t va)
 		if (t->entry && t->root == h->interrupted && va - t->va < LEVEL_SIZE(t->level))
 			t->entry = 0;
 	}
+	for (unsigned i = 0; i < FAKE_PWC; i++) /* INVLPG drops all of the space's, whatever the address */
+		if (h->pwc[i].root == h->interrupted)
+			h->pwc[i].table = 0;
 }
 
 void hal_flush_space(struct hal *h, unsigned pcid)
@@ -124,6 +127,9 @@ void hal_flush_space(struct hal *h, unsigned pcid)
 	for (unsigned i = 0; i < FAKE_TLB; i++)
 		if (h->tlb[i].pcid == pcid)
 			h->tlb[i].entry = 0;
+	for (unsigned i = 0; i < FAKE_PWC; i++)
+		if (h->pwc[i].pcid == pcid)
+			h->pwc[i].table = 0;
 }
 
 uint64_t hal_now(struct hal *h)
@@ -208,9 +214,51 @@ static bool allows(uint64_t entry, unsigned want)
 	       (!(want & PROT_X) || !(entry & PTE_NX));
 }
 
+/* The level-1 table that the tables of @root have for @va, or 0. */
+static uint64_t leaf_table(struct hal *h, uint64_t root, uint64_t va)
+{
+	uint64_t table = root;
+
+	for (unsigned l = h->kernel->levels; l > 1; l--) {
+		uint64_t e = *entry_at(h, table + PT_INDEX(va, l) * 8);
+
+		if (!e || pte_is_leaf(e, l))
+			return 0;
+		table = e & PTE_ADDR;
+	}
+	return table;
+}
+
+static void pwc_check(struct hal *h)
+{
+	for (unsigned i = 0; i < FAKE_PWC; i++) {
+		struct fake_pwc *c = &h->pwc[i];
+
+		if (c->table && leaf_table(h, c->root, c->block << LEVEL_SHIFT(2)) != c->table)
+			g_error("stale table for block 0x%" G_GINT64_MODIFIER "x", c->block);
+	}
+}
+
+static void pwc_fill(struct hal *h, const struct process *p, uint64_t va)
+{
+	uint64_t table = leaf_table(h, p->root, va), block = va >> LEVEL_SHIFT(2);
+
+	for (unsigned i = 0; i < FAKE_PWC && table; i++)
+		if (h->pwc[i].table && h->pwc[i].root == p->root && h->pwc[i].block == block)
+			table = 0;
+	if (table)
+		h->pwc[h->pwc_next++ % FAKE_PWC] = (struct fake_pwc){ p->root, p->pcid, block, table };
+}
+
+void fake_speculate(struct hal *h, uint64_t va)
+{
+	pwc_fill(h, kernel_current(h->kernel), va);
+}
+
 static void tlb_check(struct hal *h)
 {
 	g_assert(!h->nqueued);
+	pwc_check(h);
 	for (unsigned i = 0; i < FAKE_TLB; i++) {
 		struct fake_tlb *t = &h->tlb[i];
 		unsigned level = 0;
@@ -279,6 +327,7 @@ static uint8_t *translate(struct hal *h, const struct process *p, uint64_t va, u
 	unsigned level = 0;
 	uint64_t *e = walk(h, p->root, va, &level, true);
 
+	pwc_fill(h, p, va);
 	*error = PF_U | (want & PROT_W ? PF_W : 0) | (want & PROT_X ? PF_I : 0);
 	if (!e || !allows(*e, want)) {
 		*error |= e && (*e & PTE_P) ? PF_P : 0;

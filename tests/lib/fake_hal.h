@@ -3,8 +3,8 @@
  * fake_hal.h - a world for the guest kernel: plain memory, real bytes, a naive walk, and a suspicious TLB
  *
  * The guest's memory is one lazily backed block. Accesses of the current process walk its tables as the manual says and
- * set accessed and dirty bits; translations are remembered in a TLB that only the kernel's own invalidations empty (switching
- * processes does not), and after every event each remembered translation must still be allowed by the tables. Table writes are
+ * set accessed and dirty bits; translations and tables are remembered in a TLB and a page-walk cache that only the kernel's own
+ * invalidations empty (switching processes does not), and after every event each remembered one must still be right. Table writes are
  * queued as in pv until flushed; reading a queued entry, or returning with one, is an error.
  */
 #ifndef OVERBOOK_TESTS_FAKE_HAL_H
@@ -15,6 +15,7 @@
 #include "workloads/guest/internal.h"
 
 #define FAKE_TLB   64
+#define FAKE_PWC   16
 #define FAKE_QUEUE 2048
 
 struct fake_tlb {
@@ -25,6 +26,14 @@ struct fake_tlb {
 	uint64_t entry; /* 0: unused */
 };
 
+/* A page-walk cache entry: where the level-1 table of a 2 MiB block was. */
+struct fake_pwc {
+	uint64_t root;
+	unsigned pcid;
+	uint64_t block; /* va >> 21 */
+	uint64_t table; /* 0: unused */
+};
+
 struct hal {
 	uint8_t *mem;
 	uint64_t npages;
@@ -32,6 +41,8 @@ struct hal {
 	struct kernel *kernel;
 	struct fake_tlb tlb[FAKE_TLB];
 	unsigned tlb_next;
+	struct fake_pwc pwc[FAKE_PWC];
+	unsigned pwc_next;
 	uint64_t queued[FAKE_QUEUE]; /* entry gpas */
 	unsigned nqueued;
 	uint64_t interrupted; /* root of the process that the event interrupted */
@@ -55,6 +66,9 @@ void fake_free(struct hal *h);
 bool fake_read(struct hal *h, uint64_t va, uint64_t *value);
 bool fake_write(struct hal *h, uint64_t va, uint64_t value);
 bool fake_fetch(struct hal *h, uint64_t va);
+
+/* The processor walks ahead of the current process: the page-walk cache learns of @va's table, nothing else happens. */
+void fake_speculate(struct hal *h, uint64_t va);
 
 /* Events. */
 void fake_op(struct hal *h, unsigned kind, uint64_t va, uint64_t arg);
