@@ -20,7 +20,7 @@ enum event_cause {
 	EVENT_MOVE,
 	EVENT_COLLAPSE,
 	EVENT_SPLIT,
-	EVENT_YOUNG, /* first touch after it was found idle or asked about */
+	EVENT_YOUNG, /* first touch after EVENT_IDLE */
 	EVENT_DIRTY,
 	EVENT_IDLE, /* test_clear_young unmapped it */
 	EVENT_CAUSES,

@@ -37,6 +37,17 @@
 #include "mm/gmem_impl.h"
 #include "mm/lazy.h"
 
+const char *page_state_name(unsigned state)
+{
+	static const char *const names[PAGE_STATES] = {
+		[PAGE_ABSENT] = "absent",	[PAGE_RESIDENT] = "resident", [PAGE_ZERO] = "zero",
+		[PAGE_SHARED] = "shared",	[PAGE_BALLOONED] = "ballooned", [PAGE_SWAPPED] = "swapped",
+		[PAGE_COMPRESSED] = "compressed",
+	};
+
+	return state < PAGE_STATES ? names[state] : "unknown";
+}
+
 static uint64_t nblocks(const struct gmem *g, unsigned level)
 {
 	return (g->cfg.npages + LEVEL_PAGES(level) - 1) / LEVEL_PAGES(level);

@@ -35,6 +35,9 @@ enum page_state {
 	PAGE_STATES,
 };
 
+/* As users read it: "resident". */
+const char *page_state_name(unsigned state);
+
 enum fault_source {
 	FAULT_CPU,	/* a vCPU's access */
 	FAULT_DMA,	/* a device or the VMM, through gmem_read and gmem_write */

@@ -15,6 +15,7 @@ static const struct verb {
 	{ "run", cmd_run, "FILE.ini [-o DIR] [--set SECTION.KEY=VALUE]...", "run an experiment" },
 	{ "report", cmd_report, "DIR...", "draw a finished run again" },
 	{ "compare", cmd_compare, "DIR DIR...", "the counters of several runs side by side" },
+	{ "page", cmd_page, "DIR VM GFN", "what happened to one page of a guest" },
 	{ "list", cmd_list, "counters|workloads|patterns|profiles|modes|keys", "what there is to choose from" },
 	{ "doctor", cmd_doctor, "", "what this host can do" },
 	{ NULL, NULL, NULL, NULL },
