@@ -9,7 +9,7 @@
  * is one cycle through all residues (Hull and Dobell, 1962); leaving out those not below n leaves one cycle through n
  * numbers. Its low bits are regular, so a scatter bijection makes positions of numbers.
  *
- * Structures: state[0] is x. Invariants (test_generators): visits each node exactly once in n accesses (cycle).
+ * Structures: state[0] is x. Invariants (test_generators): visits each node exactly once in n accesses (chase_is_one_cycle).
  */
 #include "workloads/gen.h"
 

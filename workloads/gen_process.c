@@ -8,7 +8,7 @@
  * Idea: `fork` touches its region a few times (breaking the sharing with the last child), forks a child that runs the phase's
  * fork_phase and exits, and waits after every few. `switch` does a few accesses and yields.
  *
- * Structures: state[0] position within the iteration, state[1] forks since the last wait. Invariants (test_generators): calls.
+ * Structures: state[0] position within the iteration, state[1] forks since the last wait. Invariants (test_generators): forked_child.
  */
 #include "workloads/gen.h"
 

@@ -8,7 +8,8 @@
  * Idea: one or two random words an access, no division: the high half of a product (rng_below).
  *
  * Structures: hotcold keeps its scatter in state[0..3]; moving keeps in state[0] the window's first page, in state[1]
- * the accesses since it moved. Invariants (test_generators): distribution, window.
+ * the accesses since it moved. Invariants (test_generators): uniform_distribution, hotcold_shares,
+ * moving_window.
  */
 #include "workloads/gen.h"
 

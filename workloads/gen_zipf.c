@@ -20,8 +20,8 @@
  *	[ threshold ][  chance ][ alias ]	keep the bucket if a 40-bit draw is below threshold, else take alias;
  *						chance in 1/65536: take the smaller of two draws within it
  *
- * Invariants (test_generators): masses as a naive sum gives them (zipf_masses); chi-square of draws, head and tail,
- * for several theta and sizes (zipf_distribution).
+ * Invariants (test_generators): chi-square of draws against the naive definition, head and tail, for several theta and
+ * sizes (zipf_distribution); scattering changes only the order (zipf_scatter).
  * Sources: Walker, "An efficient method for generating discrete random variables", 1977; Vose, 1991 (table construction).
  */
 #include "workloads/gen.h"

@@ -15,7 +15,7 @@
  *
  * Invariants (tests/unit/test_generators.c): the same operations for any sequence of max (resumable), unless a phase is
  * bounded by time; every access lies in a mapped region (stays_in_region); stamps of one process never repeat
- * (stamps); a forked child leaves nothing of its parent's random stream (fork).
+ * (writes_and_stamps); a forked child leaves nothing of its parent's random stream (forked_child).
  */
 #include "workloads/pattern.h"
 #include "workloads/workload.h"
