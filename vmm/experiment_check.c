@@ -42,7 +42,7 @@ static char *choose_from(const GPtrArray *list, const char *name)
 	near = conf_nearest(name, (const char *const *)names->pdata);
 	g_autofree char *all = g_strjoinv(", ", (char **)names->pdata);
 
-	return g_strdup_printf("%s%s%s allowed: %s", near ? "did you mean \"" : "", near ? near : "", near ? "\"?" : "",
+	return g_strdup_printf("%s%s%sallowed: %s", near ? "did you mean \"" : "", near ? near : "", near ? "\"? " : "",
 			       *all ? all : "(there is none)");
 }
 

@@ -80,7 +80,7 @@ static struct op *run(const struct script *s, uint64_t pid, uint32_t n, uint32_t
 }
 
 static const char *const all[] = {"sequential", "strided", "uniform", "zipf", "hotcold", "moving",
-				  "chase",	"fork",	   "switch",  "mmap", "content"};
+				  "chase",	"fork",	   "switch",  "mmap", "content", "mix"};
 
 START_TEST(table_is_complete)
 {
@@ -162,7 +162,7 @@ static uint64_t *count_pages(const struct script *s, uint32_t n)
 START_TEST(covers)
 {
 	g_autofree struct script *s = script_new(all[_i], 200);
-	bool partly = !strcmp(all[_i], "mmap") || !strcmp(all[_i], "moving");
+	bool partly = !strcmp(all[_i], "mmap") || !strcmp(all[_i], "moving") || !strcmp(all[_i], "mix");
 
 	prepare(s, 0);
 	g_autofree uint64_t *count = count_pages(s, MAX_OPS);
