@@ -28,7 +28,7 @@ ALL_LIBS = $(LIBS_LIBS) -lnuma -lm -pthread
 
 ROOMS	:= mm shadow ept balloon dedup vmm vmm/policy vmm/sim vmm/kvm workloads workloads/guest
 SRC	:= $(wildcard $(addsuffix /*.c,$(ROOMS)))
-OBJ	:= $(SRC:%.c=$(B)/obj/%.o) $(B)/obj/commit.o
+OBJ	:= $(SRC:%.c=$(B)/obj/%.o) $(B)/obj/commit.o $(B)/obj/vmm/kvm/image.o
 LIBOBJ	:= $(filter-out $(B)/obj/vmm/main.o,$(OBJ))
 
 TESTSRC	:= $(wildcard tests/*/test_*.c)
@@ -86,6 +86,47 @@ $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/liboverbook.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(SAN) -rdynamic -o $@ $^ $(ALL_LIBS)
 
+# The guest image: the guest kernel and the generators once more, freestanding, linked at the addresses of
+# workloads/guest/kvm/layout.h, and embedded as bytes by vmm/kvm/image.S. Kernel and processes share no page, so
+# each has its own copy of the generators, hidden inside user.o and kernel.o.
+G	:= $(B)/guest
+GUEST_CFLAGS := -std=c11 -O2 $(ARCH) $(WARN) -mgeneral-regs-only -mno-red-zone -ffreestanding -fPIE \
+		-fno-stack-protector -fno-strict-aliasing -fno-asynchronous-unwind-tables -fcf-protection=none -I. \
+		-include workloads/guest/kvm/hidden.h -MMD -MP
+GUEST_SHARED := $(wildcard workloads/*.c) workloads/guest/kvm/string.c
+GUEST_KERNEL := $(wildcard workloads/guest/*.c) $(addprefix workloads/guest/kvm/,entry.c hal_kvm.c) $(GUEST_SHARED)
+GUEST_USER := workloads/guest/kvm/user.c $(GUEST_SHARED)
+GUEST_OBJ := $(patsubst %.c,$(G)/obj/%.o,$(sort $(GUEST_KERNEL) $(GUEST_USER)))
+
+$(G)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,GUEST,$<)$(CC) $(GUEST_CFLAGS) -c -o $@ $<
+
+$(G)/stub.o: workloads/guest/kvm/stub.S workloads/guest/kvm/layout.h
+	@mkdir -p $(@D)
+	$(call say,GUEST,$<)$(CC) -I. -c -o $@ $<
+
+$(G)/guest.lds: workloads/guest/kvm/guest.lds.S workloads/guest/kvm/layout.h
+	@mkdir -p $(@D)
+	$(call say,GUEST,$<)$(CC) -I. -D__ASSEMBLER__ -E -P -x c -o $@ $<
+
+$(G)/kernel.o: $(GUEST_KERNEL:%.c=$(G)/obj/%.o)
+	$(call say,LD,$@)ld -r -o $@ $^ && \
+		objcopy --keep-global-symbol=kernel_start --keep-global-symbol=kernel_event_entry $@
+
+$(G)/user.o: $(GUEST_USER:%.c=$(G)/obj/%.o)
+	$(call say,LD,$@)ld -r -o $@ $^ && objcopy --keep-global-symbol=user_start $@
+
+$(G)/kernel.elf: $(G)/guest.lds $(G)/stub.o $(G)/user.o $(G)/kernel.o
+	$(call say,LD,$@)ld -nostdlib -static --build-id=none -z noexecstack --no-warn-rwx-segments -o $@ -T $^
+
+$(G)/kernel.bin: $(G)/kernel.elf
+	$(call say,OBJCOPY,$@)objcopy -O binary $< $@
+
+$(B)/obj/vmm/kvm/image.o: vmm/kvm/image.S $(G)/kernel.bin
+	@mkdir -p $(@D)
+	$(call say,AS,$<)$(CC) -DGUEST_IMAGE='"$(G)/kernel.bin"' -c -o $@ $<
+
 tests: $(TESTS)
 
 check: $(B)/overbook $(TESTS)
@@ -128,7 +169,7 @@ install: $(B)/overbook
 clean:
 	$(Q)rm -rf $(B)
 
--include $(OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d)
+-include $(OBJ:.o=.d) $(GUEST_OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d)
 
 .PHONY: all help deps tests check asan asan-tests golden bench tidy demo install clean FORCE
 .SECONDARY:

@@ -42,6 +42,7 @@
 #define COMMON_VA	   (RUNTIME_VA + 0x200000)
 #define COMMON_PAGE_SCRIPT 0u	/* first page of the script, read-only at CPL 3 */
 #define COMMON_PAGE_TEXT   256u /* code of the processes' loop, executable at CPL 3 */
+#define COMMON_PAGE_STUB   384u /* ring 0's code, descriptor tables and data; then the vCPU page (guest/kvm/layout.h) */
 #define COMMON_RANGES	   6u
 
 #define COMMON_W	  (1u << 0)
@@ -50,6 +51,11 @@
 
 #define USER_TEXT_GPA	0x200000ull
 #define USER_TEXT_PAGES 16u
+#define STUB_GPA	0x210000ull
+#define TABLES_GPA	0x211000ull
+#define STUB_DATA_GPA	0x212000ull
+#define VCPU_GPA	0x213000ull
+#define VCPU_PAGES	2u
 
 #define BOOT_MAGIC 0x6b6f6f62726576ffull
 
@@ -115,6 +121,9 @@ struct guest_export {
 _Static_assert(sizeof(struct guest_export) <= SCRIPT_GPA - EXPORT_GPA, "the export must fit its pages");
 _Static_assert(sizeof(struct script) <= SCRIPT_END - SCRIPT_GPA, "the script must fit its pages");
 
+/* Virtual time of one operation in lockstep, ns. */
+#define LOCKSTEP_NS 100
+
 /* Port of the guest's only `out`; the operand says why (real guests; docs/guest-abi.md). */
 #define HYPERCALL_PORT 0x0b
 
@@ -125,6 +134,8 @@ enum hypercall {
 	HC_PANIC,     /* an assertion failed; guest_export says where */
 	HC_CR3,	      /* shadow: load CR3 */
 	HC_INVLPG,    /* shadow */
+	HC_BOOTED,    /* the kernel is up; the first process has not run yet */
+	HC_NO_ARENA,  /* the arena is too small to boot */
 };
 
 #endif

@@ -45,18 +45,21 @@ uint64_t kernel_arena_pages(uint64_t npages, uint32_t nprocesses)
 
 void boot_info_layout(struct boot_info *b, uint32_t nprocesses)
 {
+	const struct common_range ranges[COMMON_RANGES] = {
+		{ SCRIPT_GPA, COMMON_PAGE_SCRIPT, (SCRIPT_END - SCRIPT_GPA) / PAGE_SIZE, 0, 0 },
+		{ USER_TEXT_GPA, COMMON_PAGE_TEXT, USER_TEXT_PAGES, COMMON_X, 0 },
+		{ STUB_GPA, COMMON_PAGE_STUB, 1, COMMON_SUPERVISOR | COMMON_X, 0 },
+		{ TABLES_GPA, COMMON_PAGE_STUB + 1, 1, COMMON_SUPERVISOR | COMMON_W, 0 },
+		{ STUB_DATA_GPA, COMMON_PAGE_STUB + 2, 1, COMMON_SUPERVISOR | COMMON_W, 0 },
+		{ VCPU_GPA, COMMON_PAGE_STUB + 3, VCPU_PAGES, COMMON_W, 0 },
+	};
+
 	b->magic = BOOT_MAGIC;
 	b->heap_start = HEAP_MIN_GPA;
 	if (!b->arena_end)
 		b->arena_end = kernel_arena_pages(b->npages, nprocesses) * PAGE_SIZE;
 	for (unsigned i = 0; i < COMMON_RANGES; i++)
-		b->common[i] = (struct common_range){ .npages = 0 };
-	b->common[0] = (struct common_range){
-		.gpa = SCRIPT_GPA, .page = COMMON_PAGE_SCRIPT, .npages = (SCRIPT_END - SCRIPT_GPA) / PAGE_SIZE
-	};
-	b->common[1] = (struct common_range){
-		.gpa = USER_TEXT_GPA, .page = COMMON_PAGE_TEXT, .npages = USER_TEXT_PAGES, .flags = COMMON_X
-	};
+		b->common[i] = ranges[i];
 }
 
 static bool info_valid(const struct boot_info *b)

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * entry.c - into the guest kernel and out of it again
+ *
+ * Problem: the portable kernel is a set of functions, one an event; somebody has to turn exceptions into calls, keep
+ * the quantum, and let the right process run.
+ *
+ * Idea: the stub (stub.S) enters kernel_event_entry at CPL 3 on the kernel's root for every exception of a process,
+ * each time on an empty stack. The event is dealt with, then go_on() decides as the simulator's loop does
+ * (vmm/sim/guest.c, in the same order, for the twin rule): quantum over? somebody to run? all done? else idle. A
+ * process is resumed by entering its user loop anew; the loop's whole state is its struct runtime, so no register has
+ * to be kept.
+ *
+ * It boots on a root of the VMM's making, and goes over to its own when it has one.
+ */
+#include "workloads/guest/kvm/hal_kvm.h"
+#include "workloads/x86.h"
+
+_Static_assert(BOOT_SHADOW == 2 && HYPERCALL_PORT == 0x0b && HC_PANIC == 4 && HC_CR3 == 5 && HC_INVLPG == 6,
+	       "stub.S spells these out");
+_Static_assert(STUB_GPA == 0x210000 && USER_TEXT_GPA == 0x200000 && KERNEL_IMAGE_GPA == 0x100000,
+	       "stub.S spells these out");
+#define COMMON_PAGE_VA(page) (COMMON_VA + (page) * PAGE_SIZE)
+_Static_assert(SCRIPT_VA == COMMON_PAGE_VA(COMMON_PAGE_SCRIPT) && USER_TEXT_VA == COMMON_PAGE_VA(COMMON_PAGE_TEXT) &&
+		       STUB_VA == COMMON_PAGE_VA(COMMON_PAGE_STUB) && TABLES_VA == STUB_VA + PAGE_SIZE &&
+		       STUB_DATA_VA == STUB_VA + 2 * PAGE_SIZE && VCPU_VA == STUB_VA + 3 * PAGE_SIZE &&
+		       USER_STACK_VA == VCPU_VA + 2 * PAGE_SIZE && KERNEL_VA == KERNEL_DIRECT_MAP + KERNEL_IMAGE_GPA &&
+		       STACK_TOP_GPA == HEAP_MIN_GPA,
+	       "layout.h must agree with abi.h");
+
+static struct hal the_hal;
+
+/* The stub's iretq comes here with the stack at its top, as a call would leave it but for the return address. */
+__asm__(".pushsection .text\n"
+	".globl kernel_start, kernel_event_entry\n"
+	"kernel_start: call kernel_begin\n"
+	"kernel_event_entry: call kernel_event\n"
+	".popsection\n");
+
+/* HC_IDLE: the VMM lets time pass until wake_ns. */
+static void idle(struct hal *h)
+{
+	h->vcpu->wake_ns = kernel_wake_time(h->kernel);
+	request(HC_IDLE, 0);
+	kernel_wake(h->kernel);
+}
+
+static void quantum_end(struct hal *h)
+{
+	kernel_quantum(h->kernel);
+	h->vcpu->quanta++;
+	h->vcpu->quantum_end += h->boot->quantum;
+	request(HC_YIELD, 0);
+}
+
+static _Noreturn void resume(const struct process *p)
+{
+	for (;;)
+		request(REQUEST_RESUME, p->root);
+}
+
+static _Noreturn void go_on(struct hal *h)
+{
+	for (;;) {
+		const struct process *p = kernel_current(h->kernel);
+
+		if (h->vcpu->operations == h->vcpu->quantum_end) {
+			quantum_end(h);
+		} else if (p) {
+			resume(p);
+		} else if (kernel_done(h->kernel)) {
+			request(HC_DONE, 0);
+		} else {
+			idle(h);
+		}
+	}
+}
+
+/* The process's loop stopped in front of an operation that is not an access, or at the end of the quantum. */
+static void system_call(struct hal *h)
+{
+	struct runtime *rt = kernel_runtime(h->kernel, kernel_current(h->kernel));
+
+	if (h->vcpu->operations == h->vcpu->quantum_end)
+		return;
+
+	struct op op = rt->ops[rt->pos++];
+
+	h->vcpu->operations++;
+	kernel_syscall(h->kernel, &op);
+}
+
+_Noreturn void kernel_event(void);
+_Noreturn void kernel_event(void)
+{
+	struct hal *h = &the_hal;
+
+	switch (*stub_word(STUB_VECTOR)) {
+	case 14:
+		kernel_page_fault(h->kernel, *stub_word(STUB_CR2), (uint32_t)*stub_word(STUB_ERROR));
+		break;
+	case 3:
+		system_call(h);
+		break;
+	default:
+		guest_assert(h, !"exception in a process");
+	}
+	go_on(h);
+}
+
+_Noreturn void kernel_begin(void);
+_Noreturn void kernel_begin(void)
+{
+	struct hal *h = &the_hal;
+
+	h->vcpu = direct(VCPU_GPA);
+	h->boot = direct(BOOT_INFO_GPA);
+	guest_assert(h, h->boot->magic == BOOT_MAGIC);
+	h->vcpu->quantum_end = h->boot->quantum;
+	h->kernel = kernel_boot(h);
+	if (!h->kernel)
+		request(HC_NO_ARENA, 0);
+	h->vcpu->counts = (uint64_t)kernel_counts(h->kernel) - KERNEL_DIRECT_MAP;
+
+	*stub_word(STUB_KERNEL_CR3) = kernel_root(h->kernel);
+	request(REQUEST_CR3, kernel_root(h->kernel));
+	request(HC_BOOTED, 0);
+	go_on(h);
+}

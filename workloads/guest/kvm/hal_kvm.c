@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hal_kvm.c - hal.h in a real guest
+ *
+ * Page tables and process pages are reached through the kernel's direct map. An absent page above the arena makes the
+ * processor exit; the VMM populates it and the access goes on, unseen by the kernel.
+ *
+ * The kernel has no PCIDs here, and its processes' address spaces are left and entered by loading CR3, which drops what
+ * was cached for them. INVLPG is executed all the same, one address at a time, as a kernel that shares its root with
+ * its processes would have to, and as the shadow mode needs to see; dropping a whole space needs nothing more than the
+ * next CR3 load.
+ */
+#include "workloads/guest/kvm/hal_kvm.h"
+
+#include "workloads/pattern.h"
+#include "workloads/x86.h"
+
+void *hal_arena(struct hal *h, uint64_t gpa)
+{
+	(void)h;
+	return direct(gpa);
+}
+
+uint64_t hal_pte_read(struct hal *h, uint64_t entry_gpa)
+{
+	(void)h;
+	return *(volatile uint64_t *)direct(entry_gpa);
+}
+
+void hal_pte_write(struct hal *h, uint64_t entry_gpa, uint64_t value, unsigned level)
+{
+	(void)h;
+	(void)level;
+	*(volatile uint64_t *)direct(entry_gpa) = value;
+}
+
+void hal_pte_flush(struct hal *h)
+{
+	(void)h;
+}
+
+void hal_table_new(struct hal *h, uint64_t gpa, unsigned level)
+{
+	(void)level;
+	hal_zero_pages(h, gpa >> PAGE_SHIFT, 1);
+}
+
+void hal_table_free(struct hal *h, uint64_t gpa, unsigned level)
+{
+	(void)h;
+	(void)gpa;
+	(void)level;
+}
+
+void hal_zero_pages(struct hal *h, uint64_t gfn, uint64_t npages)
+{
+	void *to = direct(gfn << PAGE_SHIFT);
+	uint64_t nwords = npages * (PAGE_SIZE / 8);
+
+	(void)h;
+	__asm__ volatile("rep stosq" : "+D"(to), "+c"(nwords) : "a"(0ull) : "memory");
+}
+
+void hal_copy_pages(struct hal *h, uint64_t dst_gfn, uint64_t src_gfn, uint64_t npages)
+{
+	void *to = direct(dst_gfn << PAGE_SHIFT);
+	const void *from = direct(src_gfn << PAGE_SHIFT);
+	uint64_t nwords = npages * (PAGE_SIZE / 8);
+
+	(void)h;
+	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(nwords) : : "memory");
+}
+
+void hal_fill_page(struct hal *h, uint64_t gfn, uint64_t base)
+{
+	uint64_t *page = direct(gfn << PAGE_SHIFT);
+
+	(void)h;
+	pattern_fill((struct pattern){ .base = base, .stamp = page[0] }, page);
+}
+
+void hal_invlpg(struct hal *h, uint64_t va)
+{
+	(void)h;
+	request(REQUEST_INVLPG, va);
+}
+
+void hal_flush_space(struct hal *h, unsigned pcid)
+{
+	(void)h;
+	(void)pcid;
+}
+
+uint64_t hal_now(struct hal *h)
+{
+	return h->vcpu->operations * LOCKSTEP_NS + h->vcpu->idle_ns;
+}
+
+void hal_panic(struct hal *h, const char *file, unsigned line)
+{
+	struct guest_export *export = direct(EXPORT_GPA);
+
+	(void)h;
+	export->panic_file = (uint64_t)file - KERNEL_DIRECT_MAP;
+	export->panic = line;
+	for (;;)
+		request(HC_PANIC, 0);
+}
