@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * backend.c - the real machine as `overbook run` sees it: what this host must offer, what of an experiment it can run
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "vmm/kvm/kvm.h"
+
+static int open_kvm(GError **error)
+{
+	static const char no_kvm[] = "Load the module kvm_intel or kvm_amd (virtualization must be on in the firmware; "
+				     "in a VM, nested virtualization); machine = sim needs none of it.";
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		g_set_error(error, VMM_ERROR, VMM_LACKS, "/dev/kvm: %s. %s", g_strerror(errno),
+			    errno == EACCES ? "Become a member of group kvm, or run as root." : no_kvm);
+	return fd;
+}
+
+/* KVM must have what every one since Linux 4.17 has. */
+static gboolean kvm_fits(int fd, GError **error)
+{
+	const struct {
+		int cap;
+		const char *name;
+	} needed[] = {
+		{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
+		{ KVM_CAP_SYNC_MMU, "KVM_CAP_SYNC_MMU" },
+		{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID" },
+		{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT" },
+	};
+	int version = ioctl(fd, KVM_GET_API_VERSION, 0);
+
+	if (version != KVM_API_VERSION) {
+		g_set_error(error, VMM_ERROR, VMM_LACKS, "/dev/kvm speaks version %d, not %d", version,
+			    KVM_API_VERSION);
+		return FALSE;
+	}
+	for (unsigned i = 0; i < G_N_ELEMENTS(needed); i++) {
+		if (ioctl(fd, KVM_CHECK_EXTENSION, needed[i].cap) > 0)
+			continue;
+		g_set_error(error, VMM_ERROR, VMM_LACKS, "this KVM lacks %s: a newer kernel has it", needed[i].name);
+		return FALSE;
+	}
+	return TRUE;
+}
+
+static gboolean kvm_available(GError **error)
+{
+	int fd = open_kvm(error), uffd;
+	gboolean ok;
+
+	if (fd < 0)
+		return FALSE;
+	ok = kvm_fits(fd, error);
+	close(fd);
+	if (!ok)
+		return FALSE;
+	uffd = kvm_uffd_open();
+	if (uffd < 0) {
+		g_set_error(error, VMM_ERROR, VMM_LACKS,
+			    "userfaultfd: %s. A guest's faults are served through it: run as root, give this user "
+			    "access to /dev/userfaultfd, or set vm.unprivileged_userfaultfd = 1.",
+			    g_strerror(errno));
+		return FALSE;
+	}
+	close(uffd);
+	return TRUE;
+}
+
+static gboolean refuse(GError **error, const char *section, const char *key, const char *value, const char *allowed)
+{
+	g_set_error(error, VMM_ERROR, VMM_USAGE, "[%s] %s = %s: machine = kvm supports only %s", section, key, value,
+		    allowed);
+	return FALSE;
+}
+
+static gboolean vm_supported(const struct conf_vm *c, GError **error)
+{
+	char *section = g_strdup_printf("vm %s", c->name);
+	gboolean ok = TRUE;
+
+	if (c->paging != MODE_EPT)
+		ok = refuse(error, section, "paging", paging_modes[c->paging]->name, "ept");
+	else if (c->guest_levels != 4)
+		ok = refuse(error, section, "guest-levels", "5", "4");
+	else if (c->dirty_log != DIRTY_NONE)
+		ok = refuse(error, section, "dirty-log", c->dirty_log == DIRTY_PML ? "pml" : "wrprotect", "none");
+	g_free(section);
+	return ok;
+}
+
+static gboolean supported(const struct run *r, GError **error)
+{
+	if (r->e->experiment.schedule != SCHEDULE_LOCKSTEP)
+		return refuse(error, "experiment", "schedule", "free", "lockstep");
+	for (unsigned i = 0; i < r->e->phases->len; i++) {
+		const struct conf_phase *p = g_ptr_array_index(r->e->phases, i);
+		char *section = g_strdup_printf("phase %s", p->name);
+		gboolean ok = p->pattern != PHASE_TRACE || refuse(error, section, "pattern", "trace", "generators");
+
+		g_free(section);
+		if (!ok)
+			return FALSE;
+	}
+	for (unsigned i = 0; i < r->vms->len; i++) {
+		const struct run_vm *vm = g_ptr_array_index(r->vms, i);
+
+		if (!vm_supported(vm->conf, error))
+			return FALSE;
+	}
+	return TRUE;
+}
+
+void kvm_vm_fail(struct kvm_vm *vm, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	if (!vm->out->failure)
+		vm->out->failure = g_strdup_vprintf(format, ap);
+	va_end(ap);
+	vm->done = true;
+}
+
+static gboolean machine_init(struct kvm_machine *m, struct run *r, GError **error)
+{
+	const struct conf_host *h = &r->e->host;
+
+	m->machine.ops = &kvm_machine_ops;
+	m->run = r;
+	m->uffd = m->stop_fd = -1;
+	g_mutex_init(&m->lock);
+	m->kvm_fd = open_kvm(error);
+	if (m->kvm_fd < 0)
+		return FALSE;
+	m->frames = frames_new(h->memory / PAGE_SIZE, (unsigned)h->nodes);
+	if (!m->frames) {
+		g_set_error(error, VMM_ERROR, VMM_FAILED, "cannot describe the host's memory: %s", g_strerror(errno));
+		return FALSE;
+	}
+	m->vms = g_new0(struct kvm_vm *, r->vms->len);
+	return kvm_faults_start(m, error) && kvm_watch_start(m, error);
+}
+
+static void machine_destroy(struct kvm_machine *m)
+{
+	kvm_watch_stop(m);
+	kvm_faults_stop(m);
+	for (unsigned i = 0; i < m->nvms; i++)
+		kvm_vm_free(m->vms[i]);
+	g_free(m->vms);
+	if (m->frames)
+		frames_free(m->frames);
+	if (m->kvm_fd >= 0)
+		close(m->kvm_fd);
+	g_mutex_clear(&m->lock);
+}
+
+static gboolean kvm_run(struct run *r, GError **error)
+{
+	struct kvm_machine m = { 0 };
+	gboolean ok;
+
+	if (!supported(r, error))
+		return FALSE;
+	ok = machine_init(&m, r, error);
+	for (unsigned i = 0; i < r->vms->len && ok; i++) {
+		m.nvms = i + 1;
+		ok = kvm_vm_new(&m, g_ptr_array_index(r->vms, i), i, error) != NULL;
+	}
+	ok = ok && kvm_loop(&m, error);
+	machine_destroy(&m);
+	return ok;
+}
+
+const struct backend backend_kvm = {
+	.name = "kvm",
+	.summary = "real guests on /dev/kvm",
+	.available = kvm_available,
+	.run = kvm_run,
+};

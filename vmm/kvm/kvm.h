@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kvm.h - the real machine: KVM guests in this process
+ *
+ * Private to vmm/kvm. One struct kvm_machine is one run. Each VM has two memory slots: its arena, whose bytes are
+ * those of the memory manager's frames (so page tables and the process table are read in place), prefaulted and
+ * locked; and above it one memfd mapped twice: where the guest sees it, registered with userfaultfd, and as an
+ * *alias* through which the VMM reads and writes without ever faulting on the guest's side.
+ *
+ * Threads: the caller runs the vCPUs, one after the other (lockstep); a second thread answers userfaultfd. Whoever
+ * calls the memory manager, or reads what it counts, holds `lock`.
+ *
+ *	backend.c  what this host must offer, what of an experiment is supported, the run's frame
+ *	loop.c	   VMs in turn, hypercalls, end of a run
+ *	vm.c	   one VM: memory, paging, script
+ *	boot.c	   what is in the arena before the first instruction
+ *	vcpu.c	   registers, KVM_RUN, the watch over guests that never come back
+ *	memory.c   machine_ops, and userfaultfd
+ */
+#ifndef OVERBOOK_VMM_KVM_KVM_H
+#define OVERBOOK_VMM_KVM_KVM_H
+
+#include <glib.h>
+#include <linux/kvm.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "mm/frame.h"
+#include "mm/gmem.h"
+#include "mm/machine.h"
+#include "mm/paging.h"
+#include "vmm/vmm.h"
+#include "workloads/guest/abi.h"
+#include "workloads/guest/kvm/layout.h"
+
+struct kvm_machine;
+
+struct kvm_vm {
+	struct kvm_machine *m;
+	unsigned id;
+	struct run_vm *out;
+	const struct conf_vm *conf;
+	struct script *script;
+	struct counters counters; /* live */
+	struct gmem *gmem;
+	struct paging *paging;
+	struct guest_regs regs; /* as the guest boots; the processor has the live ones */
+	gfn_t arena_pages, npages;
+
+	int memfd;
+	uint8_t *memory, *alias; /* of gfn arena_pages; NULL: not mapped */
+
+	int fd, vcpu_fd;
+	struct kvm_run *kvm_run;
+	size_t kvm_run_size;
+	uint64_t hypercalls; /* for the watch */
+	uint64_t run_ns;     /* time spent in KVM_RUN */
+	bool done;
+};
+
+struct kvm_machine {
+	struct machine machine; /* first: the memory manager's view */
+	struct run *run;
+	struct frames *frames;
+	struct kvm_vm **vms;
+	unsigned nvms;
+	uint64_t now_ns; /* lockstep: virtual time */
+
+	int kvm_fd;
+	int uffd;
+	int stop_fd; /* eventfd: the fault thread ends when it is written */
+	GMutex lock;
+	GThread *fault_thread;
+
+	timer_t watch; /* ticks interrupt KVM_RUN */
+	bool has_watch;
+};
+
+/* The linked guest (image.S), header first. */
+extern const uint8_t kvm_guest_image[], kvm_guest_image_end[];
+
+/* backend.c */
+/* The first reason why the guest cannot go on is kept; the VM is done. Lock held or no guest running. */
+void kvm_vm_fail(struct kvm_vm *vm, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* memory.c */
+extern const struct machine_ops kvm_machine_ops;
+/* A userfaultfd that serves faults of kernel code (KVM's), or -1 with errno. */
+int kvm_uffd_open(void);
+int kvm_memory_map(struct kvm_vm *vm);	 /* after gmem exists; 0 or -errno */
+void kvm_memory_unmap(struct kvm_vm *vm);
+gboolean kvm_faults_start(struct kvm_machine *m, GError **error);
+void kvm_faults_stop(struct kvm_machine *m);
+
+/* vm.c */
+struct kvm_vm *kvm_vm_new(struct kvm_machine *m, struct run_vm *out, unsigned id, GError **error);
+void kvm_vm_free(struct kvm_vm *vm);
+/* Where gpa of the arena is in this process. */
+static inline void *kvm_arena(const struct kvm_vm *vm, gpa_t gpa)
+{
+	return gmem_arena(vm->gmem) + gpa;
+}
+static inline struct vcpu_page *kvm_vcpu_page(const struct kvm_vm *vm)
+{
+	return kvm_arena(vm, VCPU_GPA);
+}
+
+/* boot.c */
+/* Image, tables, boot_info and script into the arena. */
+void kvm_boot_write(struct kvm_vm *vm);
+const struct image_header *kvm_image_header(void);
+
+/* vcpu.c */
+gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error); /* a VM in KVM, its slots, a vCPU ready for kernel_start */
+void kvm_vcpu_destroy(struct kvm_vm *vm);
+gboolean kvm_watch_start(struct kvm_machine *m, GError **error);
+void kvm_watch_stop(struct kvm_machine *m);
+/* Run until the next hypercall and return it; 0 when the guest failed or is to be left because of run_stop. */
+uint32_t kvm_vcpu_run(struct kvm_vm *vm);
+
+/* loop.c */
+/* Let the guest kernel come up; what it counts by then is no part of the results, as in the simulator. */
+gboolean kvm_boot_run(struct kvm_vm *vm, GError **error);
+gboolean kvm_loop(struct kvm_machine *m, GError **error);
+
+#endif

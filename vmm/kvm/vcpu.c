@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vcpu.c - KVM's own objects, and running a guest until it says something
+ *
+ * A vCPU starts at CPL 3 in long mode, in the kernel's first instruction, on the boot root: nothing else is ever set
+ * from here. What guest and VMM tell each other is in shared memory, so an exit needs no register but the operand of
+ * `out`, which KVM hands over in its run page; the rest is only read to report a failure.
+ *
+ * A guest that loops for ever must not hang the run: a timer interrupts KVM_RUN ten times a second, and a guest that
+ * has neither performed an operation, nor faulted, nor called for NO_PROGRESS_NS is given up. The same ticks make
+ * SIGINT seen in time whenever it arrives.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vmm/kvm/kvm.h"
+
+#define TICK_NS	       100000000ll
+#define NO_PROGRESS_NS 20000000000ull
+#define STOP_NS	       2000000000ull /* after SIGINT a guest may finish its quantum for so long */
+#define WATCH_SIGNAL   SIGRTMIN
+
+#define CR0_ET (1u << 4)
+#define CR0_NE (1u << 5)
+#define CR4_OSFXSR (1u << 9)
+
+static uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static gboolean failed(struct kvm_vm *vm, const char *what, GError **error)
+{
+	g_set_error(error, VMM_ERROR, VMM_FAILED, "VM \"%s\" cannot start: %s: %s", vm->out->name, what,
+		    g_strerror(errno));
+	return FALSE;
+}
+
+static int set_slot(struct kvm_vm *vm, uint32_t slot, gpa_t gpa, uint64_t size, void *at)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = slot,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)at,
+	};
+
+	return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r);
+}
+
+/* Show the guest the processor that KVM supports. */
+static int set_cpuid(struct kvm_vm *vm)
+{
+	unsigned n = 256;
+	struct kvm_cpuid2 *cpuid = g_malloc0(sizeof(*cpuid) + n * sizeof(cpuid->entries[0]));
+	int err;
+
+	cpuid->nent = n;
+	err = ioctl(vm->m->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid);
+	if (!err)
+		err = ioctl(vm->vcpu_fd, KVM_SET_CPUID2, cpuid);
+	g_free(cpuid);
+	return err;
+}
+
+static int set_registers(struct kvm_vm *vm)
+{
+	struct kvm_regs regs = {
+		.rip = kvm_image_header()->entry, .rsp = KERNEL_DIRECT_MAP + STACK_TOP_GPA, .rflags = 2
+	};
+	struct kvm_segment code = { .limit = ~0u, .selector = SEL_USER_CS, .type = 11, .present = 1, .dpl = 3, .s = 1,
+				    .l = 1, .g = 1 };
+	struct kvm_segment data = { .limit = ~0u, .selector = SEL_USER_SS, .type = 3, .present = 1, .dpl = 3, .db = 1,
+				    .s = 1, .g = 1 };
+	struct kvm_sregs s;
+
+	if (ioctl(vm->vcpu_fd, KVM_GET_SREGS, &s))
+		return -1;
+	s.cs = code;
+	s.ds = s.es = s.fs = s.gs = s.ss = data;
+	s.tr = (struct kvm_segment){ .base = TABLES_VA + TSS_OFFSET, .limit = 0x67, .selector = SEL_TSS,
+				     .type = 11, .present = 1 };
+	s.gdt.base = TABLES_VA;
+	s.gdt.limit = SEL_TSS + 15;
+	s.idt.base = TABLES_VA + IDT_OFFSET;
+	s.idt.limit = IMAGE_VECTORS * 16 - 1;
+	s.cr0 = vm->regs.cr0 | CR0_ET | CR0_NE;
+	s.cr3 = vm->regs.cr3;
+	s.cr4 = vm->regs.cr4 | CR4_OSFXSR;
+	s.efer = vm->regs.efer;
+	if (ioctl(vm->vcpu_fd, KVM_SET_SREGS, &s))
+		return -1;
+	return ioctl(vm->vcpu_fd, KVM_SET_REGS, &regs);
+}
+
+gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error)
+{
+	uint64_t arena = vm->arena_pages * PAGE_SIZE, size = vm->npages * PAGE_SIZE;
+	int run_size = ioctl(vm->m->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+
+	vm->fd = ioctl(vm->m->kvm_fd, KVM_CREATE_VM, 0);
+	if (vm->fd < 0 || run_size < 0)
+		return failed(vm, "KVM_CREATE_VM", error);
+	if (set_slot(vm, 0, 0, arena, kvm_arena(vm, 0)) || set_slot(vm, 1, arena, size - arena, vm->memory))
+		return failed(vm, "KVM_SET_USER_MEMORY_REGION", error);
+	vm->vcpu_fd = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
+	if (vm->vcpu_fd < 0)
+		return failed(vm, "KVM_CREATE_VCPU", error);
+
+	void *run = mmap(NULL, (size_t)run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu_fd, 0);
+
+	if (run == MAP_FAILED)
+		return failed(vm, "the vCPU's run page", error);
+	vm->kvm_run = run;
+	vm->kvm_run_size = (size_t)run_size;
+	if (set_cpuid(vm))
+		return failed(vm, "KVM_SET_CPUID2", error);
+	if (set_registers(vm))
+		return failed(vm, "KVM_SET_SREGS", error);
+	return TRUE;
+}
+
+void kvm_vcpu_destroy(struct kvm_vm *vm)
+{
+	if (vm->kvm_run)
+		munmap(vm->kvm_run, vm->kvm_run_size);
+	if (vm->vcpu_fd >= 0)
+		close(vm->vcpu_fd);
+	if (vm->fd >= 0)
+		close(vm->fd);
+	vm->kvm_run = NULL;
+	vm->vcpu_fd = vm->fd = -1;
+}
+
+static void on_tick(int sig)
+{
+	(void)sig;
+}
+
+gboolean kvm_watch_start(struct kvm_machine *m, GError **error)
+{
+	struct sigaction sa = { .sa_handler = on_tick };
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = WATCH_SIGNAL };
+	struct itimerspec every = { .it_interval.tv_nsec = TICK_NS, .it_value.tv_nsec = TICK_NS };
+
+	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+	if (sigaction(WATCH_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &ev, &m->watch)) {
+		g_set_error(error, VMM_ERROR, VMM_FAILED, "timer: %s", g_strerror(errno));
+		return FALSE;
+	}
+	m->has_watch = true;
+	timer_settime(m->watch, 0, &every, NULL);
+	return TRUE;
+}
+
+void kvm_watch_stop(struct kvm_machine *m)
+{
+	if (m->has_watch)
+		timer_delete(m->watch);
+	m->has_watch = false;
+}
+
+/* For failures only: where the guest is. */
+static uint64_t guest_rip(struct kvm_vm *vm)
+{
+	struct kvm_regs regs = { 0 };
+
+	return ioctl(vm->vcpu_fd, KVM_GET_REGS, &regs) ? 0 : regs.rip;
+}
+
+static void fail_locked(struct kvm_vm *vm, const char *what)
+{
+	g_mutex_lock(&vm->m->lock);
+	kvm_vm_fail(vm, "%s at 0x%" G_GINT64_MODIFIER "x", what, guest_rip(vm));
+	g_mutex_unlock(&vm->m->lock);
+}
+
+/* Grows whenever the guest gets anywhere. */
+static uint64_t progress(struct kvm_vm *vm)
+{
+	uint64_t faults;
+
+	g_mutex_lock(&vm->m->lock);
+	faults = vm->counters.exits_ept_violation;
+	g_mutex_unlock(&vm->m->lock);
+	return faults + vm->hypercalls + *(volatile uint64_t *)&kvm_vcpu_page(vm)->operations;
+}
+
+/* What one exit means: a hypercall's number, or 0 after a failure; -1: enter again. */
+static int64_t handle_exit(struct kvm_vm *vm)
+{
+	struct kvm_run *r = vm->kvm_run;
+	char what[80];
+
+	switch (r->exit_reason) {
+	case KVM_EXIT_IO:
+		if (r->io.port == HYPERCALL_PORT && r->io.direction == KVM_EXIT_IO_OUT && r->io.size == 4) {
+			vm->hypercalls++;
+			return *(uint32_t *)((uint8_t *)r + r->io.data_offset);
+		}
+		snprintf(what, sizeof(what), "access to port 0x%x", r->io.port);
+		break;
+	case KVM_EXIT_INTR:
+		return -1;
+	case KVM_EXIT_MMIO:
+		snprintf(what, sizeof(what), "access beyond the guest's memory, 0x%llx", r->mmio.phys_addr);
+		break;
+	case KVM_EXIT_SHUTDOWN:
+		snprintf(what, sizeof(what), "triple fault");
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		snprintf(what, sizeof(what), "KVM internal error %u", r->internal.suberror);
+		break;
+	case KVM_EXIT_FAIL_ENTRY:
+		snprintf(what, sizeof(what), "the processor refused to enter the guest (0x%llx)",
+			 r->fail_entry.hardware_entry_failure_reason);
+		break;
+	default:
+		snprintf(what, sizeof(what), "unexpected KVM exit %u", r->exit_reason);
+	}
+	fail_locked(vm, what);
+	return 0;
+}
+
+/* What the ticks are for. False: the guest is to be left. */
+static bool keep_running(struct kvm_vm *vm, uint64_t *seen, uint64_t *since, uint64_t *stopping)
+{
+	uint64_t now = clock_ns(), at = progress(vm);
+
+	if (vm->done)
+		return false;
+	if (at != *seen) {
+		*seen = at;
+		*since = now;
+	}
+	if (now - *since > NO_PROGRESS_NS) {
+		fail_locked(vm, "no progress for 20 s");
+		return false;
+	}
+	if (!run_stop)
+		return true;
+	if (!*stopping)
+		*stopping = now;
+	return now - *stopping < STOP_NS;
+}
+
+uint32_t kvm_vcpu_run(struct kvm_vm *vm)
+{
+	uint64_t begin = clock_ns(), since = begin, seen = 0, stopping = 0;
+	int64_t call = -1;
+
+	while (call < 0) {
+		int err = ioctl(vm->vcpu_fd, KVM_RUN, 0) ? errno : 0;
+
+		if (err && err != EINTR && err != EAGAIN) {
+			fail_locked(vm, g_strerror(err));
+			call = 0;
+		} else if (err) {
+			call = keep_running(vm, &seen, &since, &stopping) ? -1 : 0;
+		} else {
+			call = handle_exit(vm);
+		}
+	}
+	vm->run_ns += clock_ns() - begin;
+	return (uint32_t)call;
+}

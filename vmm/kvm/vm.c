@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* vm.c - one VM of the real machine: from its section of the experiment to a guest kernel that is up, and back */
+#include <errno.h>
+#include <string.h>
+
+#include "ept/ept.h"
+#include "vmm/kvm/kvm.h"
+#include "workloads/guest/kernel.h"
+
+static const char *vm_memory(struct kvm_vm *vm)
+{
+	struct gmem_config cfg = {
+		.vm = vm->id,
+		.npages = vm->npages,
+		.arena_pages = vm->arena_pages,
+		.level = vm->m->run->e->host.page_level,
+		.node = (unsigned)vm->conf->node,
+	};
+	int err;
+
+	if (vm->arena_pages + 512 > vm->npages)
+		return "its arena leaves no memory for processes: give the VM more memory";
+	vm->gmem = gmem_new(&cfg, vm->m->frames, &vm->m->machine, &vm->counters, vm->m->run->events);
+	if (!vm->gmem)
+		return "the host has no memory for its arena";
+	err = kvm_memory_map(vm);
+	return err ? g_strerror(-err) : NULL;
+}
+
+static const char *vm_paging(struct kvm_vm *vm)
+{
+	static const unsigned MAXPHYADDR = 52; /* hfns are accounting: no processor reads these tables */
+	const struct guest_regs *regs = &vm->regs;
+	struct paging_config cfg = {
+		.gmem = vm->gmem,
+		.nvcpus = 1,
+		.regs = &regs,
+		.guest_levels = vm->conf->guest_levels,
+		.host_levels = vm->conf->host_levels,
+		.maxphyaddr = MAXPHYADDR,
+		.max_leaf = vm->conf->max_leaf,
+		.ad_bits = vm->conf->ept_ad,
+	};
+
+	vm->regs = (struct guest_regs){
+		.cr0 = CR0_PE | CR0_WP | CR0_PG,
+		.cr3 = BOOT_ROOT_GPA,
+		.cr4 = CR4_PAE | CR4_PGE,
+		.efer = EFER_LME | EFER_LMA | EFER_NX,
+		.cpl = 3,
+	};
+	vm->paging = ept_paging_ops.create(&cfg);
+	if (!vm->paging)
+		return "the host has no memory for its tables";
+	gmem_set_paging(vm->gmem, vm->paging);
+	return NULL;
+}
+
+struct kvm_vm *kvm_vm_new(struct kvm_machine *m, struct run_vm *out, unsigned id, GError **error)
+{
+	const struct conf_workload *w = experiment_workload(m->run->e, out->conf->workload);
+	struct kvm_vm *vm = g_new0(struct kvm_vm, 1);
+	const char *why;
+
+	vm->m = m;
+	vm->id = id;
+	vm->out = out;
+	vm->conf = out->conf;
+	vm->memfd = vm->fd = vm->vcpu_fd = -1;
+	m->vms[id] = vm;
+	vm->script = experiment_script(m->run->e, w, id, error);
+	if (!vm->script)
+		return NULL;
+	vm->script->seed = rng_mix(m->run->seed ^ rng_mix(id));
+	vm->npages = vm->conf->memory / PAGE_SIZE;
+	vm->arena_pages = vm->conf->arena ? vm->conf->arena / PAGE_SIZE :
+					    kernel_arena_pages(vm->npages, vm->script->nprocesses);
+	g_mutex_lock(&m->lock);
+	why = vm_memory(vm);
+	if (!why)
+		why = vm_paging(vm);
+	g_mutex_unlock(&m->lock);
+	if (why) {
+		g_set_error(error, VMM_ERROR, VMM_FAILED, "VM \"%s\" cannot start: %s", out->name, why);
+		return NULL;
+	}
+	kvm_boot_write(vm);
+	return kvm_vcpu_create(vm, error) && kvm_boot_run(vm, error) ? vm : NULL;
+}
+
+void kvm_vm_free(struct kvm_vm *vm)
+{
+	if (!vm)
+		return;
+	/* The guest's last reference to its memory goes first; then nobody can fault any more. */
+	kvm_vcpu_destroy(vm);
+	if (vm->paging)
+		vm->paging->ops->destroy(vm->paging);
+	kvm_memory_unmap(vm);
+	if (vm->gmem)
+		gmem_free(vm->gmem);
+	g_free(vm->script);
+	g_free(vm);
+}

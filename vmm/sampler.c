@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* sampler.c - see sampler.h */
+#include "vmm/sampler.h"
+
+#include <string.h>
+
+void sampler_init(struct sampler *s, struct run *run, void (*read)(void *ctx, unsigned vm, struct counters *out),
+		  void *ctx)
+{
+	*s = (struct sampler){ .run = run, .read = read, .ctx = ctx };
+	s->base = g_new0(struct counters, run->vms->len);
+}
+
+void sampler_destroy(struct sampler *s)
+{
+	g_free(s->base);
+	s->base = NULL;
+}
+
+/* Since the end of the warm-up; gauges (pages, frames) are what they are. */
+static void read_since(struct sampler *s, unsigned vm, struct counters *out)
+{
+	s->read(s->ctx, vm, out);
+	for (const struct counter_info *i = counter_table; i->name; i++)
+		if (strcmp(i->unit, "pages") && strcmp(i->unit, "frames"))
+			*(uint64_t *)((char *)out + i->offset) -= counter_get(&s->base[vm], i);
+}
+
+static void end_warmup(struct sampler *s)
+{
+	for (unsigned i = 0; i < s->run->vms->len; i++)
+		s->read(s->ctx, i, &s->base[i]);
+	s->warm = true;
+}
+
+static void sample(struct sampler *s, uint64_t now)
+{
+	struct counters host = { 0 };
+
+	for (unsigned i = 0; i < s->run->vms->len; i++) {
+		struct counters c;
+
+		read_since(s, i, &c);
+		run_sample(s->run, now, i, &c);
+		counters_add(&host, &c);
+	}
+	run_sample(s->run, now, RUN_HOST, &host);
+}
+
+void sampler_tick(struct sampler *s, uint64_t now)
+{
+	const struct conf_experiment *e = &s->run->e->experiment;
+
+	if (!s->warm && now >= e->warmup_ns)
+		end_warmup(s);
+	if (s->warm && now >= s->next) {
+		sample(s, now);
+		s->next = now - now % e->sample_ns + e->sample_ns;
+	}
+}
+
+gboolean sampler_finish(struct sampler *s, uint64_t now, GError **error)
+{
+	if (!s->warm && now < s->run->e->experiment.warmup_ns) {
+		g_set_error(error, VMM_ERROR, VMM_FAILED,
+			    "the guests ended at %" G_GUINT64_FORMAT " ns, before [experiment] warm-up was over", now);
+		return FALSE;
+	}
+	if (!s->warm)
+		end_warmup(s);
+	sample(s, now);
+	for (unsigned i = 0; i < s->run->vms->len; i++) {
+		struct run_vm *vm = g_ptr_array_index(s->run->vms, i);
+
+		read_since(s, i, &vm->counters);
+		counters_add(&s->run->host, &vm->counters);
+	}
+	s->run->end_ns = now;
+	return TRUE;
+}
