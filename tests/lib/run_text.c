@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* run_text.c - see run_text.h */
+#include "tests/lib/run_text.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+gboolean run_file(struct text_run *t, const struct backend *machine, const char *path, GError **error)
+{
+	*t = (struct text_run){ NULL, NULL };
+	t->e = experiment_load(path, NULL, error);
+	if (!t->e)
+		return FALSE;
+	t->run = run_new(t->e, t->e->experiment.seed);
+	return machine->run(t->run, error);
+}
+
+gboolean run_text(struct text_run *t, const struct backend *machine, const char *text, GError **error)
+{
+	char *path = NULL;
+	int fd = g_file_open_tmp("overbook-test-XXXXXX.ini", &path, error);
+	gboolean ok;
+
+	*t = (struct text_run){ NULL, NULL };
+	if (fd < 0)
+		return FALSE;
+	close(fd);
+	ok = g_file_set_contents(path, text, -1, error) && run_file(t, machine, path, error);
+	unlink(path);
+	g_free(path);
+	return ok;
+}
+
+void run_text_free(struct text_run *t)
+{
+	run_free(t->run);
+	if (t->e)
+		experiment_free(t->e);
+	*t = (struct text_run){ NULL, NULL };
+}
+
+gboolean kvm_or_skip(void)
+{
+	GError *error = NULL;
+
+	if (backend_kvm.available(&error))
+		return TRUE;
+	printf("SKIP: %s\n", error->message);
+	g_error_free(error);
+	return FALSE;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* run_text.h - run an experiment given as text, without files that stay */
+#ifndef OVERBOOK_TESTS_RUN_TEXT_H
+#define OVERBOOK_TESTS_RUN_TEXT_H
+
+#include "vmm/vmm.h"
+
+/* A finished run and the experiment it points to. */
+struct text_run {
+	struct experiment *e;
+	struct run *run;
+};
+
+/*
+ * Load @text (an experiment file), run it on @machine with its first seed. False and @error if either failed.
+ * run_text_free() in any case.
+ */
+gboolean run_text(struct text_run *t, const struct backend *machine, const char *text, GError **error);
+/* The same for a file. */
+gboolean run_file(struct text_run *t, const struct backend *machine, const char *path, GError **error);
+void run_text_free(struct text_run *t);
+
+static inline struct run_vm *run_text_vm(const struct text_run *t, unsigned i)
+{
+	return g_ptr_array_index(t->run->vms, i);
+}
+
+/* /dev/kvm is usable; else says so on a line that tests/run.sh counts as skipped. */
+gboolean kvm_or_skip(void);
+
+#endif
