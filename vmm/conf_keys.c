@@ -20,6 +20,8 @@ static const struct conf_key experiment_keys[] = {
 	{ "title", CONF_TEXT, EXPERIMENT(title), "", 0, 0, NULL, 0, "What reports and figures are headed with." },
 	{ "question", CONF_TEXT, EXPERIMENT(question), "", 0, 0, NULL, 0,
 	  "What the experiment is to answer; the report opens with it." },
+	{ "metric", CONF_TEXT, EXPERIMENT(metric), "ns_total/operations", 0, 0, NULL, 0,
+	  "What the report compares: a counter, or one divided by another; less is better." },
 	{ "machine", CONF_ENUM, EXPERIMENT(machine), "sim", 0, 0, machines, 0,
 	  "What executes it: the simulator, or real guests on /dev/kvm." },
 	{ "schedule", CONF_ENUM, EXPERIMENT(schedule), "free", 0, 0, schedules, 0,

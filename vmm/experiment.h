@@ -24,6 +24,7 @@ enum schedule { SCHEDULE_LOCKSTEP, SCHEDULE_FREE };
 
 struct conf_experiment {
 	char *title, *question;
+	char *metric;	     /* what the report compares: a counter, or "counter/counter"; less is better */
 	int machine;	     /* index: sim, kvm */
 	int schedule;	     /* enum schedule */
 	uint64_t seed;

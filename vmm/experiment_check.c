@@ -56,8 +56,32 @@ static bool has_flag(const struct conf_phase *ph, uint32_t flag)
 	return ph->pattern != PHASE_TRACE && (generator_of(ph)->flags & flag);
 }
 
+static gboolean is_counter(const char *name)
+{
+	for (const struct counter_info *c = counter_table; c->name; c++)
+		if (!strcmp(c->name, name))
+			return TRUE;
+	return FALSE;
+}
+
+static gboolean check_metric(const struct experiment *e, GError **error)
+{
+	const char *metric = e->experiment.metric;
+	g_auto(GStrv) part = g_strsplit(metric, "/", -1);
+	guint n = g_strv_length(part);
+
+	if (n == 1 && is_counter(g_strstrip(part[0])))
+		return TRUE;
+	if (n == 2 && is_counter(g_strstrip(part[0])) && is_counter(g_strstrip(part[1])))
+		return TRUE;
+	return fault(e, error, SECTION_EXPERIMENT, &e->experiment, "metric",
+		     "expected a counter, or one counter / another; see overbook list counters");
+}
+
 static gboolean check_experiment(const struct experiment *e, GError **error)
 {
+	if (!check_metric(e, error))
+		return FALSE;
 	const struct conf_experiment *x = &e->experiment;
 
 	if (x->duration_ns && x->warmup_ns >= x->duration_ns)

@@ -107,7 +107,7 @@ static void tick(struct sim *s, uint64_t now)
 
 	if (!s->warm && now >= e->warmup_ns)
 		end_warmup(s);
-	if (s->warm && now >= s->next_sample) {
+	if (s->warm && e->sample_ns && now >= s->next_sample) {
 		sample(s, now);
 		s->next_sample = now - now % e->sample_ns + e->sample_ns;
 	}
