@@ -79,7 +79,7 @@ int cmd_trace_import(int argc, char **argv)
 		{"format", 0, 0, G_OPTION_ARG_STRING, &format,
 		 "lackey or csv; by default what the first line looks like", "FORMAT"},
 		{"data", 0, 0, G_OPTION_ARG_NONE, &data, "leave instruction fetches out", NULL},
-		{NULL},
+		G_OPTION_ENTRY_NULL,
 	};
 	int status = cmd_trace_options(&argc, &argv, entries, "F",
 				       "Make a trace of the text F (- is standard input): lines of valgrind's lackey, "
@@ -191,7 +191,7 @@ int cmd_trace_info(int argc, char **argv)
 	gboolean json = FALSE;
 	const GOptionEntry entries[] = {
 		{"json", 0, 0, G_OPTION_ARG_NONE, &json, "as JSON, with every range", NULL},
-		{NULL},
+		G_OPTION_ENTRY_NULL,
 	};
 	int status =
 		cmd_trace_options(&argc, &argv, entries, "T", "Read trace T to its end and say what is in it.", false);

@@ -7,6 +7,7 @@
 #include "mm/replace.h"
 #include "vmm/cmd.h"
 #include "vmm/cmd_trace.h"
+#include "vmm/conf.h"
 #include "vmm/trace.h"
 #include "vmm/vmm.h"
 
@@ -53,46 +54,21 @@ static gboolean parse_policies(struct request *q, const char *list, GError **err
 	return q->policies->len ? TRUE : refuse(error, "trace mrc: --policy: names no policy");
 }
 
-/* "1MiB", "256 KiB", "8192": a whole number of pages. */
-static gboolean parse_size(const char *text, uint64_t *nbytes, GError **error)
-{
-	static const struct {
-		const char *name;
-		unsigned shift;
-	} units[] = {{"", 0}, {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
-	char *end;
-	uint64_t n = g_ascii_isdigit(*text) ? g_ascii_strtoull(text, &end, 10) : 0;
-
-	if (!g_ascii_isdigit(*text))
-		return refuse(error, "trace mrc: --memory: \"%s\" is not a size (as 1MiB; units B, KiB, MiB, GiB, TiB)",
-			      text);
-	while (*end == ' ')
-		end++;
-	for (size_t i = 0; i < G_N_ELEMENTS(units); i++) {
-		if (strcmp(end, units[i].name))
-			continue;
-		if (n > (16 * 1024 * PAGE * 1024 * 1024 - 1) >> units[i].shift)
-			return refuse(error, "trace mrc: --memory: \"%s\" is too large (below 64 TiB)", text);
-		*nbytes = n << units[i].shift;
-		if (!*nbytes || *nbytes % PAGE || *nbytes / PAGE >= UINT32_MAX)
-			return refuse(error,
-				      "trace mrc: --memory: \"%s\" is not a number of 4 KiB pages, 1 to 2^32 - 2",
-				      text);
-		return TRUE;
-	}
-	return refuse(error, "trace mrc: --memory: \"%s\" has an unknown unit (B, KiB, MiB, GiB, TiB)", text);
-}
-
+/* Sizes as experiment files spell them. */
 static gboolean parse_memory(struct request *q, const char *list, GError **error)
 {
+	static const struct conf_key key = {.name = "memory", .type = CONF_SIZE, .min = PAGE, .max = PAGE << 31};
 	g_auto(GStrv) sizes = g_strsplit(list, ",", -1);
 
 	for (char **size = sizes; *size; size++) {
-		uint64_t nbytes = 0;
+		g_autofree char *why = NULL;
+		uint64_t nbytes;
 		uint32_t nframes;
 
-		if (!parse_size(g_strstrip(*size), &nbytes, error))
-			return FALSE;
+		if (!conf_parse(&key, g_strstrip(*size), &nbytes, &why))
+			return refuse(error, "trace mrc: --memory: \"%s\": allowed is %s", *size, why);
+		if (nbytes % PAGE)
+			return refuse(error, "trace mrc: --memory: \"%s\" is not a whole number of 4 KiB pages", *size);
 		nframes = nbytes / PAGE;
 		g_array_append_val(q->frames, nframes);
 	}
@@ -182,7 +158,7 @@ int cmd_trace_mrc(int argc, char **argv)
 		{"output", 'o', 0, G_OPTION_ARG_FILENAME, &dir, "write mrc.csv, mrc.svg and mrc.gp there, too", "DIR"},
 		{"plot", 0, 0, G_OPTION_ARG_FILENAME, &plot, "draw the curve into this file", "FILE.svg"},
 		{"seed", 0, 0, G_OPTION_ARG_INT64, &seed, "of policy random", "N"},
-		{NULL},
+		G_OPTION_ENTRY_NULL,
 	};
 	int status = cmd_trace_options(&argc, &argv, entries, "T",
 				       "Count the page faults that trace T would have in memories of several sizes, "

@@ -18,6 +18,7 @@
 
 #include "vmm/cmd.h"
 #include "vmm/cmd_trace.h"
+#include "vmm/conf.h"
 #include "vmm/trace.h"
 
 /* Start @command under lackey; *fd is where the lines come from. Returns the process, or -1. */
@@ -124,15 +125,15 @@ static int run(char **command, const char *output, const struct trace_import *ho
 
 int cmd_trace_record(int argc, char **argv)
 {
-	g_autofree char *output = NULL, *command = NULL, *valgrind = NULL;
+	g_autofree char *output = NULL, *command = NULL, *valgrind = NULL, *limit = NULL, *why = NULL;
 	gboolean instructions = FALSE;
-	gint64 limit = 0;
+	static const struct conf_key count = {.name = "limit", .type = CONF_COUNT, .min = 1, .max = UINT64_MAX};
 	const GOptionEntry entries[] = {
 		{"output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "the trace to write; by default COMMAND.obt here",
 		 "F"},
-		{"limit", 0, 0, G_OPTION_ARG_INT64, &limit, "end the command after so many accesses", "N"},
+		{"limit", 0, 0, G_OPTION_ARG_STRING, &limit, "end the command after so many accesses (as 20M)", "N"},
 		{"instructions", 0, 0, G_OPTION_ARG_NONE, &instructions, "record instruction fetches too", NULL},
-		{NULL},
+		G_OPTION_ENTRY_NULL,
 	};
 	int status = cmd_trace_options(&argc, &argv, entries, "-- COMMAND...",
 				       "Run COMMAND under valgrind's lackey (about a thousand times slower than alone) "
@@ -147,9 +148,8 @@ int cmd_trace_record(int argc, char **argv)
 		argc--, argv++;
 	if (argc < 2)
 		return cmd_error(CMD_USAGE, "trace record: give a COMMAND to run");
-	if (limit < 0)
-		return cmd_error(CMD_USAGE, "trace record: --limit %" PRId64 ": it is a number of accesses",
-				 (int64_t)limit);
+	if (limit && !conf_parse(&count, limit, &how.limit, &why))
+		return cmd_error(CMD_USAGE, "trace record: --limit \"%s\": allowed is %s", limit, why);
 	command = g_find_program_in_path(argv[1]);
 	if (!command)
 		return cmd_error(CMD_USAGE, "trace record: %s: no such program", argv[1]);
@@ -163,7 +163,6 @@ int cmd_trace_record(int argc, char **argv)
 
 		output = g_strdup_printf("%s.obt", name);
 	}
-	how.limit = limit;
 	how.data_only = !instructions;
 	return run(argv + 1, output, &how);
 }

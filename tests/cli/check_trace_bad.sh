@@ -65,17 +65,16 @@ bad '"LRU" is none of lru' mrc ../in/good --policy LRU
 bad "names no policy" mrc ../in/good --policy ""
 bad '"lru" twice' mrc ../in/good --policy lru,clock,lru
 bad "names no size" mrc ../in/good --memory ""
-bad '"" is not a size' mrc ../in/good --memory 1MiB,
-bad '"x" is not a size' mrc ../in/good --memory x
-bad '"-1MiB" is not a size' mrc ../in/good --memory=-1MiB
-bad '"0"' mrc ../in/good --memory 0
-bad '"4095"' mrc ../in/good --memory 4095
-bad '"1MB" has an unknown unit' mrc ../in/good --memory 1MB
-bad '"1mib" has an unknown unit' mrc ../in/good --memory 1mib
-bad '"1.5MiB" has an unknown unit' mrc ../in/good --memory 1.5MiB
-bad '"64TiB" is too large' mrc ../in/good --memory 64TiB
-bad '"99999999999999999999999MiB" is too large' mrc ../in/good --memory 99999999999999999999999MiB
-bad '"16TiB"' mrc ../in/good --memory 16TiB
+bad '"": allowed is a size in B, KiB' mrc ../in/good --memory 1MiB,
+bad '"x": allowed is a size' mrc ../in/good --memory x
+bad '"-1MiB": allowed is' mrc ../in/good --memory=-1MiB
+bad '"0": allowed is' mrc ../in/good --memory 0
+bad '"4095": allowed is' mrc ../in/good --memory 4095
+bad '"4097" is not a whole number of 4 KiB pages' mrc ../in/good --memory 4097
+bad '"1MB": allowed is' mrc ../in/good --memory 1MB
+bad '"1mib": allowed is' mrc ../in/good --memory 1mib
+bad '"64TiB": allowed is' mrc ../in/good --memory 64TiB
+bad '"99999999999999999999999MiB": allowed is' mrc ../in/good --memory 99999999999999999999999MiB
 bad "seed" mrc ../in/good --seed many
 bad "give one text" import ../in/good.csv
 bad "give one text" import -o t.obt
@@ -89,8 +88,8 @@ bad "give a COMMAND" record
 bad "give a COMMAND" record -o t.obt --
 bad "no such program" record -o t.obt -- no-such-program-anywhere
 bad "no such program" record -o t.obt -- ./here-neither
-bad "a number of accesses" record --limit=-5 -o t.obt -- true
-bad "limit" record --limit few -o t.obt -- true
+bad "\"-5\": allowed is a whole number" record --limit=-5 -o t.obt -- true
+bad "\"few\": allowed is a whole number" record --limit few -o t.obt -- true
 bad "Missing argument" record -o
 
 # --- files that are no traces ---

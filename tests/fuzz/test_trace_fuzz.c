@@ -113,7 +113,7 @@ START_TEST(header_lies)
 
 	rng_seed(&r, 3);
 	for (int i = 0; i < 600; i++) {
-		uint64_t *field = &h->naccesses[rng_below(&r, 7)];
+		uint64_t *field = (uint64_t *)(good + offsetof(struct trace_header, naccesses)) + rng_below(&r, 7);
 
 		*field = rng_u64(&r) >> rng_below(&r, 64);
 		if (rng_below(&r, 2))
