@@ -153,6 +153,63 @@ START_TEST(many)
 }
 END_TEST
 
+/* What if what processes leave is kept for the digest? Only of those of the beginning, that ended by themselves. */
+START_TEST(kept)
+{
+	struct hal *h = guest(3, 1, BOOT_KEEP);
+	struct kernel *k = h->kernel;
+	uint64_t all = k->counts.pages_free;
+
+	for (unsigned i = 0; i < 3; i++) {
+		fake_op(h, OP_MMAP, PROGRAM_BASE, OP_MAP(10, PROT_R | PROT_W, 1));
+		fake_write(h, PROGRAM_BASE, 1 + i);
+		fake_op(h, OP_YIELD, 0, 0);
+	}
+	fake_op(h, OP_FORK, 0, 0);
+	fake_op(h, OP_EXIT, 0, 0); /* 1 leaves its page, shared with its child 4 */
+	ck_assert(!fake_write(h, PROGRAM_BASE + 4096 * 10, 1)); /* 2 is killed */
+	fake_check(h);
+	ck_assert_uint_eq(k->counts.pages_free, all - 2);
+	fake_op(h, OP_EXIT, 0, 0); /* 3 */
+	ck_assert_uint_eq(running(h), 4);
+	ck_assert(fake_write(h, PROGRAM_BASE, 5));
+	fake_check(h);
+	ck_assert_uint_eq(k->counts.pages_free, all - 3);
+	fake_op(h, OP_EXIT, 0, 0);
+	fake_check(h);
+	ck_assert(kernel_done(k));
+	ck_assert_uint_eq(k->counts.exits, 4);
+	ck_assert_uint_eq(k->counts.pages_free, all - 2);
+	ck_assert_int_eq(fake_process(h, 1)->state, PROCESS_DONE);
+	ck_assert_uint_eq(*(uint64_t *)fake_peek(h, fake_process(h, 1), PROGRAM_BASE, NULL, NULL), 1);
+	ck_assert_uint_eq(*(uint64_t *)fake_peek(h, fake_process(h, 3), PROGRAM_BASE, NULL, NULL), 3);
+	ck_assert_ptr_null(fake_process(h, 2));
+	fake_free(h);
+}
+END_TEST
+
+/* What if memory runs out while the dead hold some? They go before the living. */
+START_TEST(kept_and_oom)
+{
+	struct hal *h = fake_new(&(struct fake_config){ .npages = PAGES(16), .nprocesses = 2, .flags = BOOT_KEEP });
+	struct kernel *k = h->kernel;
+	uint64_t all = k->counts.pages_free;
+
+	for (unsigned n = 0; n < 2; n++) {
+		fake_op(h, OP_MMAP, PROGRAM_BASE, OP_MAP(all, PROT_R | PROT_W, 1));
+		for (uint64_t i = 0; i < all * 2 / 3; i++)
+			ck_assert(fake_write(h, PROGRAM_BASE + i * PAGE_SIZE, i));
+		fake_op(h, OP_EXIT, 0, 0);
+		fake_check(h);
+	}
+	ck_assert_uint_eq(k->counts.oom_kills, 0);
+	ck_assert_uint_eq(k->counts.exits, 2);
+	ck_assert_ptr_null(fake_process(h, 1));
+	ck_assert_ptr_nonnull(fake_process(h, 2));
+	fake_free(h);
+}
+END_TEST
+
 static void perform(struct hal *h, const struct op *op)
 {
 	if (OP_KIND(op) == OP_READ)
@@ -216,6 +273,11 @@ START_TEST(programs)
 		s->phase[0].param[i] = g->params[i].def;
 	s->phase[1] = (struct phase){ .generator = 2, .flags = PHASE_CHILD, .npages = 1500, .noperations = 300,
 				      .write_ppm = 500000, .leaf_level = 1 + _i % 2 };
+	if (g->flags & WORKLOAD_MAPS) { /* what a child finds mapped is anything */
+		s->phase[1].region = LEVEL_PAGES(3);
+		s->phase[1].flags |= PHASE_MAPS;
+		s->phase[1].npages = 100;
+	}
 	if (g->prepare)
 		g->prepare(&s->phase[0], s->table, &words);
 	h->kernel = kernel_boot(h);
@@ -244,6 +306,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, sleepers);
 	tcase_add_test(tc, families);
 	tcase_add_test(tc, many);
+	tcase_add_test(tc, kept);
+	tcase_add_test(tc, kept_and_oom);
 	tcase_add_loop_test(tc, programs, 0, ngenerators);
 	suite_add_tcase(s, tc);
 	return s;

@@ -520,7 +520,7 @@ static void check_schedule(struct hal *h)
 		unsigned children = 0;
 
 		g_assert(k->export->process[i].state == p->state);
-		if (p->state == PROCESS_FREE)
+		if (p->state == PROCESS_FREE || p->state == PROCESS_DONE)
 			continue;
 		live++;
 		queued += p->state == PROCESS_WAITING;

@@ -6,7 +6,8 @@
  * a slot has one of its own, whose translations are dropped when the process ends, before the slot is used again.
  *
  * Out of memory, of process pages or of heap, costs the largest process its life (by pages mapped; the lowest slot among equals),
- * repeatedly if what it gave back was not enough.
+ * repeatedly if what it gave back was not enough. With BOOT_KEEP the processes of the beginning leave their memory behind when they
+ * end, for the digest; that goes before anybody is killed.
  *
  * Invariant (tests/guest/test_kernel.c): an ended process leaves nothing: no page, table, run-time, mapping or slot.
  */
@@ -157,19 +158,32 @@ void process_exit(struct kernel *k, struct process *p, bool killed)
 		process_destroy(k, p);
 }
 
-/* Make room by ending the largest process. True if the one running is still there and may try again. */
-bool process_oom(struct kernel *k)
+/* The largest process of those that have ended but are kept, or of those that live. */
+static struct process *largest(struct kernel *k, bool ended)
 {
-	struct process *victim = NULL, *current = kernel_current(k);
+	struct process *found = NULL;
 
 	for (uint32_t i = 0; i < EXPORT_PROCESSES; i++) {
 		struct process *p = &k->process[i];
 
-		if (p->state != PROCESS_FREE && (!victim || p->npages > victim->npages))
-			victim = p;
+		if (p->state == PROCESS_FREE || (p->state == PROCESS_DONE) != ended)
+			continue;
+		if (!found || p->npages > found->npages)
+			found = p;
 	}
-	guest_assert(k->hal, victim != NULL);
-	k->counts.oom_kills++;
+	return found;
+}
+
+/* Make room: what ended processes left goes first. True if the one running is still there and may try again. */
+bool process_oom(struct kernel *k)
+{
+	struct process *victim = largest(k, true), *current = kernel_current(k);
+
+	if (!victim) {
+		victim = largest(k, false);
+		guest_assert(k->hal, victim != NULL);
+		k->counts.oom_kills++;
+	}
 	process_exit(k, victim, true);
 	return victim != current;
 }
