@@ -51,9 +51,11 @@ static int step_down(struct shadow *s, struct fill *f, struct shadow_page **sp, 
 	}
 	if (entry & PTE_P)
 		shadow_entry_set(s, parent, idx, 0, 0);
-	ret = shadow_page_get(s, gfn, role, f->gva, &child);
+	ret = shadow_page_get(s, gfn, role, &child);
 	if (ret)
 		return ret;
+	shadow_resync_below(s, child);
+	shadow_page_reach(s, child, parent, f->gva);
 	shadow_entry_set(s, parent, idx, pt_format_x86.table(child->hfn << PAGE_SHIFT) | PTE_W | PTE_U | PTE_A,
 			 f->w->at[parent->role.level].entry);
 	if (role.direct && !parent->role.direct)

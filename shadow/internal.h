@@ -84,6 +84,7 @@ struct shadow {
 	struct rmap *parents;	 /* by id: the entries that point to a shadow page */
 	uint32_t *tables[4];	 /* [2], [3]: guest tables with a shadow page, by block: no large leaf there */
 	struct shadow_page **root; /* [vcpu] */
+	gfn_t **spaces;		 /* [vcpu][pcid] root last loaded, plus 1; NULL while PCIDs are off */
 	hfn_t empty;		 /* an all-zero root for a CR3 beyond memory */
 
 	unsigned depth;	  /* of operations: gmem calls back */
@@ -108,8 +109,9 @@ static inline void shadow_charge(struct shadow *s, enum charge_kind kind, uint64
 
 /* page.c */
 struct shadow_page *shadow_page_first(const struct shadow *s, gfn_t gfn);
-/* Find or make; -ENOMEM. @gva: an address that it will translate. */
-int shadow_page_get(struct shadow *s, gfn_t gfn, union shadow_role role, gva_t gva, struct shadow_page **out);
+/* Find or make; -ENOMEM. */
+int shadow_page_get(struct shadow *s, gfn_t gfn, union shadow_role role, struct shadow_page **out);
+void shadow_page_reach(struct shadow *s, struct shadow_page *sp, const struct shadow_page *parent, gva_t gva);
 void shadow_page_use(struct shadow *s, struct shadow_page *sp);
 void shadow_page_zap(struct shadow *s, struct shadow_page *sp);
 void shadow_page_set_root(struct shadow *s, unsigned vcpu, struct shadow_page *sp);
@@ -169,6 +171,7 @@ void shadow_unsync_forget(struct shadow *s, struct shadow_page *sp);
 void shadow_resync_page(struct shadow *s, struct shadow_page *sp);
 void shadow_resync_gva(struct shadow *s, gva_t gva);
 void shadow_resync_space(struct shadow *s, gfn_t root);
+void shadow_resync_below(struct shadow *s, const struct shadow_page *sp);
 void shadow_resync_all(struct shadow *s);
 
 /* backing.c */

@@ -182,7 +182,7 @@ static uint32_t page_id_take(struct shadow *s)
 	return id;
 }
 
-static int page_make(struct shadow *s, gfn_t gfn, union shadow_role role, gva_t gva, struct shadow_page **out)
+static int page_make(struct shadow *s, gfn_t gfn, union shadow_role role, struct shadow_page **out)
 {
 	uint32_t id = page_id_take(s);
 	struct shadow_page *sp;
@@ -196,7 +196,6 @@ static int page_make(struct shadow *s, gfn_t gfn, union shadow_role role, gva_t 
 	sp = g_new0(struct shadow_page, 1);
 	sp->hfn = hfn;
 	sp->gfn = gfn;
-	sp->gva = gva;
 	sp->role = role;
 	sp->id = id;
 	sp->stamp = s->stamp;
@@ -239,9 +238,38 @@ static struct shadow_page *page_find(struct shadow *s, gfn_t gfn, union shadow_r
 	return NULL;
 }
 
-int shadow_page_get(struct shadow *s, gfn_t gfn, union shadow_role role, gva_t gva, struct shadow_page **out)
+/* A shadow page, and with it all below it, may be reached at several addresses. */
+static void reached_at_many(struct shadow *s, struct shadow_page *sp)
 {
-	gva_t base = role.level >= SHADOW_LEVELS ? 0 : gva & ~(LEVEL_SIZE(role.level + 1) - 1);
+	const uint64_t *entries = shadow_entries(s, sp);
+
+	if (sp->gva_many)
+		return;
+	sp->gva_many = true;
+	for (unsigned i = 0, left = sp->role.level > 1 ? sp->used : 0; left; i++) {
+		struct shadow_page *child = shadow_entry_child(s, sp, entries[i]);
+
+		left -= (entries[i] & PTE_P) != 0;
+		if (child)
+			reached_at_many(s, child);
+	}
+}
+
+/* @sp is about to be linked below @parent, or is there already, and translates @gva. */
+void shadow_page_reach(struct shadow *s, struct shadow_page *sp, const struct shadow_page *parent, gva_t gva)
+{
+	gva_t base = gva & ~(LEVEL_SIZE(sp->role.level + 1) - 1);
+
+	if (!sp->used && !rmap_count(s->parents, sp->id)) {
+		sp->gva = base;
+		sp->gva_many = parent->gva_many;
+	} else if (sp->gva != base || parent->gva_many) {
+		reached_at_many(s, sp);
+	}
+}
+
+int shadow_page_get(struct shadow *s, gfn_t gfn, union shadow_role role, struct shadow_page **out)
+{
 	struct shadow_page *sp = page_find(s, gfn, role);
 
 	if (sp && sp->unsync) {
@@ -251,13 +279,9 @@ int shadow_page_get(struct shadow *s, gfn_t gfn, union shadow_role role, gva_t g
 	if (!sp) {
 		if (!role.direct && role.level > 1)
 			sync_other_roles(s, gfn);
-		return page_make(s, gfn, role, base, out);
+		return page_make(s, gfn, role, out);
 	}
 	s->c->shadow_pages_found++;
-	if (!rmap_count(s->parents, sp->id))
-		sp->gva_many = false, sp->gva = base;
-	else if (sp->gva != base)
-		sp->gva_many = true;
 	shadow_page_use(s, sp);
 	*out = sp;
 	return 0;

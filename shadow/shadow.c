@@ -111,7 +111,7 @@ int shadow_root_get(struct shadow *s, unsigned vcpu, struct shadow_page **out)
 		shadow_page_set_root(s, vcpu, NULL);
 		return 0;
 	}
-	ret = shadow_page_get(s, gfn, role, 0, &sp);
+	ret = shadow_page_get(s, gfn, role, &sp);
 	if (ret)
 		return ret;
 	shadow_page_set_root(s, vcpu, sp);
@@ -137,13 +137,28 @@ static int shadow_hw_root(struct paging *p, unsigned vcpu, hpa_t *root)
 }
 
 /*
- * The architectural points at which a TLB must have forgotten: unsync pages catch up. A CR3 load with bit 63 set
- * under PCID keeps what is cached for that PCID, and so do we.
+ * A CR3 load: may what is reached from the new root lag as it did? Bit 63 under PCID says that what is cached for the
+ * PCID stays. Ours is cached by root, so that holds only if the PCID goes on with the root it had.
  */
+static bool cr3_keeps(struct shadow *s, unsigned vcpu, uint64_t cr3)
+{
+	gfn_t root = ((cr3 & PTE_ADDR) >> PAGE_SHIFT) + 1, *space;
+	bool same;
+
+	if (!(s->cfg.regs[vcpu]->cr4 & CR4_PCIDE))
+		return false;
+	if (!s->spaces[vcpu])
+		s->spaces[vcpu] = g_new0(gfn_t, CR3_PCID + 1);
+	space = &s->spaces[vcpu][cr3 & CR3_PCID];
+	same = *space == root;
+	*space = root;
+	return same && (cr3 & CR3_NOFLUSH);
+}
+
+/* The architectural points at which a TLB must have forgotten: unsync pages catch up. */
 static void shadow_guest_event(struct paging *p, unsigned vcpu, enum guest_event ev, uint64_t arg)
 {
 	struct shadow *s = (struct shadow *)p;
-	const struct guest_regs *regs = s->cfg.regs[vcpu];
 
 	shadow_begin(s);
 	switch (ev) {
@@ -151,7 +166,7 @@ static void shadow_guest_event(struct paging *p, unsigned vcpu, enum guest_event
 		shadow_resync_gva(s, arg);
 		break;
 	case GUEST_CR3:
-		if (!((regs->cr4 & CR4_PCIDE) && (arg & CR3_NOFLUSH)))
+		if (!cr3_keeps(s, vcpu, arg))
 			shadow_resync_space(s, (arg & PTE_ADDR) >> PAGE_SHIFT);
 		break;
 	case GUEST_MODE:
@@ -190,6 +205,9 @@ static void shadow_destroy(struct paging *p)
 	g_hash_table_destroy(s->by_gfn);
 	g_array_free(s->limbo, TRUE);
 	g_ptr_array_free(s->graves, TRUE);
+	for (unsigned v = 0; v < s->cfg.nvcpus; v++)
+		g_free(s->spaces[v]);
+	g_free(s->spaces);
 	g_free(s->root);
 	g_free(s);
 }
@@ -233,6 +251,7 @@ static struct shadow *shadow_new(const struct paging_config *cfg)
 	g_queue_init(&s->lru);
 	g_queue_init(&s->unsync);
 	s->root = g_new0(struct shadow_page *, cfg->nvcpus);
+	s->spaces = g_new0(gfn_t *, cfg->nvcpus);
 	s->limbo = g_array_new(FALSE, FALSE, sizeof(hfn_t));
 	s->graves = g_ptr_array_new_with_free_func(shadow_page_free);
 	s->empty = HFN_NONE;

@@ -8,8 +8,7 @@
  *  - calls fault() for each page fault, guest_write() when that says PAGING_EMULATE;
  *  - calls guest_event() for each CR3 load, INVLPG and change of CR0, CR4 or EFER, and *itself* does to the TLB what
  *    the instruction asks (shadow/ brings tables up to date and flushes for each entry that it weakens);
- *  - calls guest_event(GUEST_CR3, root | pcid) also for INVPCID of an address space that is not current: only what
- *    is reached from that root is brought up to date, hw_root() alone decides what is walked;
+ *  - calls guest_event(GUEST_MODE, 0) for INVPCID, too: everything is brought up to date, whatever root it is under;
  *  - lets nobody else write a page that the guest uses as a table without going through fault() and guest_write().
  */
 #ifndef OVERBOOK_SHADOW_SHADOW_H
@@ -22,11 +21,13 @@ extern const struct paging_ops shadow_paging_ops;
 /*
  * The registers the processor must run with while the guest believes in @guest. Traces are read-only entries, so
  * CR0.WP is set whatever the guest thinks; NX is on because a page made writable for a CR0.WP=0 kernel must not
- * become executable. SMEP, SMAP and AC are the guest's.
+ * become executable. SMEP, SMAP and AC are the guest's, but mean nothing while it has paging off.
  */
 static inline void shadow_hw_regs(const struct guest_regs *guest, struct guest_regs *hw)
 {
 	*hw = *guest;
+	if (!(guest->cr0 & CR0_PG))
+		hw->cr4 &= ~(CR4_SMEP | CR4_SMAP);
 	hw->cr0 |= CR0_PE | CR0_PG | CR0_WP;
 	hw->efer |= EFER_NX | EFER_LME | EFER_LMA;
 }

@@ -10,8 +10,8 @@
  * out of sync and let the page be written. At the next architectural point compare the guest's entries with the ones that the
  * shadow entries were made from (sp->guest), mend, write-protect again. INVLPG looks at one entry of the
  * pages that may map the address; a CR3 load at all pages reachable from the new root; a change of mode at
- * all. A page that gets a new parent catches up, too: its old contents were visible only along the old path. Upper levels are
- * always traced, since processors may cache less of them and one entry stands for much.
+ * all. A page that comes to be reached on a new path, itself or with a page above it, catches up, too: what it lags
+ * behind was visible only along the old path. Upper levels are always traced, since one entry stands for much.
  *
  * The comparison comes after write protection and its flush, so that no store of another vCPU falls between.
  * Only tables in the arena, whose bytes are always at hand, may go out of sync; others stay traced.
@@ -126,39 +126,39 @@ void shadow_resync_gva(struct shadow *s, gva_t gva)
 	}
 }
 
+/* A search upwards for one shadow page, or for every root made from one guest table. */
 struct climb {
 	struct shadow *s;
+	const struct shadow_page *page;
 	gfn_t root;
 	bool found;
 };
 
-static bool reaches(struct shadow *s, struct shadow_page *sp, gfn_t root);
+static bool reaches(struct climb *c, struct shadow_page *sp);
 
 static void climb_parent(hpa_t entry, void *ctx)
 {
 	struct climb *c = ctx;
 
 	if (!c->found)
-		c->found = reaches(c->s, shadow_page_at(c->s, entry), c->root);
+		c->found = reaches(c, shadow_page_at(c->s, entry));
 }
 
-static bool reaches(struct shadow *s, struct shadow_page *sp, gfn_t root)
+static bool reaches(struct climb *c, struct shadow_page *sp)
 {
-	struct climb c = { .s = s, .root = root };
+	struct climb above = *c;
 
-	if (sp->seen == s->search)
+	if (sp->seen == c->s->search)
 		return sp->reaches;
-	sp->seen = s->search;
-	if (sp->role.level == s->cfg.guest_levels)
-		c.found = sp->gfn == root;
-	else
-		rmap_for_each(s->parents, sp->id, climb_parent, &c);
-	sp->reaches = c.found;
-	return c.found;
+	sp->seen = c->s->search;
+	above.found = sp == c->page || (sp->role.level == c->s->cfg.guest_levels && sp->gfn == c->root);
+	if (!above.found)
+		rmap_for_each(c->s->parents, sp->id, climb_parent, &above);
+	sp->reaches = above.found;
+	return above.found;
 }
 
-/* A CR3 load: all that the table @root reaches. */
-void shadow_resync_space(struct shadow *s, gfn_t root)
+static void resync_what_reaches(struct shadow *s, struct climb *c)
 {
 	GQueue todo = G_QUEUE_INIT;
 	GList *next;
@@ -166,8 +166,25 @@ void shadow_resync_space(struct shadow *s, gfn_t root)
 	s->search++;
 	for (GList *l = s->unsync.head; l; l = next) {
 		next = l->next;
-		if (reaches(s, l->data, root))
+		if (reaches(c, l->data))
 			take(s, l->data, &todo);
 	}
 	sync_pages(s, &todo);
+}
+
+/* A CR3 load: all that the table @root reaches. */
+void shadow_resync_space(struct shadow *s, gfn_t root)
+{
+	struct climb c = { .s = s, .root = root };
+
+	resync_what_reaches(s, &c);
+}
+
+/* A shadow page that was made earlier is about to be reached on a new path: all below it. */
+void shadow_resync_below(struct shadow *s, const struct shadow_page *sp)
+{
+	struct climb c = { .s = s, .page = sp, .root = GFN_NONE };
+
+	if (s->unsync.head)
+		resync_what_reaches(s, &c);
 }

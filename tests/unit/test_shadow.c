@@ -238,8 +238,10 @@ START_TEST(unsync_and_cr3)
 	must_eq(v->c.shadow_resyncs, 1);
 	event(v, GUEST_CR3, ROOT);
 	must_eq(v->c.shadow_resyncs, 2);
-	/* With PCIDs, bit 63 keeps what is cached. */
+	/* With PCIDs, bit 63 keeps what is cached for a PCID, if that was this root's. */
 	v->regs[0].cr4 |= CR4_PCIDE;
+	event(v, GUEST_CR3, ROOT | 5 | CR3_NOFLUSH);
+	must_eq(v->c.shadow_resyncs, 2);
 	touch(v, 0, ACC_R | ACC_U, NULL);
 	store(v, PT, (DATA + 7) * 4096ull | USER);
 	event(v, GUEST_CR3, ROOT | 5 | CR3_NOFLUSH);
@@ -270,6 +272,26 @@ START_TEST(unsync_and_links)
 	must_eq(touch(v, (1ull << 30) + MIB2, ACC_R | ACC_U, NULL), DATA + 5);
 	must_eq(v->c.shadow_resyncs, 2);
 	must_eq(store(v, PT + 8, 0), PAGING_EMULATE); /* never unsync while it is one */
+	done(v);
+}
+END_TEST
+
+/* What if a page far above an unsync table is reached on a new path? What is below catches up, and is flushed there, too. */
+START_TEST(second_path)
+{
+	struct shadowed *v = boot(true);
+	gva_t other = 2ull << 39;
+
+	touch(v, 0, ACC_W | ACC_U, NULL);
+	touch(v, 0x1000, ACC_W | ACC_U, NULL);
+	store(v, PT, (DATA + 9) * 4096ull | USER);
+	must_eq(touch(v, 0, ACC_R | ACC_U, NULL), DATA);
+	store(v, ROOT + 16, PDPT | USER);
+	must_eq(touch(v, other, ACC_R | ACC_U, NULL), DATA + 9);
+	must_eq(v->c.shadow_resyncs, 1);
+	must_eq(faults_of(v, other + 0x1000, ACC_W | ACC_U), 0);
+	must_eq(-gmem_move(v->gmem, DATA + 1, 0), 0);
+	must(!mapped(v, other + 0x1000, ACC_R | ACC_U));
 	done(v);
 }
 END_TEST
@@ -650,7 +672,7 @@ int main(void)
 		{ "1g", gigabyte },		{ "direct map", direct_map },	{ "flood", flood },
 		{ "limit", limit },		{ "full", host_full },		{ "backing", backing_changes },
 		{ "split", split_and_collapse }, { "taken", table_taken },	{ "spurious", spurious },
-		{ "five", five_levels },
+		{ "five", five_levels },	{ "second path", second_path },
 	};
 	Suite *suite = suite_create("shadow");
 	SRunner *runner = srunner_create(suite);
