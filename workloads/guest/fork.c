@@ -44,18 +44,28 @@ static enum result share_all(struct kernel *k, struct process *parent, struct pr
 	return r;
 }
 
+static struct process *copy_process(struct kernel *k, struct process *parent)
+{
+	struct process *child = process_new(k, parent);
+
+	if (child && share_all(k, parent, child)) {
+		process_destroy(k, child);
+		return NULL;
+	}
+	return child;
+}
+
 void process_fork(struct kernel *k, struct process *parent, uint32_t phase)
 {
 	struct process *child;
 	struct runtime *rt;
 
-	if (k->free_slots == NO_PROCESS)
-		return;
-	child = process_new(k, parent);
-	if (!child || share_all(k, parent, child)) {
-		if (child)
-			process_destroy(k, child);
-		k->counts.oom_kills++;
+	do
+		child = copy_process(k, parent);
+	while (!child && process_drop_kept(k));
+
+	if (!child) {
+		k->counts.oom_kills += k->free_slots != NO_PROCESS;
 		return;
 	}
 	rt = kernel_runtime(k, child);

@@ -186,6 +186,7 @@ struct process *process_new(struct kernel *k, struct process *parent);
 void process_start(struct kernel *k, struct process *p);
 void process_destroy(struct kernel *k, struct process *p);
 void process_exit(struct kernel *k, struct process *p, bool killed);
+bool process_drop_kept(struct kernel *k);
 bool process_oom(struct kernel *k);
 uint32_t process_slot(const struct kernel *k, const struct process *p);
 

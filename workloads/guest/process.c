@@ -174,16 +174,26 @@ static struct process *largest(struct kernel *k, bool ended)
 	return found;
 }
 
+/* Give up the largest of the ended processes that are kept. False: there is none. */
+bool process_drop_kept(struct kernel *k)
+{
+	struct process *p = largest(k, true);
+
+	if (p)
+		process_exit(k, p, true);
+	return p != NULL;
+}
+
 /* Make room: what ended processes left goes first. True if the one running is still there and may try again. */
 bool process_oom(struct kernel *k)
 {
-	struct process *victim = largest(k, true), *current = kernel_current(k);
+	struct process *victim, *current = kernel_current(k);
 
-	if (!victim) {
-		victim = largest(k, false);
-		guest_assert(k->hal, victim != NULL);
-		k->counts.oom_kills++;
-	}
+	if (process_drop_kept(k))
+		return true;
+	victim = largest(k, false);
+	guest_assert(k->hal, victim != NULL);
+	k->counts.oom_kills++;
 	process_exit(k, victim, true);
 	return victim != current;
 }
