@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <json-glib/json-glib.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "vmm/cmd.h"
 #include "vmm/cmd_trace.h"
 #include "vmm/trace.h"
+#include "vmm/vmm.h"
 
 #define SHOWN 16 /* ranges that `info` prints as text */
 
@@ -70,6 +72,12 @@ int cmd_trace_options(int *argc, char ***argv, const GOptionEntry *entries, cons
 	return CMD_USAGE;
 }
 
+static void on_sigint(int signal)
+{
+	(void)signal;
+	run_stop = 1;
+}
+
 int cmd_trace_import(int argc, char **argv)
 {
 	g_autofree char *output = NULL, *format = NULL;
@@ -103,6 +111,8 @@ int cmd_trace_import(int argc, char **argv)
 	fd = strcmp(argv[1], "-") ? open(argv[1], O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
 	if (fd < 0)
 		return cmd_error(CMD_USAGE, "%s: cannot be opened: %s", argv[1], g_strerror(errno));
+	/* Ctrl-C must not leave a half-written file under its temporary name. */
+	sigaction(SIGINT, &(struct sigaction){.sa_handler = on_sigint}, NULL);
 	w = trace_create(output, &error);
 	ok = w && trace_import(w, fd, strcmp(argv[1], "-") ? argv[1] : "standard input", &how, &error);
 	if (ok)

@@ -16,6 +16,7 @@ static const struct verb {
 	{ "report", cmd_report, "DIR...", "draw a finished run again" },
 	{ "compare", cmd_compare, "DIR DIR...", "the counters of several runs side by side" },
 	{ "page", cmd_page, "DIR VM GFN", "what happened to one page of a guest" },
+	{ "trace", cmd_trace, "record|import|info|mrc ...", "memory traces of real programs" },
 	{ "list", cmd_list, "counters|workloads|patterns|profiles|modes|keys", "what there is to choose from" },
 	{ "doctor", cmd_doctor, "", "what this host can do" },
 	{ NULL, NULL, NULL, NULL },

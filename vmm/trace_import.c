@@ -166,6 +166,10 @@ gboolean trace_import(struct trace_writer *w, int fd, const char *name, const st
 	while (!im.full) {
 		ssize_t k = read(fd, buffer + have, BUFFER - have);
 
+		if (run_stop) {
+			g_set_error(error, VMM_ERROR, VMM_FAILED, "%s: interrupted", name);
+			return FALSE;
+		}
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0) {

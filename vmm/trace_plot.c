@@ -2,9 +2,8 @@
 /*
  * trace_plot.c - the figure of `overbook trace mrc`
  *
- * The template results/figures/mrc.gp is part of the program. With two lines before it that say what to draw it becomes
- * mrc.gp, which anybody can edit and run again beside mrc.csv. All is made in a directory under a temporary name, next
- * to where it shall be.
+ * With two lines before it that say what to draw, the template results/figures/mrc.gp becomes mrc.gp, which anybody can
+ * edit and run again beside mrc.csv. All is made in a directory under a temporary name, next to where it shall be.
  */
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -13,16 +12,8 @@
 #include <unistd.h>
 
 #include "vmm/cmd_trace.h"
+#include "vmm/data.h"
 #include "vmm/vmm.h"
-
-/* The build runs in the root of the source tree. */
-__asm__(".section .rodata\n"
-	".global mrc_template\n"
-	"mrc_template:\n"
-	"	.incbin \"results/figures/mrc.gp\"\n"
-	"	.byte 0\n"
-	".previous\n");
-extern const char mrc_template[];
 
 static const char *const files[] = {"mrc.csv", "mrc.gp", "mrc.svg"};
 
@@ -60,38 +51,6 @@ static gboolean run_gnuplot(const char *dir, GError **error)
 	return TRUE;
 }
 
-/* csv, gp and svg in a new directory beside @path; its name, or NULL. */
-static char *make(const struct trace_plot *p, const char *path, GError **error)
-{
-	g_autofree char *parent = g_path_get_dirname(path), *gnuplot = g_find_program_in_path("gnuplot"),
-			*script = NULL;
-	g_autofree char *policies = quoted(p->policies), *subject = quoted(p->subject);
-	char *dir = g_build_filename(parent, ".overbook-XXXXXX", NULL);
-
-	if (!gnuplot) {
-		g_set_error(error, VMM_ERROR, VMM_LACKS,
-			    "the figure needs gnuplot, which is not installed (on Debian: apt install gnuplot-nox)");
-		g_free(dir);
-		return NULL;
-	}
-	if (!g_mkdtemp_full(dir, 0777)) {
-		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", path, g_strerror(errno));
-		g_free(dir);
-		return NULL;
-	}
-	script = g_strdup_printf("policies = %s\nsubject = %s\n%s", policies, subject, mrc_template);
-	if (put(dir, "mrc.csv", p->csv, error) && put(dir, "mrc.gp", script, error) && run_gnuplot(dir, error))
-		return dir;
-	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
-		g_autofree char *file = g_build_filename(dir, files[i], NULL);
-
-		g_unlink(file);
-	}
-	g_rmdir(dir);
-	g_free(dir);
-	return NULL;
-}
-
 /* Rename @name out of @from to @to, or just remove it if @to is NULL. */
 static gboolean move(const char *from, const char *name, const char *to, GError **error)
 {
@@ -106,6 +65,53 @@ static gboolean move(const char *from, const char *name, const char *to, GError 
 	g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", to, g_strerror(errno));
 	g_unlink(path);
 	return FALSE;
+}
+
+/* The template with what to draw before it; g_free. */
+static char *make_script(const struct trace_plot *p, GError **error)
+{
+	g_autofree char *from = data_path("figures/mrc.gp"), *template = NULL;
+	g_autofree char *policies = quoted(p->policies), *subject = quoted(p->subject);
+
+	if (!from) {
+		g_set_error(error, VMM_ERROR, VMM_LACKS,
+			    "the template figures/mrc.gp is not to be found: set OVERBOOK_DATA to the folder that holds "
+			    "figures/");
+		return NULL;
+	}
+	if (!g_file_get_contents(from, &template, NULL, error))
+		return NULL;
+	return g_strdup_printf("policies = %s\nsubject = %s\n%s", policies, subject, template);
+}
+
+/* csv, gp and svg in a new directory beside @path; its name, or NULL. */
+static char *make(const struct trace_plot *p, const char *path, GError **error)
+{
+	g_autofree char *parent = g_path_get_dirname(path), *gnuplot = g_find_program_in_path("gnuplot");
+	g_autofree char *script = NULL;
+	char *dir;
+
+	if (!gnuplot) {
+		g_set_error(error, VMM_ERROR, VMM_LACKS,
+			    "the figure needs gnuplot, which is not installed (on Debian: apt install gnuplot-nox)");
+		return NULL;
+	}
+	script = make_script(p, error);
+	if (!script)
+		return NULL;
+	dir = g_build_filename(parent, ".overbook-XXXXXX", NULL);
+	if (!g_mkdtemp_full(dir, 0777)) {
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", path, g_strerror(errno));
+		g_free(dir);
+		return NULL;
+	}
+	if (put(dir, "mrc.csv", p->csv, error) && put(dir, "mrc.gp", script, error) && run_gnuplot(dir, error))
+		return dir;
+	for (size_t i = 0; i < G_N_ELEMENTS(files); i++)
+		move(dir, files[i], NULL, NULL);
+	g_rmdir(dir);
+	g_free(dir);
+	return NULL;
 }
 
 gboolean trace_plot_dir(const struct trace_plot *p, const char *dir, GError **error)

@@ -59,6 +59,13 @@ ok "info as JSON" grep -q '"accesses" : 5' info.json
 ok "import from standard input" sh -c '"$1" trace import - -o p.obt <text.lackey && cmp p.obt l.obt' - "$overbook"
 ok "import --data" "$overbook" trace import text.lackey --data -o d.obt
 ok "--data leaves fetches out" sh -c '"$1" trace info d.obt | grep -q "^  fetches  *0 "' - "$overbook"
+mkfifo slow
+"$overbook" trace import slow -o i.obt 2>interrupted &
+pid=$!
+{ echo 1,r; sleep 0.3; kill -INT $pid; sleep 0.2; } >slow
+wait $pid
+ok "Ctrl-C ends an import: status 1" [ $? -eq 1 ]
+ok "with a message" grep -q interrupted interrupted
 ok "import replaces a file" "$overbook" trace import text.lackey -o d.obt
 ok "and it is the new one" cmp d.obt l.obt
 
