@@ -248,20 +248,38 @@ static gboolean check_scripts(const struct experiment *e, GError **error)
 	return TRUE;
 }
 
+/* A message is one line of a terminal's length or two, whatever was in the file. */
+static void tidy(GError *error)
+{
+	char *end = NULL;
+
+	for (char *c = error->message; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 127)
+			*c = '?';
+	if (strlen(error->message) > 1000) {
+		error->message[1000] = '\0';
+		if (!g_utf8_validate(error->message, -1, (const char **)&end))
+			*end = '\0';
+	}
+}
+
 struct experiment *experiment_load(const char *path, const GPtrArray *overrides, GError **error)
 {
-	struct raw *raw = raw_read(path, error);
+	GError *why = NULL;
+	struct raw *raw = raw_read(path, &why);
 	struct experiment *e = NULL;
 	gboolean ok = raw != NULL;
 
 	for (guint i = 0; ok && overrides && i < overrides->len; i++)
-		ok = raw_override(raw, g_ptr_array_index(overrides, i), " (an override)", error);
-	ok = ok && (e = experiment_build(raw, error)) && vary_read(e, raw, overrides, error) &&
-	     experiment_check(e, error) && check_scripts(e, error) && vary_check(e, raw, error);
+		ok = raw_override(raw, g_ptr_array_index(overrides, i), " (an override)", &why);
+	ok = ok && (e = experiment_build(raw, &why)) && vary_read(e, raw, overrides, &why) && experiment_check(e, &why) &&
+	     check_scripts(e, &why) && vary_check(e, raw, &why);
 	raw_free(raw);
 	if (ok)
 		return e;
 	experiment_free(e);
+	tidy(why);
+	g_propagate_error(error, why);
 	return NULL;
 }
 

@@ -115,6 +115,17 @@ struct raw *raw_copy(const struct raw *raw)
 	return copy;
 }
 
+/* For messages: the beginning of what may be a megabyte. */
+static char *shorten(const char *text)
+{
+	g_autofree char *begin = NULL;
+
+	if (g_utf8_strlen(text, -1) <= 80)
+		return g_strdup(text);
+	begin = g_utf8_substring(text, 0, 77);
+	return g_strconcat(begin, "...", NULL);
+}
+
 gboolean raw_fault(const struct raw *raw, const struct raw_section *s, const struct raw_entry *e, GError **error,
 		   const char *format, ...)
 {
@@ -124,7 +135,8 @@ gboolean raw_fault(const struct raw *raw, const struct raw_section *s, const str
 	va_start(ap, format);
 	g_autofree char *text = g_strdup_vprintf(format, ap);
 	va_end(ap);
-	g_autofree char *at = e ? g_strdup_printf(" %s = %s%s", e->key, e->value, e->from) : g_strdup("");
+	g_autofree char *key = e ? shorten(e->key) : NULL, *value = e ? shorten(e->value) : NULL;
+	g_autofree char *at = e ? g_strdup_printf(" %s = %s%s", key, value, e->from) : g_strdup("");
 
 	fail(error, "%s: [%s%s%s]%s: %s", raw->path, info->name, *s->name ? " " : "", s->name, at, text);
 	return FALSE;
