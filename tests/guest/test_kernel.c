@@ -36,7 +36,8 @@ static uint64_t word(struct hal *h, uint64_t va)
 /* What if a guest boots with 4 or 5 levels and memory that is no multiple of anything? */
 START_TEST(boots)
 {
-	static const uint64_t npages[] = { PAGES(16), PAGES(64), PAGES(64) + 77, PAGES(1500) + 1, PAGES(4096), PAGES(5000) };
+	static const uint64_t npages[] = { PAGES(16),	    PAGES(64),	 PAGES(64) + 77,
+					   PAGES(1500) + 1, PAGES(4096), PAGES(5000) };
 	struct hal *h = fake_new(&(struct fake_config){
 		.npages = npages[_i / 2], .levels = 4 + _i % 2, .nprocesses = 3, .flags = _i % 2 ? BOOT_PCID : 0 });
 	struct kernel *k = h->kernel;
@@ -538,7 +539,8 @@ START_TEST(small_arena)
 		fake_free(h);
 	}
 	ck_assert_uint_gt(booted, HEAP_MIN_GPA);
-	h = fake_new(&(struct fake_config){ .npages = PAGES(4096), .arena_end = booted + LEVEL_SIZE(2), .nprocesses = 2 });
+	h = fake_new(&(struct fake_config){
+		.npages = PAGES(4096), .arena_end = booted + LEVEL_SIZE(2), .nprocesses = 2 });
 
 	struct kernel *k = h->kernel;
 	bool child = false;

@@ -98,7 +98,10 @@ static void access_one(struct model *m, struct model_process *p, unsigned want)
 
 	if (!ok && (m->h->kernel->nlive == 1 || rng_below(&m->rng, 20)))
 		return;
-	alive = want == PROT_W ? fake_write(m->h, va, value) : want == PROT_X ? fake_fetch(m->h, va) : fake_read(m->h, va, &seen);
+	if (want == PROT_W)
+		alive = fake_write(m->h, va, value);
+	else
+		alive = want == PROT_X ? fake_fetch(m->h, va) : fake_read(m->h, va, &seen);
 	if (!ok)
 		p->pid = 0;
 	g_assert(alive == ok || m->h->kernel->counts.oom_kills > kills);
@@ -122,7 +125,8 @@ static void fill(struct model *m, struct model_process *p)
 
 static void map_call(struct model *m, struct model_process *p, unsigned kind)
 {
-	static const unsigned prots[] = { 0, PROT_R, PROT_R | PROT_W, PROT_R | PROT_W | PROT_X, PROT_R | PROT_X, PROT_W };
+	static const unsigned prots[] = { 0,	  PROT_R,	   PROT_R | PROT_W, PROT_R | PROT_W | PROT_X,
+					  PROT_W, PROT_R | PROT_X };
 	unsigned first = (unsigned)rng_below(&m->rng, NPAGES), n = 1 + (unsigned)rng_below(&m->rng, 60);
 	unsigned prot = rng_below(&m->rng, 3) ? PROT_R | PROT_W : prots[rng_below(&m->rng, G_N_ELEMENTS(prots))];
 

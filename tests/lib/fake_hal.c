@@ -188,7 +188,7 @@ void fake_free(struct hal *h)
 	g_free(h);
 }
 
-/* Walk to the leaf for @va, whatever it allows; 0 if there is none. The bits of upper levels are all set by the kernel. */
+/* Walk to the leaf for @va, whatever it allows; NULL if there is none. */
 static uint64_t *walk(struct hal *h, uint64_t root, uint64_t va, unsigned *level, bool mark)
 {
 	uint64_t table = root;
@@ -320,7 +320,7 @@ static struct fake_tlb *tlb_find(struct hal *h, uint64_t root, uint64_t va)
 	return NULL;
 }
 
-/* One try of the current process: its bytes, or NULL and the error code. A fault drops the translation, as on hardware. */
+/* One try of @p: its bytes, or NULL and the error code. A fault drops the translation, as on hardware. */
 static uint8_t *translate(struct hal *h, const struct process *p, uint64_t va, unsigned want, uint32_t *error)
 {
 	struct fake_tlb *t = tlb_find(h, p->root, va);
@@ -414,7 +414,8 @@ struct census {
 	uint64_t ntables, npages;
 };
 
-static void check_leaf(struct hal *h, const struct process *p, uint64_t va, unsigned level, uint64_t e, struct census *c)
+static void check_leaf(struct hal *h, const struct process *p, uint64_t va, unsigned level, uint64_t e,
+		       struct census *c)
 {
 	struct vma *m = vma_find(h->kernel, (struct process *)p, va);
 	uint64_t gfn = pte_gfn(e);

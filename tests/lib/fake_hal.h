@@ -2,10 +2,11 @@
 /*
  * fake_hal.h - a world for the guest kernel: plain memory, real bytes, a naive walk, and a suspicious TLB
  *
- * The guest's memory is one lazily backed block. Accesses of the current process walk its tables as the manual says and
- * set accessed and dirty bits; translations and tables are remembered in a TLB and a page-walk cache that only the kernel's own
- * invalidations empty (switching processes does not), and after every event each remembered one must still be right. Table writes are
- * queued as in pv until flushed; reading a queued entry, or returning with one, is an error.
+ * The guest's memory is one lazily backed block. Accesses of the current process walk its tables as the manual says
+ * and set accessed and dirty bits; translations and tables are remembered in a TLB and a page-walk cache that only
+ * the kernel's own invalidations empty (switching processes does not), and after every event each remembered one must
+ * still be right. Table writes are queued as in pv until flushed; reading a queued entry, or returning with one, is
+ * an error.
  */
 #ifndef OVERBOOK_TESTS_FAKE_HAL_H
 #define OVERBOOK_TESTS_FAKE_HAL_H

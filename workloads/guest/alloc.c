@@ -2,19 +2,22 @@
 /*
  * alloc.c - pages for processes: all memory above the arena
  *
- * Problem: hand out 4 KiB, 2 MiB and 1 GiB pages, give them back, know who shares them after a fork, and keep large pages
- * available; at 4 bytes of metadata a page, none of it touched before its page is.
+ * Problem: hand out 4 KiB, 2 MiB and 1 GiB pages, give them back, know who shares them after a fork, and keep large
+ * pages available; at 4 bytes of metadata a page, none of it touched before its page is.
  *
- * Idea: three levels of *units*. A unit of level 3 (1 GiB) or 2 (2 MiB) is either whole, or open: then its 512 children are units
- * of the level below, and it keeps their free list in itself. Small units come from blocks that are open already; a block whose
- * children are all free again becomes whole and goes back to its parent. So coalescing is a counter, not a search.
+ * Idea: three levels of *units*. A unit of level 3 (1 GiB) or 2 (2 MiB) is either whole, or open: then its 512
+ * children are units of the level below, and it keeps their free list in itself. Small units come from blocks that
+ * are open already; a block whose children are all free again becomes whole and goes back to its parent. So
+ * coalescing is a counter, not a search.
  *
- * Sharing: each unit counts the entries *of its own level* that map it. One process may map a 2 MiB unit by one large leaf while
- * another, having split its leaf, maps its pages one by one. A page is therefore in use while its own count, its block's or
- * its giant's is above zero, and a block that large leaves still map lets none of its children go.
+ * Sharing: each unit counts the entries *of its own level* that map it. One process may map a 2 MiB unit by one large
+ * leaf while another, having split its leaf, maps its pages one by one. A page is therefore in use while its own
+ * count, its block's or its giant's is above zero, and a block that large leaves still map lets none of its children
+ * go.
  *
- * Data structures: struct page[] (4 bytes), struct block[] for levels 2 and 3; doubly linked lists of open blocks that have a
- * free child, one of whole free giants. Ends of memory that are no whole block are open from the start and never close.
+ * Data structures: struct page[] (4 bytes), struct block[] for levels 2 and 3; doubly linked lists of open blocks
+ * that have a free child, one of whole free giants. Ends of memory that are no whole block are open from the start
+ * and never close.
  *
  * Invariants (tests/guest/test_alloc.c, against a byte map):
  *   - a free unit is mapped by no entry of any level, and every unit is free exactly once;

@@ -2,19 +2,19 @@
 /*
  * fault.c - page faults: demand-zero and copy-on-write
  *
- * A page comes into being on first touch, zeroed, with the rights of its mapping; a read gets a page of its own too (there is no
- * shared zero page: what merges pages in this laboratory is the host). The largest leaf is tried that the mapping wants,
- * that fits into it, that no smaller table stands in the way of and that memory can be had for.
+ * A page comes into being on first touch, zeroed, with the rights of its mapping; a read gets a page of its own too
+ * (there is no shared zero page: what merges pages in this laboratory is the host). The largest leaf is tried that
+ * the mapping wants, that fits into it, that no smaller table stands in the way of and that memory can be had for.
  *
- * After a fork all writable pages are shared read-only: an entry without PTE_W where the mapping allows writing. The first writer
- * copies; the last owner just takes the right back. A shared large page is copied as a whole if a free block of its size
- * exists; otherwise its leaf is split and only the part that was written is copied.
+ * After a fork all writable pages are shared read-only: an entry without PTE_W where the mapping allows writing. The
+ * first writer copies; the last owner just takes the right back. A shared large page is copied as a whole if a free
+ * block of its size exists; otherwise its leaf is split and only the part that was written is copied.
  *
- * The new page's contents are complete before an entry refers to it, and the old page is put only after the entry was replaced
- * and invalidated.
+ * The new page's contents are complete before an entry refers to it, and the old page is put only after the entry was
+ * replaced and invalidated.
  *
- * Invariants (tests/guest/test_kernel.c, test_random.c): no two processes can write one page; a process reads what it alone wrote
- * since it was forked.
+ * Invariants (tests/guest/test_kernel.c, test_random.c): no two processes can write one page; a process reads what it
+ * alone wrote since it was forked.
  */
 #include <stddef.h>
 

@@ -2,12 +2,12 @@
 /*
  * heap.c - pages of the arena: page tables, run-times, mappings
  *
- * Pages never used come from a bump pointer; freed ones go to a list of their use and come back only for the same use. A page
- * that was a page table may still be traced by the VMM (shadow paging): used as ordinary data, it would trap on
- * every store. The lists are chained in the metadata, never through the pages themselves.
+ * Pages never used come from a bump pointer; freed ones go to a list of their use and come back only for the same
+ * use. A page that was a page table may still be traced by the VMM (shadow paging): used as ordinary data, it would
+ * trap on every store. The lists are chained in the metadata, never through the pages themselves.
  *
- * Invariant (tests/guest/test_kernel.c): when the last process has ended, nfree is what it was after boot but for pages of mappings,
- * which are kept.
+ * Invariant (tests/guest/test_kernel.c): when the last process has ended, nfree is what it was after boot but for
+ * pages of mappings, which are kept.
  */
 #include "workloads/guest/internal.h"
 

@@ -31,7 +31,7 @@ enum block_state {
 };
 
 struct block {
-	uint32_t prev, next; /* in the list of its level's partly free blocks; next also chains free children of a parent */
+	uint32_t prev, next; /* in a list of its level; next also chains a parent's free children */
 	uint16_t nfree;	     /* free children */
 	uint16_t bump;	     /* children from here on were never taken */
 	uint16_t head;	     /* first free child below bump, or NO_CHILD */

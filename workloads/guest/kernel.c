@@ -2,15 +2,15 @@
 /*
  * kernel.c - the guest kernel's events
  *
- * Each function deals with one event of the process that kernel_current() names and returns; what it changed in tables is
- * flushed and invalidated by then. Running out of memory on the way ends the largest process and tries again, until the event
- * is dealt with or its process was the one to go.
+ * Each function deals with one event of the process that kernel_current() names and returns; what it changed in
+ * tables is flushed and invalidated by then. Running out of memory on the way ends the largest process and tries
+ * again, until the event is dealt with or its process was the one to go.
  *
- * What a process does wrong ends that process: a fault outside its mappings or against their protection (counted), a system call
- * with addresses that no process may have.
+ * What a process does wrong ends that process: a fault outside its mappings or against their protection (counted), a
+ * system call with addresses that no process may have.
  *
- * What is to come hangs in here: page cache and guest swap resolve faults in fault.c by the mapping they find, reclaim and the
- * balloon driver take pages by page_alloc() and return them by page_put().
+ * What is to come hangs in here: page cache and guest swap resolve faults in fault.c by the mapping they find,
+ * reclaim and the balloon driver take pages by page_alloc() and return them by page_put().
  */
 #include <stddef.h>
 

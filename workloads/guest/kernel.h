@@ -2,9 +2,9 @@
 /*
  * kernel.h - the guest kernel, as its world calls it
  *
- * The kernel is event-driven and never blocks: each function deals with one event and returns; afterwards the world looks at
- * kernel_current() and resumes that process in its root, or idles if there is none. All state lives in the arena behind the
- * pointer that kernel_boot() returns; several kernels may live in one address space (the simulator).
+ * The kernel is event-driven and never blocks: each function deals with one event and returns; afterwards the world
+ * looks at kernel_current() and resumes that process in its root, or idles if there is none. All state lives in the
+ * arena behind the pointer that kernel_boot() returns; several kernels may live in one address space (the simulator).
  *
  * Freestanding: hal.h, op.h, workload.h and <stdint.h> are all it may include.
  */

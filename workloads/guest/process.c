@@ -2,12 +2,13 @@
 /*
  * process.c - processes: slots, address spaces, run-times, and their end
  *
- * A process is a slot of struct kernel (published in guest_export), a root, and a run-time: one page with its program. With PCIDs
- * a slot has one of its own, whose translations are dropped when the process ends, before the slot is used again.
+ * A process is a slot of struct kernel (published in guest_export), a root, and a run-time: one page with its
+ * program. With PCIDs a slot has one of its own, whose translations are dropped when the process ends, before the
+ * slot is used again.
  *
- * Out of memory, of process pages or of heap, costs the largest process its life (by pages mapped; the lowest slot among equals),
- * repeatedly if what it gave back was not enough. With BOOT_KEEP the processes of the beginning leave their memory behind when they
- * end, for the digest; that goes before anybody is killed.
+ * Out of memory, of process pages or of heap, costs the largest process its life (by pages mapped; the lowest slot
+ * among equals), repeatedly if what it gave back was not enough. With BOOT_KEEP the processes of the beginning leave
+ * their memory behind when they end, for the digest; that goes before anybody is killed.
  *
  * Invariant (tests/guest/test_kernel.c): an ended process leaves nothing: no page, table, run-time, mapping or slot.
  */

@@ -2,12 +2,12 @@
 /*
  * sched.c - who runs: round robin, sleep, wait
  *
- * The running process is in no queue. Ready ones stand in line, first come first served; sleeping ones are sorted by the time they
- * wake, those of equal time in the order they went to sleep. Waiting ones (for their children) are in no queue: the
- * last child's end makes them ready. Queues are chains of slots; nothing depends on addresses.
+ * The running process is in no queue. Ready ones stand in line, first come first served; sleeping ones are sorted by
+ * the time they wake, those of equal time in the order they went to sleep. Waiting ones (for their children) are in
+ * no queue: the last child's end makes them ready. Queues are chains of slots; nothing depends on addresses.
  *
- * A sleeper whose time has come is woken at the next event that looks: the end of a quantum, a process giving up the processor, or
- * kernel_wake(). Being woken preempts nobody.
+ * A sleeper whose time has come is woken at the next event that looks: the end of a quantum, a process giving up the
+ * processor, or kernel_wake(). Being woken preempts nobody.
  *
  * Invariant (tests/guest/test_kernel.c): every live process is running, in exactly the queue of its state, or waiting.
  */

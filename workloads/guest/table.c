@@ -2,20 +2,21 @@
 /*
  * table.c - the kernel's page tables, 4 or 5 levels
  *
- * Problem: map, find, change and remove leaves of 4 KiB, 2 MiB and 1 GiB, through hal_pte_*() only: each call is an access that a
- * paging mode may trace, so entries are read and written once where once will do.
+ * Problem: map, find, change and remove leaves of 4 KiB, 2 MiB and 1 GiB, through hal_pte_*() only: each call is an
+ * access that a paging mode may trace, so entries are read and written once where once will do.
  *
- * Idea: one descent (table_find, table_map) and one visitor for ranges (table_visit), which splits a large leaf that reaches
- * out of the range, lets a callback decide what each leaf becomes, and frees the tables that are left empty. A table's count
- * of entries in use (struct heap_page) ends a visit early and tells when it is empty, without reading it again.
+ * Idea: one descent (table_find, table_map) and one visitor for ranges (table_visit), which splits a large leaf that
+ * reaches out of the range, lets a callback decide what each leaf becomes, and frees the tables that are left empty.
+ * A table's count of entries in use (struct heap_page) ends a visit early and tells when it is empty, without reading
+ * it again.
  *
- * Rules: an entry is written by table_set() alone. Entries of upper levels allow all; leaves decide. Accessed and dirty bits are
- * left to the processor: none is set on creation, a split inherits the leaf's. The common table hangs in
- * every root but belongs to none: it is unhooked before a process's tables are taken apart.
+ * Rules: an entry is written by table_set() alone. Entries of upper levels allow all; leaves decide. Accessed and
+ * dirty bits are left to the processor: none is set on creation, a split inherits the leaf's. The common table hangs
+ * in every root but belongs to none: it is unhooked before a process's tables are taken apart.
  *
- * Invariants (tests/guest/test_kernel.c): nentries is the number of entries that are not 0; an empty table hangs in no other;
- * no entry is read that was written since the last hal_pte_flush(); every change of a present entry is invalidated by the end of
- * the event.
+ * Invariants (tests/guest/test_kernel.c): nentries is the number of entries that are not 0; an empty table hangs in
+ * no other; no entry is read that was written since the last hal_pte_flush(); every change of a present entry is
+ * invalidated by the end of the event.
  *
  * Source: Intel SDM vol. 3A, chapter 4: 4.5 (4- and 5-level paging), 4.10.4 (invalidation).
  */
@@ -23,7 +24,7 @@
 
 #define PTE_TABLE (PTE_P | PTE_W | PTE_U)
 
-/* A leaf for a process: @writable false keeps a page that the mapping lets it write read-only for now (copy-on-write). */
+/* A leaf for a process; @writable false: read-only for now, whatever the mapping allows (copy-on-write). */
 uint64_t pte_make(uint64_t gfn, unsigned level, unsigned prot, bool writable)
 {
 	uint64_t entry = (gfn << PAGE_SHIFT) | PTE_U;
@@ -66,7 +67,7 @@ void table_set(struct kernel *k, uint64_t entry_gpa, unsigned level, uint64_t ol
 		hal_pte_flush(k->hal);
 }
 
-/* Descend from @w to the entry that says how @va is mapped: a leaf or an empty one. Its gpa; @w is left at its table. */
+/* Descend from @w to the leaf or the empty entry of @va. Its gpa; @w is left at its table. */
 uint64_t table_find(struct kernel *k, struct walk *w, uint64_t va, uint64_t *entry)
 {
 	for (;;) {

@@ -2,15 +2,15 @@
 /*
  * vma.c - what a process may touch: its mappings, in order of address
  *
- * A process has a list of mappings that do not overlap, each with a protection and the largest leaf to map it with. mmap replaces
- * what was there, munmap and mprotect apply to what is there and ignore holes; each first cuts the list at both ends of its
- * range, so that afterwards only whole mappings are concerned. Neighbours that are alike are joined. A hint remembers
- * the mapping found last, where a fault's successor most often falls.
+ * A process has a list of mappings that do not overlap, each with a protection and the largest leaf to map it with.
+ * mmap replaces what was there, munmap and mprotect apply to what is there and ignore holes; each first cuts the list
+ * at both ends of its range, so that afterwards only whole mappings are concerned. Neighbours that are alike are
+ * joined. A hint remembers the mapping found last, where a fault's successor most often falls.
  *
  * Every function can be repeated after NO_MEMORY: what it did by then is part of what it does.
  *
- * Invariants (tests/guest/test_kernel.c): sorted, disjoint, not empty, page aligned; adjacent ones differ in protection or level;
- * pages are mapped inside mappings only, with no more rights.
+ * Invariants (tests/guest/test_kernel.c): sorted, disjoint, not empty, page aligned; adjacent ones differ in
+ * protection or level; pages are mapped inside mappings only, with no more rights.
  */
 #include <stddef.h>
 
@@ -183,7 +183,7 @@ enum result vma_map(struct kernel *k, struct process *p, uint64_t va, uint64_t n
 	return DONE;
 }
 
-/* Protect what is mapped in [m, end of m): entries first, so that a repeat after NO_MEMORY finds the work still to do. */
+/* Protect one mapping: entries first, so that a repeat after NO_MEMORY finds the work still to do. */
 static enum result protect_one(struct kernel *k, struct process *p, struct vma *m, unsigned prot)
 {
 	struct visit v = {
