@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sampler.c - see sampler.h */
+/* sampler.c - warm-up, samples and sums: see sampler.h */
 #include "vmm/sampler.h"
 
 #include <string.h>
@@ -28,8 +28,12 @@ static void read_since(struct sampler *s, unsigned vm, struct counters *out)
 
 static void end_warmup(struct sampler *s)
 {
-	for (unsigned i = 0; i < s->run->vms->len; i++)
+	for (unsigned i = 0; i < s->run->vms->len; i++) {
+		struct run_vm *vm = g_ptr_array_index(s->run->vms, i);
+
 		s->read(s->ctx, i, &s->base[i]);
+		*vm->latency = (struct hist){ 0 };
+	}
 	s->warm = true;
 }
 
@@ -53,7 +57,7 @@ void sampler_tick(struct sampler *s, uint64_t now)
 
 	if (!s->warm && now >= e->warmup_ns)
 		end_warmup(s);
-	if (s->warm && now >= s->next) {
+	if (s->warm && e->sample_ns && now >= s->next) {
 		sample(s, now);
 		s->next = now - now % e->sample_ns + e->sample_ns;
 	}

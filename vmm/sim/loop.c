@@ -12,8 +12,6 @@
  *
  * In both, the run ends when all guests are done, when [experiment] duration is over, or at SIGINT.
  */
-#include <string.h>
-
 #include "vmm/digest.h"
 #include "vmm/sim/sim.h"
 
@@ -67,50 +65,12 @@ static void housekeeping(struct sim_vm *vm, uint64_t now)
 	vm->sim->running = NULL;
 }
 
-static void end_warmup(struct sim *s)
+static void read_counters(void *ctx, unsigned i, struct counters *out)
 {
-	for (unsigned i = 0; i < s->nvms; i++) {
-		sim_vm_refresh(s->vms[i]);
-		s->vms[i]->base = s->vms[i]->counters;
-		*s->vms[i]->out->latency = (struct hist){ 0 };
-	}
-	s->warm = true;
-}
+	struct sim *s = ctx;
 
-/* Counters since the warm-up; gauges (pages, frames) as they are. */
-static void since_base(const struct sim_vm *vm, struct counters *out)
-{
-	*out = vm->counters;
-	for (const struct counter_info *i = counter_table; i->name; i++)
-		if (strcmp(i->unit, "pages") && strcmp(i->unit, "frames"))
-			*(uint64_t *)((char *)out + i->offset) -= counter_get(&vm->base, i);
-}
-
-static void sample(struct sim *s, uint64_t now)
-{
-	struct counters host = { 0 };
-
-	for (unsigned i = 0; i < s->nvms; i++) {
-		struct counters c;
-
-		sim_vm_refresh(s->vms[i]);
-		since_base(s->vms[i], &c);
-		run_sample(s->run, now, i, &c);
-		counters_add(&host, &c);
-	}
-	run_sample(s->run, now, RUN_HOST, &host);
-}
-
-static void tick(struct sim *s, uint64_t now)
-{
-	const struct conf_experiment *e = &s->run->e->experiment;
-
-	if (!s->warm && now >= e->warmup_ns)
-		end_warmup(s);
-	if (s->warm && e->sample_ns && now >= s->next_sample) {
-		sample(s, now);
-		s->next_sample = now - now % e->sample_ns + e->sample_ns;
-	}
+	sim_vm_refresh(s->vms[i]);
+	*out = s->vms[i]->counters;
 }
 
 /* Operations that a VM's script will perform, as far as it says; 0: it does not. */
@@ -160,7 +120,7 @@ static void run_lockstep(struct sim *s)
 
 	for (uint64_t round = 0; alive && !over(s, s->now_ns); round++) {
 		alive = false;
-		tick(s, s->now_ns);
+		sampler_tick(&s->sampler, s->now_ns);
 		for (unsigned i = 0; i < s->nvms; i++) {
 			if (s->vms[i]->done)
 				continue;
@@ -222,7 +182,7 @@ static void run_free_schedule(struct sim *s)
 		s->now_ns = sim_cycles_to_ns(s, MAX(cpu->clock, v->ready_at));
 		if (over(s, s->now_ns))
 			break;
-		tick(s, s->now_ns);
+		sampler_tick(&s->sampler, s->now_ns);
 		put_on_cpu(v, cpu);
 		v->ready_at = 0;
 
@@ -246,11 +206,6 @@ static void finish_vm(struct sim *s, struct sim_vm *vm)
 {
 	struct run_vm *out = vm->out;
 
-	for (unsigned i = 0; i < vm->nvcpus; i++)
-		sim_drain_pml(&vm->vcpu[i]);
-	sim_vm_refresh(vm);
-	since_base(vm, &out->counters);
-	counters_add(&s->run->host, &out->counters);
 	if (trace_feed_error(vm->feed))
 		sim_vm_fail(vm, "%s", trace_feed_error(vm->feed));
 	if (!s->run->e->experiment.digest || out->failure)
@@ -263,6 +218,9 @@ static void finish_vm(struct sim *s, struct sim_vm *vm)
 
 gboolean sim_loop(struct sim *s, GError **error)
 {
+	gboolean ok;
+
+	sampler_init(&s->sampler, s->run, read_counters, s);
 	if (s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP) {
 		run_lockstep(s);
 	} else {
@@ -270,17 +228,12 @@ gboolean sim_loop(struct sim *s, GError **error)
 		for (unsigned i = 0; i < s->ncpus; i++)
 			s->now_ns = MAX(s->now_ns, sim_cycles_to_ns(s, s->cpus[i].clock));
 	}
-	if (!s->warm && s->now_ns < s->run->e->experiment.warmup_ns) {
-		g_set_error(error, VMM_ERROR, VMM_FAILED,
-			    "the guests ended at %" G_GUINT64_FORMAT " ns, before [experiment] warm-up was over",
-			    s->now_ns);
-		return FALSE;
-	}
-	if (!s->warm)
-		end_warmup(s);
-	sample(s, s->now_ns);
 	for (unsigned i = 0; i < s->nvms; i++)
+		for (unsigned j = 0; j < s->vms[i]->nvcpus; j++)
+			sim_drain_pml(&s->vms[i]->vcpu[j]);
+	ok = sampler_finish(&s->sampler, s->now_ns, error);
+	sampler_destroy(&s->sampler);
+	for (unsigned i = 0; i < s->nvms && ok; i++)
 		finish_vm(s, s->vms[i]);
-	s->run->end_ns = s->now_ns;
-	return TRUE;
+	return ok;
 }

@@ -19,6 +19,7 @@
 #include "mm/gmem.h"
 #include "mm/machine.h"
 #include "mm/paging.h"
+#include "vmm/sampler.h"
 #include "vmm/sim/mmu.h"
 #include "vmm/sim/profile.h"
 #include "vmm/sim/pv.h"
@@ -93,8 +94,6 @@ struct sim_vm {
 	struct run_vm *out;
 	const struct conf_vm *conf;
 	struct counters counters; /* live; what the memory manager counts too */
-	struct counters base;	  /* at the end of the warm-up */
-	struct hist base_latency;
 	struct gmem *gmem;
 	struct paging *paging;
 	struct script *script;
@@ -124,8 +123,7 @@ struct sim {
 	unsigned nvms;
 	struct sim_vcpu *running; /* whom charge() bills; NULL: nobody */
 	uint64_t now_ns;	  /* lockstep: virtual time */
-	uint64_t next_sample;
-	bool warm;		  /* the warm-up is over */
+	struct sampler sampler;
 };
 
 /* machine.c */
