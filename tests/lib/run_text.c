@@ -5,17 +5,22 @@
 #include <stdio.h>
 #include <unistd.h>
 
-gboolean run_file(struct text_run *t, const struct backend *machine, const char *path, GError **error)
+static gboolean load(struct text_run *t, const char *path, GError **error)
 {
 	*t = (struct text_run){ NULL, NULL };
 	t->e = experiment_load(path, NULL, error);
 	if (!t->e)
 		return FALSE;
 	t->run = run_new(t->e, t->e->experiment.seed);
-	return machine->run(t->run, error);
+	return TRUE;
 }
 
-gboolean run_text(struct text_run *t, const struct backend *machine, const char *text, GError **error)
+gboolean run_file(struct text_run *t, const struct backend *machine, const char *path, GError **error)
+{
+	return load(t, path, error) && machine->run(t->run, error);
+}
+
+gboolean load_text(struct text_run *t, const char *text, GError **error)
 {
 	char *path = NULL;
 	int fd = g_file_open_tmp("overbook-test-XXXXXX.ini", &path, error);
@@ -25,10 +30,15 @@ gboolean run_text(struct text_run *t, const struct backend *machine, const char 
 	if (fd < 0)
 		return FALSE;
 	close(fd);
-	ok = g_file_set_contents(path, text, -1, error) && run_file(t, machine, path, error);
+	ok = g_file_set_contents(path, text, -1, error) && load(t, path, error);
 	unlink(path);
 	g_free(path);
 	return ok;
+}
+
+gboolean run_text(struct text_run *t, const struct backend *machine, const char *text, GError **error)
+{
+	return load_text(t, text, error) && machine->run(t->run, error);
 }
 
 void run_text_free(struct text_run *t)

@@ -11,10 +11,9 @@ struct text_run {
 	struct run *run;
 };
 
-/*
- * Load @text (an experiment file), run it on @machine with its first seed. False and @error if either failed.
- * run_text_free() in any case.
- */
+/* Load @text (an experiment file) and make its run. False and @error; run_text_free() in any case. */
+gboolean load_text(struct text_run *t, const char *text, GError **error);
+/* The same, and run it on @machine with its first seed. */
 gboolean run_text(struct text_run *t, const struct backend *machine, const char *text, GError **error);
 /* The same for a file. */
 gboolean run_file(struct text_run *t, const struct backend *machine, const char *path, GError **error);

@@ -10,6 +10,8 @@
 
 #include "vmm/kvm/kvm.h"
 
+#define PATIENCE_NS 20000000000ull
+
 static int open_kvm(GError **error)
 {
 	static const char no_kvm[] = "Load the module kvm_intel or kvm_amd (virtualization must be on in the firmware; "
@@ -128,14 +130,16 @@ void kvm_vm_fail(struct kvm_vm *vm, const char *format, ...)
 	vm->done = true;
 }
 
-static gboolean machine_init(struct kvm_machine *m, struct run *r, GError **error)
+gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 {
 	const struct conf_host *h = &r->e->host;
+	gboolean ok;
 
-	m->machine.ops = &kvm_machine_ops;
-	m->run = r;
-	m->uffd = m->stop_fd = -1;
+	*m = (struct kvm_machine){ .machine.ops = &kvm_machine_ops, .run = r, .patience_ns = PATIENCE_NS };
+	m->kvm_fd = m->uffd = m->stop_fd = -1;
 	g_mutex_init(&m->lock);
+	if (!supported(r, error))
+		return FALSE;
 	m->kvm_fd = open_kvm(error);
 	if (m->kvm_fd < 0)
 		return FALSE;
@@ -145,10 +149,15 @@ static gboolean machine_init(struct kvm_machine *m, struct run *r, GError **erro
 		return FALSE;
 	}
 	m->vms = g_new0(struct kvm_vm *, r->vms->len);
-	return kvm_faults_start(m, error) && kvm_watch_start(m, error);
+	ok = kvm_faults_start(m, error) && kvm_watch_start(m, error);
+	for (unsigned i = 0; i < r->vms->len && ok; i++) {
+		m->nvms = i + 1;
+		ok = kvm_vm_new(m, g_ptr_array_index(r->vms, i), i, error) != NULL;
+	}
+	return ok;
 }
 
-static void machine_destroy(struct kvm_machine *m)
+void kvm_machine_destroy(struct kvm_machine *m)
 {
 	kvm_watch_stop(m);
 	kvm_faults_stop(m);
@@ -164,18 +173,13 @@ static void machine_destroy(struct kvm_machine *m)
 
 static gboolean kvm_run(struct run *r, GError **error)
 {
-	struct kvm_machine m = { 0 };
-	gboolean ok;
+	struct kvm_machine m;
+	gboolean ok = kvm_machine_init(&m, r, error);
 
-	if (!supported(r, error))
-		return FALSE;
-	ok = machine_init(&m, r, error);
-	for (unsigned i = 0; i < r->vms->len && ok; i++) {
-		m.nvms = i + 1;
-		ok = kvm_vm_new(&m, g_ptr_array_index(r->vms, i), i, error) != NULL;
-	}
+	for (unsigned i = 0; i < m.nvms && ok; i++)
+		ok = kvm_boot_run(m.vms[i], error);
 	ok = ok && kvm_loop(&m, error);
-	machine_destroy(&m);
+	kvm_machine_destroy(&m);
 	return ok;
 }
 

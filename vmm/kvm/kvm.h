@@ -74,12 +74,16 @@ struct kvm_machine {
 
 	timer_t watch; /* ticks interrupt KVM_RUN */
 	bool has_watch;
+	uint64_t patience_ns; /* how long a guest may get nowhere */
 };
 
 /* The linked guest (image.S), header first. */
 extern const uint8_t kvm_guest_image[], kvm_guest_image_end[];
 
 /* backend.c */
+/* A machine with all VMs of @r in front of their first instruction. FALSE and @error; kvm_machine_destroy() in any case. */
+gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error);
+void kvm_machine_destroy(struct kvm_machine *m);
 /* The first reason why the guest cannot go on is kept; the VM is done. Lock held or no guest running. */
 void kvm_vm_fail(struct kvm_vm *vm, const char *format, ...) G_GNUC_PRINTF(2, 3);
 

@@ -7,7 +7,7 @@
  * `out`, which KVM hands over in its run page; the rest is only read to report a failure.
  *
  * A guest that loops for ever must not hang the run: a timer interrupts KVM_RUN ten times a second, and a guest that
- * has neither performed an operation, nor faulted, nor called for NO_PROGRESS_NS is given up. The same ticks make
+ * has neither performed an operation, nor faulted, nor called for kvm_machine.patience_ns is given up. The same ticks make
  * SIGINT seen in time whenever it arrives.
  */
 #include <errno.h>
@@ -21,7 +21,6 @@
 #include "vmm/kvm/kvm.h"
 
 #define TICK_NS	       100000000ll
-#define NO_PROGRESS_NS 20000000000ull
 #define STOP_NS	       2000000000ull /* after SIGINT a guest may finish its quantum for so long */
 #define WATCH_SIGNAL   SIGRTMIN
 
@@ -241,8 +240,8 @@ static bool keep_running(struct kvm_vm *vm, uint64_t *seen, uint64_t *since, uin
 		*seen = at;
 		*since = now;
 	}
-	if (now - *since > NO_PROGRESS_NS) {
-		fail_locked(vm, "no progress for 20 s");
+	if (now - *since > vm->m->patience_ns) {
+		fail_locked(vm, "no operation, fault or hypercall for a long time: given up");
 		return false;
 	}
 	if (!run_stop)

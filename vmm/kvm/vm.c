@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vm.c - one VM of the real machine: from its section of the experiment to a guest kernel that is up, and back */
+/* vm.c - one VM of the real machine: from its section of the experiment to a vCPU before its first instruction, and back */
 #include <errno.h>
 #include <string.h>
 
@@ -85,7 +85,7 @@ struct kvm_vm *kvm_vm_new(struct kvm_machine *m, struct run_vm *out, unsigned id
 		return NULL;
 	}
 	kvm_boot_write(vm);
-	return kvm_vcpu_create(vm, error) && kvm_boot_run(vm, error) ? vm : NULL;
+	return kvm_vcpu_create(vm, error) ? vm : NULL;
 }
 
 void kvm_vm_free(struct kvm_vm *vm)
