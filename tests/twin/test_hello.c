@@ -2,7 +2,7 @@
 /*
  * test_hello.c - the simulator against the processor
  *
- * The twin rule (docs/DESIGN, section 7) for ept in lockstep: the same experiment on both machines ends with the same
+ * The twin rule (docs/twin.md) for ept in lockstep: the same experiment on both machines ends with the same
  * digest, and with the same counts of everything that guest kernel and memory manager count.
  */
 #include <check.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tests/lib/run_text.h"
+#include "workloads/rng.h"
 
 /* Counters that do not depend on what a machine has in its TLBs or how long it took. */
 static const char *const twin_counters[] = {
@@ -33,8 +34,8 @@ static void compare(const struct run_vm *sim, const struct run_vm *kvm)
 			c++;
 		ck_assert_ptr_nonnull(c->name);
 		ck_assert_msg(counter_get(&sim->counters, c) == counter_get(&kvm->counters, c),
-			      "%s: %s is %" G_GUINT64_FORMAT " on sim, %" G_GUINT64_FORMAT " on kvm", sim->name, c->name,
-			      counter_get(&sim->counters, c), counter_get(&kvm->counters, c));
+			      "%s: %s is %" G_GUINT64_FORMAT " on sim, %" G_GUINT64_FORMAT " on kvm", sim->name,
+			      c->name, counter_get(&sim->counters, c), counter_get(&kvm->counters, c));
 	}
 	ck_assert(sim->has_digest && kvm->has_digest);
 	ck_assert_uint_eq(sim->digest, kvm->digest);
@@ -66,9 +67,9 @@ END_TEST
 static const char *const small[] = {
 	/* several VMs, processes, patterns; large pages in the guest */
 	EXPERIMENT "[vm a]\ncount = 2\nmemory = 64 MiB\nworkload = w\n[workload w]\nprocesses = 3\nphases = u, s, z\n"
-		   "[phase u]\npattern = uniform\nsize = 1 MiB\noperations = 4000\n"
-		   "[phase s]\npattern = sequential\nsize = 2 MiB\npage-size = 2M\noperations = 3000\n"
-		   "[phase z]\npattern = zipf\nregion = u\nsize = 1 MiB\noperations = 4000\nwrites = 80%\n",
+		   "[phase u]\npattern = uniform\nsize = 1 MiB\noperations = 2000\n"
+		   "[phase s]\npattern = sequential\nsize = 2 MiB\npage-size = 2M\noperations = 500\n"
+		   "[phase z]\npattern = zipf\nregion = u\nsize = 1 MiB\noperations = 2000\nwrites = 80%\n",
 	/* copy-on-write */
 	EXPERIMENT "[vm a]\nmemory = 64 MiB\nworkload = w\n[workload w]\nprocesses = 2\nphases = i, f, c\n"
 		   "[phase i]\npattern = uniform\nregion = r\nsize = 128 KiB\noperations = 700\n"
@@ -78,7 +79,7 @@ static const char *const small[] = {
 		   "writes = 50%\n",
 	/* mappings that come and go, contents, sleeps */
 	EXPERIMENT "[vm a]\nmemory = 64 MiB\nworkload = w\n[workload w]\nprocesses = 2\nphases = m, c, t\n"
-		   "[phase m]\npattern = mmap\nsize = 1 MiB\noperations = 2500\n"
+		   "[phase m]\npattern = mmap\nsize = 1 MiB\noperations = 800\n"
 		   "[phase c]\npattern = content\nsize = 256 KiB\noperations = 300\ncontents = pointer:7\n"
 		   "[phase t]\npattern = chase\nsize = 256 KiB\noperations = 2000\nthink-time = 33 us\n"
 		   "think-every = 70\n",
@@ -96,6 +97,41 @@ START_TEST(small_ones)
 }
 END_TEST
 
+static const char *pick(struct rng *r, const char *a, const char *b, const char *c)
+{
+	const char *of[] = { a, b, c };
+
+	return of[rng_below(r, 3)];
+}
+
+/* What if processes do anything at all? */
+START_TEST(random_ones)
+{
+	struct rng r;
+	const char *large;
+	char *text;
+
+	rng_seed(&r, 100 + (uint64_t)_i);
+	large = pick(&r, "4K", "2M", "4K");
+	text = g_strdup_printf("[experiment]\nschedule = lockstep\nquantum = %s\nseed = %d\n"
+			       "[host]\nmemory = 256 MiB\npage-size = %s\n"
+			       "[vm a]\ncount = %s\nmemory = %s\nworkload = w\n"
+			       "[workload w]\nprocesses = %s\nphases = warm, mix, child\n"
+			       "[phase warm]\npattern = uniform\nregion = r\nsize = 4 MiB\npage-size = %s\n"
+			       "operations = 99\n"
+			       "[phase mix]\npattern = mix\nsize = %s\noperations = %s\nforks = child\ncalls = %s\n"
+			       "[phase child]\npattern = uniform\nchild = yes\nregion = r\nsize = 4 MiB\n"
+			       "page-size = %s\noperations = 40\nwrites = 60%%\n",
+			       pick(&r, "100", "1000", "37"), _i + 1, pick(&r, "4K", "4K", "2M"),
+			       pick(&r, "1", "1", "2"), pick(&r, "32 MiB", "64 MiB", "128 MiB"),
+			       pick(&r, "1", "2", "3"), large,
+			       pick(&r, "64 KiB", "256 KiB", "2 MiB"), pick(&r, "300", "700", "1500"),
+			       pick(&r, "5%", "20%", "40%"), large);
+	twins(run_text, text);
+	g_free(text);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("twin");
@@ -108,6 +144,7 @@ int main(void)
 	tcase_set_timeout(c, 120);
 	tcase_add_test(c, hello);
 	tcase_add_loop_test(c, small_ones, 0, G_N_ELEMENTS(small));
+	tcase_add_loop_test(c, random_ones, 0, 5);
 	suite_add_tcase(s, c);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
