@@ -1,7 +1,7 @@
 #!/bin/sh
 # overbook trace as a user runs it: import, info, mrc, record; what a run leaves, what it says, how it ends.
 set -u
-overbook=${OVERBOOK:-$PWD/build/overbook}
+overbook=$PWD/${B:-build}/overbook
 root=$PWD
 passed=0 failed=0 skipped=0
 dir=$(mktemp -d) || exit 1

@@ -1,7 +1,7 @@
 # !/bin/sh Bad traces, texts and command lines: each ends with status 2, one line on stderr that names what is wrong,
 # nothing on stdout, and leaves nothing behind.
 set -u
-overbook=${OVERBOOK:-$PWD/build/overbook}
+overbook=$PWD/${B:-build}/overbook
 passed=0 failed=0
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
