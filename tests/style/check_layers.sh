@@ -31,7 +31,7 @@ rule 'includes are written from the root' "$(grep -rnE 'include "(\.\./|[^/"]+")
 rule 'only the agreed top-level folders' \
 	"$(git ls-files 2>/dev/null | cut -d/ -f1 | sort -u | grep -vxE 'mm|shadow|ept|balloon|dedup|vmm|workloads|tests|results|docs|\.ci|Makefile|README.md|LICENSE|CITATION.cff|\.gitignore|\.clang-format|\.clang-tidy')"
 rule 'files are at most 700 lines' "$(git ls-files '*.c' '*.h' '*.S' | xargs -r wc -l | awk '$2 != "total" && $1 > 700 { print $2 ": " $1 }')"
-rule 'nothing is left undone' "$(git ls-files '*.[chS]' '*.sh' Makefile | xargs -r grep -nE 'TODO|FIXME|XXX' | grep -v check_layers.sh)"
+rule 'nothing is left undone' "$(git ls-files '*.[chS]' '*.sh' Makefile | xargs -r grep -nwE 'TODO|FIXME|XXX' | grep -v check_layers.sh)"
 
 flags="-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. $(pkg-config --cflags glib-2.0 json-glib-1.0)"
 alone=
