@@ -16,7 +16,7 @@
  *
  * Invariants (held by tests/unit/test_pt.c and tests/model/test_pt_model.c, the latter against a hash table):
  *  - ntables is the number of frames that the tree holds, the root included;
- *  - after pt_unmap() no table in the range is empty but the root;
+ *  - no table is empty but the root, unless somebody cleared entries by hand;
  *  - a translation outside the range of an operation never changes; split changes none at all;
  *  - when pt_unmap() fails, no leaf is gone.
  *
@@ -137,42 +137,6 @@ static int split_at(struct pt *pt, uint64_t addr)
 	}
 }
 
-int pt_map(struct pt *pt, uint64_t addr, unsigned level, hpa_t hpa, unsigned access, uint64_t *old)
-{
-	const struct pt_format *f = pt->fmt;
-	struct pt_slot slot;
-	uint64_t was = 0;
-
-	g_assert(level >= 1 && level <= f->max_leaf && !((addr | hpa) & (LEVEL_SIZE(level) - 1)));
-	for (;;) {
-		hpa_t table;
-		int err;
-
-		slot = pt_walk(pt, addr, level);
-		if (slot.level == level)
-			break;
-		if (pt_present(f, *slot.entry)) {
-			err = split_slot(pt, slot);
-		} else {
-			err = table_new(pt, &table);
-			if (!err)
-				*slot.entry = f->table(table);
-		}
-		if (err)
-			return err;
-	}
-	if (pt_present(f, *slot.entry)) {
-		if (pt_is_leaf(f, *slot.entry, level))
-			was = *slot.entry;
-		else
-			subtree_free(pt, pt_addr(f, *slot.entry, level, false), level - 1);
-	}
-	*slot.entry = f->leaf(hpa, level, access);
-	if (old)
-		*old = was;
-	return 0;
-}
-
 static bool table_empty(const struct pt *pt, const uint64_t *table, unsigned near)
 {
 	for (unsigned i = 0; i < PT_ENTRIES; i++)
@@ -207,6 +171,47 @@ static int64_t unmap_table(struct pt *pt, uint64_t *table, unsigned level, uint6
 			return n;
 		addr = end + 1;
 	}
+}
+
+int pt_map(struct pt *pt, uint64_t addr, unsigned level, hpa_t hpa, unsigned access, uint64_t *old)
+{
+	const struct pt_format *f = pt->fmt;
+	struct pt_slot slot;
+	uint64_t was = 0;
+
+	g_assert(level >= 1 && level <= f->max_leaf && !((addr | hpa) & (LEVEL_SIZE(level) - 1)));
+	for (;;) {
+		hpa_t table;
+		int err;
+
+		slot = pt_walk(pt, addr, level);
+		if (slot.level == level)
+			break;
+		if (pt_present(f, *slot.entry)) {
+			err = split_slot(pt, slot);
+		} else {
+			err = table_new(pt, &table);
+			if (!err)
+				*slot.entry = f->table(table);
+		}
+		if (err) {
+			/* Nothing is mapped here: this only frees the tables just made. */
+			if (!pt_present(f, *slot.entry))
+				unmap_table(pt, pt_table(pt->frames, pt->root), pt->levels, addr & pt_span_mask(pt),
+					    addr & pt_span_mask(pt));
+			return err;
+		}
+	}
+	if (pt_present(f, *slot.entry)) {
+		if (pt_is_leaf(f, *slot.entry, level))
+			was = *slot.entry;
+		else
+			subtree_free(pt, pt_addr(f, *slot.entry, level, false), level - 1);
+	}
+	*slot.entry = f->leaf(hpa, level, access);
+	if (old)
+		*old = was;
+	return 0;
 }
 
 int64_t pt_unmap(struct pt *pt, uint64_t addr, uint64_t size)
