@@ -368,6 +368,8 @@ int gmem_release(struct gmem *g, gfn_t gfn)
 	hfn = g->page[gfn] >> WORD_HFN;
 	g->machine->ops->release(g->machine, g->cfg.vm, gfn, hfn, 1);
 	gmem_set(g, gfn, WORD(PAGE_ABSENT, 0), EVENT_RELEASE);
+	if (g->dirty)
+		gmem_mark_dirty(g, gfn); /* it reads as zero from now on */
 	frames_release(g->frames, hfn, 1);
 	g->c->pages_released++;
 	gmem_charge(g, CHARGE_RELEASE, 1);

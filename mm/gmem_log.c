@@ -16,8 +16,9 @@
  *
  * Young pages are described in gmem.c.
  *
- * Invariants (tests/model/test_gmem_model.c): a bit set in a collected bitmap means a write since it was last
- * collected, or since the log began; every write through gmem_fault(), gmem_write() or a mark sets its bit once.
+ * Invariants (tests/model/test_gmem_model.c): a bit set in a collected bitmap means that contents changed since it was
+ * last collected, or since the log began; every write through gmem_fault(), gmem_write() or a mark, and every release
+ * (the page then reads as zero), sets its bit once.
  *
  * Source: Linux Documentation/virt/kvm/api.rst, KVM_GET_DIRTY_LOG; Intel SDM vol. 3C, section 28.3.6 (PML).
  */

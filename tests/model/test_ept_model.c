@@ -107,12 +107,17 @@ static void model_forget(struct model *m, gfn_t gfn, uint64_t n)
 static void model_change(struct model *m)
 {
 	gfn_t gfn = model_gfn(m);
+	struct gmem_page page;
 	uint8_t byte = 1;
+	bool resident;
 
 	switch (rng_below(&m->rng, 5)) {
 	case 0:
-		if (!gmem_release(m->s->gmem, gfn))
+		resident = !gmem_lookup(m->s->gmem, gfn, &page) && page.state == PAGE_RESIDENT;
+		if (!gmem_release(m->s->gmem, gfn)) {
 			m->touched[gfn] = UNTOUCHED;
+			m->dirty[gfn] |= m->logging && resident; /* it reads as zero now */
+		}
 		break;
 	case 1:
 		if (!gmem_move(m->s->gmem, gfn, (unsigned)rng_below(&m->rng, 2)))
