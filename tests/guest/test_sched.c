@@ -121,7 +121,7 @@ START_TEST(families)
 }
 END_TEST
 
-/* What if there are more forks than slots? Those too many make no child; PCIDs stay distinct when slots are used again. */
+/* What if there are more forks than slots? Those too many make no child; PCIDs stay distinct. */
 START_TEST(many)
 {
 	struct hal *h = fake_new(&(struct fake_config){ .npages = PAGES(512), .nprocesses = 1, .flags = BOOT_PCID });
@@ -267,7 +267,8 @@ START_TEST(programs)
 	s->nprocesses = 2;
 	s->nphases = 2;
 	s->phase[0] = (struct phase){ .generator = (uint32_t)_i, .flags = PHASE_MAPS, .npages = 1500,
-				      .noperations = 6000, .write_ppm = 300000, .leaf_level = 1 + _i % 2, .think_ns = _i % 3 ? 0 : 5000,
+				      .noperations = 6000, .write_ppm = 300000, .leaf_level = 1 + _i % 2,
+				      .think_ns = _i % 3 ? 0 : 5000,
 				      .think_every = 1000, .fork_phase = 1 };
 	for (unsigned i = 0; g->params && g->params[i].name; i++)
 		s->phase[0].param[i] = g->params[i].def;
