@@ -73,6 +73,25 @@ static void ept_flush(struct ept *e, gfn_t gfn, uint64_t npages)
 	e->machine->ops->flush(e->machine, e->vm, FLUSH_GPA, gfn, npages);
 }
 
+/* The arena is there from the start and never goes: map it all, so that no fault is ever counted for it. */
+static int map_arena(struct ept *e)
+{
+	const struct gmem_config *gc = gmem_config(e->gmem);
+	struct gmem_page page;
+	int err;
+
+	for (gfn_t gfn = 0; gfn < gc->arena_pages; gfn += LEVEL_PAGES(page.level)) {
+		err = gmem_lookup(e->gmem, gfn, &page);
+		if (err)
+			return err;
+		page.level = MIN(page.level, e->cfg.max_leaf);
+		err = pt_map(&e->pt, gfn << PAGE_SHIFT, page.level, page.hfn << PAGE_SHIFT, page.access, NULL);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
 static struct paging *ept_create(const struct paging_config *cfg)
 {
 	const struct pt_format *fmt = cfg->npt ? &pt_format_npt : &pt_format_ept;
@@ -94,6 +113,8 @@ static struct paging *ept_create(const struct paging_config *cfg)
 	e->vm = gc->vm;
 	e->ad = cfg->npt || cfg->ad_bits ? fmt->accessed | fmt->dirty : 0;
 	err = pt_init(&e->pt, fmt, gmem_frames(cfg->gmem), cfg->host_levels, e->vm, gc->node);
+	if (!err && (err = map_arena(e)))
+		pt_destroy(&e->pt);
 	if (err) {
 		g_free(e);
 		errno = -err;

@@ -96,7 +96,7 @@ static void check_kvm(void)
 {
 	GError *error = NULL;
 
-	if (backend_sim.available(&error)) {
+	if (backend_kvm.available(&error)) {
 		say("ok", "kvm", "real guests can run (--machine kvm)");
 		check_kvm_kind();
 	} else {

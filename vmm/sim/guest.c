@@ -66,6 +66,9 @@ static void quantum_end(struct sim_vcpu *v)
 	uint64_t switches = kernel_counts(vm->kernel)->switches;
 
 	vm->counters.quanta++;
+	/* In lockstep the end of a quantum is a hypercall: there is no timer. */
+	if (vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP && vm->conf->paging != MODE_NATIVE)
+		sim_exit(v, EXIT_HYPERCALL);
 	v->until_quantum = vm->sim->run->e->experiment.quantum;
 	enter_kernel(v, false, vm->sim->profile->syscall_cycles);
 	kernel_quantum(vm->kernel);
