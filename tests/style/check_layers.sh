@@ -15,7 +15,7 @@ rule() { # rule NAME OFFENCES
 
 # includes FOLDER ALLOWED-REGEX: project includes of a folder that are not allowed
 includes() {
-	grep -rnE '^#[[:space:]]*include "' "$1" --include='*.[chS]' 2>/dev/null |
+	grep -rsnE '^#[[:space:]]*include "' "$1" --include='*.[chS]' 2>/dev/null |
 		grep -vE "include \"($2)/"
 }
 
