@@ -4,6 +4,7 @@
 #include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "vmm/conf.h"
 #include "workloads/pattern.h"
@@ -17,13 +18,19 @@ static char *dir;
 
 static void setup(void)
 {
+	g_autofree char *traces = g_canonicalize_filename("workloads/traces", NULL), *link = NULL;
+
 	dir = g_dir_make_tmp("overbook-test-XXXXXX", NULL);
+	/* Shipped experiments name traces relative to themselves. */
+	link = g_build_filename(dir, "traces", NULL);
+	ck_assert_int_eq(symlink(traces, link), 0);
 }
 
 static void teardown(void)
 {
-	g_autofree char *file = g_build_filename(dir, "x.ini", NULL);
+	g_autofree char *file = g_build_filename(dir, "x.ini", NULL), *link = g_build_filename(dir, "traces", NULL);
 
+	g_unlink(link);
 	g_unlink(file);
 	g_rmdir(dir);
 	g_free(dir);
