@@ -165,6 +165,7 @@ static void print_json(const char *path, const struct trace_info *info, const st
 {
 	g_autoptr(JsonBuilder) b = json_builder_new();
 	g_autoptr(JsonGenerator) g = json_generator_new();
+	g_autoptr(JsonNode) root = NULL;
 	g_autofree char *text = NULL;
 	char kinds[4];
 
@@ -191,7 +192,8 @@ static void print_json(const char *path, const struct trace_info *info, const st
 	json_builder_end_array(b);
 	json_builder_end_object(b);
 	json_generator_set_pretty(g, TRUE);
-	json_generator_set_root(g, json_builder_get_root(b));
+	root = json_builder_get_root(b);
+	json_generator_set_root(g, root);
 	text = json_generator_to_data(g, NULL);
 	puts(text);
 }
