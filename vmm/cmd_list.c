@@ -25,7 +25,7 @@ static void list_workloads(void)
 		for (unsigned n = 0; p && p[n].name; n++) {
 			struct conf_key k = conf_param_key(&p[n], n);
 			g_autofree char *def = NULL;
-			struct conf_phase ph = { .param = { 0 } };
+			struct conf_phase ph = {.param = {0}};
 
 			ph.param[n] = p[n].def;
 			def = conf_format(&k, CONF_FIELD(&ph, &k));
@@ -64,17 +64,17 @@ static const struct {
 	const char *name, *summary;
 	void (*print)(void);
 } lists[] = {
-	{ "counters", "what is counted", list_counters },
-	{ "workloads", "patterns of access of a phase, and their parameters", list_workloads },
-	{ "patterns", "contents of pages", list_patterns },
-	{ "profiles", "processors", list_profiles },
-	{ "modes", "paging modes", list_modes },
-	{ "keys", "sections and keys of an experiment file", list_keys },
+	{"counters", "what is counted", list_counters},
+	{"workloads", "patterns of access of a phase, and their parameters", list_workloads},
+	{"patterns", "contents of pages", list_patterns},
+	{"profiles", "processors", list_profiles},
+	{"modes", "paging modes", list_modes},
+	{"keys", "sections and keys of an experiment file", list_keys},
 };
 
 int cmd_list(int argc, char **argv)
 {
-	const char *names[G_N_ELEMENTS(lists) + 1] = { NULL };
+	const char *names[G_N_ELEMENTS(lists) + 1] = {NULL};
 	bool help = argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
 
 	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)
@@ -93,6 +93,6 @@ int cmd_list(int argc, char **argv)
 
 	if (argc != 2)
 		return cmd_error(CMD_USAGE, "list: one word is needed: %s", all);
-	return cmd_error(CMD_USAGE, "list %s: there is no such list%s%s%s allowed are %s", argv[1], near ? "; did you mean \"" : ";",
-			 near ? near : "", near ? "\"?" : "", all);
+	return cmd_error(CMD_USAGE, "list %s: there is no such list%s%s%s allowed are %s", argv[1],
+			 near ? "; did you mean \"" : ";", near ? near : "", near ? "\"?" : "", all);
 }

@@ -2,9 +2,9 @@
 /*
  * conf.h - keys of experiment files: the tables, and how a value is read and written
  *
- * For the files experiment*.c only. A key is a row: name, type, where its value lies in the section's struct, default, range and
- * sentence; a section is a table of keys. conf_value.c turns text into the value and back, exactly: formatting and parsing again gives
- * the same value.
+ * For the files experiment*.c only. A key is a row: name, type, where its value lies in the section's struct, default,
+ * range and sentence; a section is a table of keys. conf_value.c turns text into the value and back, exactly:
+ * formatting and parsing again gives the same value.
  */
 #ifndef OVERBOOK_VMM_CONF_H
 #define OVERBOOK_VMM_CONF_H
@@ -32,8 +32,8 @@ struct conf_key {
 	const char *name; /* NULL ends a table */
 	enum conf_type type;
 	size_t offset;
-	const char *def; /* as a file would say it; NULL: must be given */
-	uint64_t min, max; /* of numbers; of the length of a list */
+	const char *def;	    /* as a file would say it; NULL: must be given */
+	uint64_t min, max;	    /* of numbers; of the length of a list */
 	const char *const *choices; /* CONF_ENUM, NULL-ended */
 	int base;
 	const char *sentence;
@@ -52,8 +52,8 @@ enum conf_section {
 
 struct conf_section_info {
 	const char *name;
-	bool named; /* [vm NAME]; else [host] */
-	size_t size; /* of its struct; for named ones, that begins with char *name */
+	bool named;		     /* [vm NAME]; else [host] */
+	size_t size;		     /* of its struct; for named ones, that begins with char *name */
 	const struct conf_key *keys; /* NULL: free */
 	const char *sentence;
 };
@@ -88,7 +88,7 @@ struct raw_entry {
 
 struct raw_section {
 	enum conf_section kind;
-	char *name; /* of a named section, else "" */
+	char *name;	    /* of a named section, else "" */
 	GPtrArray *entries; /* of struct raw_entry */
 };
 

@@ -1,130 +1,149 @@
 /* SPDX-License-Identifier: MIT */
-/* conf_keys.c - every section and key of an experiment file: the table that parser, messages and reference are made from */
+/* conf_keys.c - every section and key of an experiment file: the table that parser, messages and reference are made
+ * from */
 #include <stddef.h>
 
 #include "vmm/conf.h"
 
-static const char *const machines[] = { "sim", "kvm", NULL };
-static const char *const schedules[] = { "lockstep", "free", NULL };
-static const char *const cache_models[] = { "flat", "model", NULL };
-static const char *const paging_names[] = { "native", "shadow", "ept", "pv", NULL };
-static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
-static const char *const table_levels[] = { "4", "5", NULL };
-static const char *const dirty_logs[] = { "none", "wrprotect", "pml", NULL };
+static const char *const machines[] = {"sim", "kvm", NULL};
+static const char *const schedules[] = {"lockstep", "free", NULL};
+static const char *const cache_models[] = {"flat", "model", NULL};
+static const char *const paging_names[] = {"native", "shadow", "ept", "pv", NULL};
+static const char *const page_sizes[] = {"4K", "2M", "1G", NULL};
+static const char *const table_levels[] = {"4", "5", NULL};
+static const char *const dirty_logs[] = {"none", "wrprotect", "pml", NULL};
 
-#define GIB (1ull << 30)
+#define GIB	(1ull << 30)
 #define HOUR_NS (3600ull * 1000000000)
 
 #define EXPERIMENT(field) offsetof(struct conf_experiment, field)
 static const struct conf_key experiment_keys[] = {
-	{ "title", CONF_TEXT, EXPERIMENT(title), "", 0, 0, NULL, 0, "What reports and figures are headed with." },
-	{ "question", CONF_TEXT, EXPERIMENT(question), "", 0, 0, NULL, 0,
-	  "What the experiment is to answer; the report opens with it." },
-	{ "metric", CONF_TEXT, EXPERIMENT(metric), "ns_total/operations", 0, 0, NULL, 0,
-	  "What the report compares: a counter, or one divided by another; less is better." },
-	{ "machine", CONF_ENUM, EXPERIMENT(machine), "sim", 0, 0, machines, 0,
-	  "What executes it: the simulator, or real guests on /dev/kvm." },
-	{ "schedule", CONF_ENUM, EXPERIMENT(schedule), "free", 0, 0, schedules, 0,
-	  "lockstep: counts are the same on every machine, time is operations x 100 ns; free: time comes from costs." },
-	{ "seed", CONF_COUNT, EXPERIMENT(seed), "1", 0, UINT64_MAX, NULL, 0, "Where every random stream begins." },
-	{ "quantum", CONF_COUNT, EXPERIMENT(quantum), "1000", 1, 1000000000, NULL, 0,
-	  "Operations of a process until the generator yields to the host." },
-	{ "duration", CONF_TIME, EXPERIMENT(duration_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
-	  "The run ends after so much time; 0: when every workload has ended." },
-	{ "sample-interval", CONF_TIME, EXPERIMENT(sample_ns), "10 ms", 0, 1000 * HOUR_NS, NULL, 0,
-	  "Time between two rows of samples.csv; 0: only one at the end." },
-	{ "warm-up", CONF_TIME, EXPERIMENT(warmup_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
-	  "Counters of the summary begin when it is over." },
-	{ "repeats", CONF_COUNT, EXPERIMENT(repeats), "1", 1, 1000, NULL, 0,
-	  "Runs with seed, seed + 1, ...; tables then give means." },
-	{ "events", CONF_BOOL, EXPERIMENT(events), "no", 0, 0, NULL, 0,
-	  "Write every state change of every page to events.zst." },
-	{ "digest", CONF_BOOL, EXPERIMENT(digest), "yes", 0, 0, NULL, 0,
-	  "Compute each VM's digest of its memory at the end." },
-	{ "figures", CONF_NAMES, EXPERIMENT(figures), "", 0, 100, NULL, 0,
-	  "Figure templates to draw; empty: all that fit." },
-	{ .name = NULL },
+	{"title", CONF_TEXT, EXPERIMENT(title), "", 0, 0, NULL, 0, "What reports and figures are headed with."},
+	{"question", CONF_TEXT, EXPERIMENT(question), "", 0, 0, NULL, 0,
+	 "What the experiment is to answer; the report opens with it."},
+	{"metric", CONF_TEXT, EXPERIMENT(metric), "ns_total/operations", 0, 0, NULL, 0,
+	 "What the report compares: a counter, or one divided by another; less is better."},
+	{"machine", CONF_ENUM, EXPERIMENT(machine), "sim", 0, 0, machines, 0,
+	 "What executes it: the simulator, or real guests on /dev/kvm."},
+	{"schedule", CONF_ENUM, EXPERIMENT(schedule), "free", 0, 0, schedules, 0,
+	 "lockstep: counts are the same on every machine, time is operations x 100 ns; free: time comes from costs."},
+	{"seed", CONF_COUNT, EXPERIMENT(seed), "1", 0, UINT64_MAX, NULL, 0, "Where every random stream begins."},
+	{"quantum", CONF_COUNT, EXPERIMENT(quantum), "1000", 1, 1000000000, NULL, 0,
+	 "Operations of a process until the generator yields to the host."},
+	{"duration", CONF_TIME, EXPERIMENT(duration_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
+	 "The run ends after so much time; 0: when every workload has ended."},
+	{"sample-interval", CONF_TIME, EXPERIMENT(sample_ns), "10 ms", 0, 1000 * HOUR_NS, NULL, 0,
+	 "Time between two rows of samples.csv; 0: only one at the end."},
+	{"warm-up", CONF_TIME, EXPERIMENT(warmup_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
+	 "Counters of the summary begin when it is over."},
+	{"repeats", CONF_COUNT, EXPERIMENT(repeats), "1", 1, 1000, NULL, 0,
+	 "Runs with seed, seed + 1, ...; tables then give means."},
+	{"events", CONF_BOOL, EXPERIMENT(events), "no", 0, 0, NULL, 0,
+	 "Write every state change of every page to events.zst."},
+	{"digest", CONF_BOOL, EXPERIMENT(digest), "yes", 0, 0, NULL, 0,
+	 "Compute each VM's digest of its memory at the end."},
+	{"figures", CONF_NAMES, EXPERIMENT(figures), "", 0, 100, NULL, 0,
+	 "Figure templates to draw; empty: all that fit."},
+	{.name = NULL},
 };
 
 #define HOST(field) offsetof(struct conf_host, field)
 static const struct conf_key host_keys[] = {
-	{ "cpus", CONF_COUNT, HOST(cpus), "1", 1, 1024, NULL, 0, "CPUs the VMs share." },
-	{ "memory", CONF_SIZE, HOST(memory), "4 GiB", 8ull << 20, 1ull << 46, NULL, 0, "The host's physical memory." },
-	{ "nodes", CONF_COUNT, HOST(nodes), "1", 1, 64, NULL, 0, "NUMA nodes it is divided into, equally." },
-	{ "page-size", CONF_ENUM, HOST(page_level), "4K", 0, 0, page_sizes, 1, "Largest pages that guests are backed with." },
-	{ "timeslice", CONF_TIME, HOST(timeslice_ns), "10 ms", 1000, HOUR_NS, NULL, 0,
-	  "Time until another vCPU's turn on the same CPU." },
-	{ "caches", CONF_ENUM, HOST(cache_model), "model", 0, 0, cache_models, 0,
-	  "model: references go through simulated data caches; flat: each costs the same." },
-	{ "profile", CONF_PROFILE, HOST(profile), "icelake-sp", 0, 0, NULL, 0,
-	  "The processor: one of `overbook list profiles`, or a file with a [profile] section." },
-	{ .name = NULL },
+	{"cpus", CONF_COUNT, HOST(cpus), "1", 1, 1024, NULL, 0, "CPUs the VMs share."},
+	{"memory", CONF_SIZE, HOST(memory), "4 GiB", 8ull << 20, 1ull << 46, NULL, 0, "The host's physical memory."},
+	{"nodes", CONF_COUNT, HOST(nodes), "1", 1, 64, NULL, 0, "NUMA nodes it is divided into, equally."},
+	{"page-size", CONF_ENUM, HOST(page_level), "4K", 0, 0, page_sizes, 1,
+	 "Largest pages that guests are backed with."},
+	{"timeslice", CONF_TIME, HOST(timeslice_ns), "10 ms", 1000, HOUR_NS, NULL, 0,
+	 "Time until another vCPU's turn on the same CPU."},
+	{"caches", CONF_ENUM, HOST(cache_model), "model", 0, 0, cache_models, 0,
+	 "model: references go through simulated data caches; flat: each costs the same."},
+	{"profile", CONF_PROFILE, HOST(profile), "icelake-sp", 0, 0, NULL, 0,
+	 "The processor: one of `overbook list profiles`, or a file with a [profile] section."},
+	{.name = NULL},
 };
 
 #define VM(field) offsetof(struct conf_vm, field)
 static const struct conf_key vm_keys[] = {
-	{ "count", CONF_COUNT, VM(count), "1", 1, 4096, NULL, 0, "So many VMs like this, named NAME-0, NAME-1, ..." },
-	{ "memory", CONF_SIZE, VM(memory), "256 MiB", 8ull << 20, 1ull << 44, NULL, 0, "Guest-physical memory, a multiple of 2 MiB." },
-	{ "arena", CONF_SIZE, VM(arena), "0", 0, 1ull << 40, NULL, 0,
-	  "Of it, for the guest kernel and its page tables, a multiple of 2 MiB; 0: as much as it may need." },
-	{ "paging", CONF_ENUM, VM(paging), "ept", 0, 0, paging_names, 0, "How its memory is virtualized; see `overbook list modes`." },
-	{ "levels", CONF_ENUM, VM(guest_levels), "4", 0, 0, table_levels, 4, "Levels of the guest's own page tables." },
-	{ "host-levels", CONF_ENUM, VM(host_levels), "4", 0, 0, table_levels, 4, "Levels of the second-stage tables (ept)." },
-	{ "max-leaf", CONF_ENUM, VM(max_leaf), "1G", 0, 0, page_sizes, 1, "Largest leaf in the tables that the VMM builds." },
-	{ "pcid", CONF_BOOL, VM(pcid), "yes", 0, 0, NULL, 0, "The guest tags its address spaces." },
-	{ "ept-ad", CONF_BOOL, VM(ept_ad), "yes", 0, 0, NULL, 0, "Second-stage accessed and dirty bits." },
-	{ "unsync", CONF_BOOL, VM(unsync), "yes", 0, 0, NULL, 0, "Shadow: let leaf tables go out of sync instead of trapping every write." },
-	{ "dirty-log", CONF_ENUM, VM(dirty_log), "none", 0, 0, dirty_logs, 0,
-	  "Log dirtied pages by write-protection, or by the processor's page-modification log (ept)." },
-	{ "dirty-interval", CONF_TIME, VM(dirty_interval_ns), "100 ms", 1000, HOUR_NS, NULL, 0, "How often the dirty log is collected." },
-	{ "shadow-limit", CONF_COUNT, VM(shadow_limit), "0", 0, 1ull << 32, NULL, 0, "Most shadow table pages, at least 16; 0: no bound." },
-	{ "flood-limit", CONF_COUNT, VM(flood_limit), "3", 1, 1000000, NULL, 0,
-	  "Writes to a traced table in a row, unused between, until its shadow is zapped." },
-	{ "collapse", CONF_TIME, VM(collapse_ns), "0", 0, HOUR_NS, NULL, 0,
-	  "How often small pages are collapsed into large ones; 0: never." },
-	{ "node", CONF_COUNT, VM(node), "0", 0, 63, NULL, 0, "The NUMA node its memory is taken from first." },
-	{ "workload", CONF_NAME, VM(workload), NULL, 0, 0, NULL, 0, "The [workload] it runs." },
-	{ .name = NULL },
+	{"count", CONF_COUNT, VM(count), "1", 1, 4096, NULL, 0, "So many VMs like this, named NAME-0, NAME-1, ..."},
+	{"memory", CONF_SIZE, VM(memory), "256 MiB", 8ull << 20, 1ull << 44, NULL, 0,
+	 "Guest-physical memory, a multiple of 2 MiB."},
+	{"arena", CONF_SIZE, VM(arena), "0", 0, 1ull << 40, NULL, 0,
+	 "Of it, for the guest kernel and its page tables, a multiple of 2 MiB; 0: as much as it may need."},
+	{"paging", CONF_ENUM, VM(paging), "ept", 0, 0, paging_names, 0,
+	 "How its memory is virtualized; see `overbook list modes`."},
+	{"levels", CONF_ENUM, VM(guest_levels), "4", 0, 0, table_levels, 4, "Levels of the guest's own page tables."},
+	{"host-levels", CONF_ENUM, VM(host_levels), "4", 0, 0, table_levels, 4,
+	 "Levels of the second-stage tables (ept)."},
+	{"max-leaf", CONF_ENUM, VM(max_leaf), "1G", 0, 0, page_sizes, 1,
+	 "Largest leaf in the tables that the VMM builds."},
+	{"pcid", CONF_BOOL, VM(pcid), "yes", 0, 0, NULL, 0, "The guest tags its address spaces."},
+	{"ept-ad", CONF_BOOL, VM(ept_ad), "yes", 0, 0, NULL, 0, "Second-stage accessed and dirty bits."},
+	{"unsync", CONF_BOOL, VM(unsync), "yes", 0, 0, NULL, 0,
+	 "Shadow: let leaf tables go out of sync instead of trapping every write."},
+	{"dirty-log", CONF_ENUM, VM(dirty_log), "none", 0, 0, dirty_logs, 0,
+	 "Log dirtied pages by write-protection, or by the processor's page-modification log (ept)."},
+	{"dirty-interval", CONF_TIME, VM(dirty_interval_ns), "100 ms", 1000, HOUR_NS, NULL, 0,
+	 "How often the dirty log is collected."},
+	{"shadow-limit", CONF_COUNT, VM(shadow_limit), "0", 0, 1ull << 32, NULL, 0,
+	 "Most shadow table pages, at least 16; 0: no bound."},
+	{"flood-limit", CONF_COUNT, VM(flood_limit), "3", 1, 1000000, NULL, 0,
+	 "Writes to a traced table in a row, unused between, until its shadow is zapped."},
+	{"collapse", CONF_TIME, VM(collapse_ns), "0", 0, HOUR_NS, NULL, 0,
+	 "How often small pages are collapsed into large ones; 0: never."},
+	{"node", CONF_COUNT, VM(node), "0", 0, 63, NULL, 0, "The NUMA node its memory is taken from first."},
+	{"workload", CONF_NAME, VM(workload), NULL, 0, 0, NULL, 0, "The [workload] it runs."},
+	{.name = NULL},
 };
 
 #define WORKLOAD(field) offsetof(struct conf_workload, field)
 static const struct conf_key workload_keys[] = {
-	{ "processes", CONF_COUNT, WORKLOAD(processes), "1", 1, 250, NULL, 0, "Processes started at boot; each runs all phases." },
-	{ "phases", CONF_NAMES, WORKLOAD(phases), NULL, 1, SCRIPT_PHASES, NULL, 0, "The [phase] sections, in order." },
-	{ .name = NULL },
+	{"processes", CONF_COUNT, WORKLOAD(processes), "1", 1, 250, NULL, 0,
+	 "Processes started at boot; each runs all phases."},
+	{"phases", CONF_NAMES, WORKLOAD(phases), NULL, 1, SCRIPT_PHASES, NULL, 0, "The [phase] sections, in order."},
+	{.name = NULL},
 };
 
 #define PHASE(field) offsetof(struct conf_phase, field)
 static const struct conf_key phase_keys[] = {
-	{ "pattern", CONF_PATTERN, PHASE(pattern), NULL, 0, 0, NULL, 0, "What makes its accesses; see `overbook list workloads`." },
-	{ "region", CONF_NAME, PHASE(region), "", 0, 0, NULL, 0,
-	  "Name of the memory it accesses; phases that name the same share it. Empty: the phase's own name." },
-	{ "size", CONF_SIZE, PHASE(size), "16 MiB", 4096, 256 * GIB, NULL, 0, "Size of the region, a multiple of page-size." },
-	{ "operations", CONF_COUNT, PHASE(operations), "0", 0, UINT64_MAX, NULL, 0,
-	  "Items of the pattern, accesses and calls alike; 0: until the duration is over." },
-	{ "duration", CONF_TIME, PHASE(duration_ns), "0", 0, 1000 * HOUR_NS, NULL, 0, "Time it lasts; 0: until the operations are done." },
-	{ "think-time", CONF_TIME, PHASE(think_ns), "0", 0, HOUR_NS, NULL, 0, "Sleep after every think-every operations; 0: none." },
-	{ "think-every", CONF_COUNT, PHASE(think_every), "1000", 1, UINT64_MAX, NULL, 0, "Operations between two sleeps." },
-	{ "writes", CONF_SHARE, PHASE(write_ppm), "30%", 0, 1000000, NULL, 0, "Share of the accesses that write." },
-	{ "page-size", CONF_ENUM, PHASE(leaf_level), "4K", 0, 0, page_sizes, 1, "What the guest maps the region with." },
-	{ "child", CONF_BOOL, PHASE(child), "no", 0, 0, NULL, 0, "Runs only in children that another phase forks, which exit at its end." },
-	{ "forks", CONF_NAME, PHASE(forks), "", 0, 0, NULL, 0, "The phase that forked children run (pattern = fork)." },
-	{ "contents", CONF_CONTENTS, PHASE(contents), "zero", 0, 0, NULL, 0,
-	  "What its pages are filled with first; see `overbook list patterns`. text: each page differs; text:100: one of 100 that all VMs share." },
-	{ "stamps", CONF_COUNT, PHASE(stamps), "0", 0, UINT32_MAX, NULL, 0,
-	  "Words that writes store: 0: all differ; n: one of n that all VMs share, so that pages become equal." },
-	{ "trace", CONF_FILE, PHASE(trace), "", 0, 0, NULL, 0, "The trace to replay (pattern = trace); relative to this file." },
-	{ "loops", CONF_COUNT, PHASE(loops), "1", 1, UINT32_MAX, NULL, 0, "How often the trace is replayed." },
-	{ .name = NULL },
+	{"pattern", CONF_PATTERN, PHASE(pattern), NULL, 0, 0, NULL, 0,
+	 "What makes its accesses; see `overbook list workloads`."},
+	{"region", CONF_NAME, PHASE(region), "", 0, 0, NULL, 0,
+	 "Name of the memory it accesses; phases that name the same share it. Empty: the phase's own name."},
+	{"size", CONF_SIZE, PHASE(size), "16 MiB", 4096, 256 * GIB, NULL, 0,
+	 "Size of the region, a multiple of page-size."},
+	{"operations", CONF_COUNT, PHASE(operations), "0", 0, UINT64_MAX, NULL, 0,
+	 "Items of the pattern, accesses and calls alike; 0: until the duration is over."},
+	{"duration", CONF_TIME, PHASE(duration_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
+	 "Time it lasts; 0: until the operations are done."},
+	{"think-time", CONF_TIME, PHASE(think_ns), "0", 0, HOUR_NS, NULL, 0,
+	 "Sleep after every think-every operations; 0: none."},
+	{"think-every", CONF_COUNT, PHASE(think_every), "1000", 1, UINT64_MAX, NULL, 0,
+	 "Operations between two sleeps."},
+	{"writes", CONF_SHARE, PHASE(write_ppm), "30%", 0, 1000000, NULL, 0, "Share of the accesses that write."},
+	{"page-size", CONF_ENUM, PHASE(leaf_level), "4K", 0, 0, page_sizes, 1, "What the guest maps the region with."},
+	{"child", CONF_BOOL, PHASE(child), "no", 0, 0, NULL, 0,
+	 "Runs only in children that another phase forks, which exit at its end."},
+	{"forks", CONF_NAME, PHASE(forks), "", 0, 0, NULL, 0, "The phase that forked children run (pattern = fork)."},
+	{"contents", CONF_CONTENTS, PHASE(contents), "zero", 0, 0, NULL, 0,
+	 "What its pages are filled with first; see `overbook list patterns`. text: each page differs; text:100: one "
+	 "of 100 that all VMs share."},
+	{"stamps", CONF_COUNT, PHASE(stamps), "0", 0, UINT32_MAX, NULL, 0,
+	 "Words that writes store: 0: all differ; n: one of n that all VMs share, so that pages become equal."},
+	{"trace", CONF_FILE, PHASE(trace), "", 0, 0, NULL, 0,
+	 "The trace to replay (pattern = trace); relative to this file."},
+	{"loops", CONF_COUNT, PHASE(loops), "1", 1, UINT32_MAX, NULL, 0, "How often the trace is replayed."},
+	{.name = NULL},
 };
 
 const struct conf_section_info conf_sections[SECTION_COUNT] = {
-	[SECTION_EXPERIMENT] = { "experiment", false, sizeof(struct conf_experiment), experiment_keys,
-				 "What is asked, and how it is run." },
-	[SECTION_HOST] = { "host", false, sizeof(struct conf_host), host_keys, "The machine that the VMs share." },
-	[SECTION_VM] = { "vm", true, sizeof(struct conf_vm), vm_keys, "One VM, or several alike." },
-	[SECTION_WORKLOAD] = { "workload", true, sizeof(struct conf_workload), workload_keys, "What a VM runs." },
-	[SECTION_PHASE] = { "phase", true, sizeof(struct conf_phase), phase_keys, "One stretch of a process's life." },
-	[SECTION_COSTS] = { "costs", false, 0, NULL, "Overrides of single fields of the profile." },
-	[SECTION_VARY] = { "vary", false, 0, NULL, "SECTION.KEY = a, b, c: run every combination; the last key varies fastest." },
+	[SECTION_EXPERIMENT] = {"experiment", false, sizeof(struct conf_experiment), experiment_keys,
+				"What is asked, and how it is run."},
+	[SECTION_HOST] = {"host", false, sizeof(struct conf_host), host_keys, "The machine that the VMs share."},
+	[SECTION_VM] = {"vm", true, sizeof(struct conf_vm), vm_keys, "One VM, or several alike."},
+	[SECTION_WORKLOAD] = {"workload", true, sizeof(struct conf_workload), workload_keys, "What a VM runs."},
+	[SECTION_PHASE] = {"phase", true, sizeof(struct conf_phase), phase_keys, "One stretch of a process's life."},
+	[SECTION_COSTS] = {"costs", false, 0, NULL, "Overrides of single fields of the profile."},
+	[SECTION_VARY] = {"vary", false, 0, NULL,
+			  "SECTION.KEY = a, b, c: run every combination; the last key varies fastest."},
 };

@@ -18,15 +18,14 @@ struct unit {
 };
 
 /* Written with the largest unit that divides, first to last; the rows after the NULL factor-1 row are only read. */
-static const struct unit size_units[] = { { "TiB", 1ull << 40 }, { "GiB", 1 << 30 }, { "MiB", 1 << 20 }, { "KiB", 1 << 10 },
-					  { "B", 1 },		 { "", 1 },	     { "T", 1ull << 40 }, { "G", 1 << 30 },
-					  { "M", 1 << 20 },	 { "K", 1 << 10 },   { NULL, 0 } };
-static const struct unit time_units[] = { { "s", 1000000000 }, { "ms", 1000000 },	  { "us", 1000 },
-					  { "ns", 1 },	       { "min", 60000000000ull }, { "h", 3600000000000ull },
-					  { NULL, 0 } };
-static const struct unit share_units[] = { { "%", 10000 }, { "ppm", 1 }, { NULL, 0 } };
-static const struct unit count_units[] = { { "", 1 }, { "k", 1000 }, { "M", 1000000 }, { "G", 1000000000 }, { NULL, 0 } };
-static const struct unit milli_units[] = { { "", 1000 }, { NULL, 0 } };
+static const struct unit size_units[] = {
+	{"TiB", 1ull << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}, {"", 1},
+	{"T", 1ull << 40},   {"G", 1 << 30},   {"M", 1 << 20},	 {"K", 1 << 10},   {NULL, 0}};
+static const struct unit time_units[] = {{"s", 1000000000},	  {"ms", 1000000},	   {"us", 1000}, {"ns", 1},
+					 {"min", 60000000000ull}, {"h", 3600000000000ull}, {NULL, 0}};
+static const struct unit share_units[] = {{"%", 10000}, {"ppm", 1}, {NULL, 0}};
+static const struct unit count_units[] = {{"", 1}, {"k", 1000}, {"M", 1000000}, {"G", 1000000000}, {NULL, 0}};
+static const struct unit milli_units[] = {{"", 1000}, {NULL, 0}};
 
 static const struct unit *units_of(enum conf_type type)
 {
@@ -206,7 +205,7 @@ static bool parse_pattern(const char *text, int *out)
 
 static bool parse_bool(const char *text, bool *out)
 {
-	static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1", NULL };
+	static const char *const words[] = {"no", "yes", "false", "true", "off", "on", "0", "1", NULL};
 
 	for (int i = 0; words[i]; i++)
 		if (!strcmp(text, words[i])) {
@@ -311,8 +310,8 @@ static char *describe_range(const struct conf_key *k, const char *what)
 {
 	g_autofree char *min = format_number(k->type, k->min), *max = format_number(k->type, k->max);
 
-	return k->max == UINT64_MAX ? g_strdup_printf("%s, at least %s", what, min) :
-				      g_strdup_printf("%s from %s to %s", what, min, max);
+	return k->max == UINT64_MAX ? g_strdup_printf("%s, at least %s", what, min)
+				    : g_strdup_printf("%s from %s to %s", what, min, max);
 }
 
 static char *describe_patterns(void)
@@ -336,7 +335,8 @@ char *conf_describe(const struct conf_key *k)
 	case CONF_NAME:
 		return g_strdup("a name of letters, digits, '-' and '_', at most 64");
 	case CONF_NAMES:
-		return g_strdup_printf("%s%" G_GUINT64_FORMAT " names, separated by commas", k->min ? "1 to " : "at most ", k->max);
+		return g_strdup_printf("%s%" G_GUINT64_FORMAT " names, separated by commas",
+				       k->min ? "1 to " : "at most ", k->max);
 	case CONF_SIZE:
 		return describe_range(k, "a size in B, KiB, MiB, GiB or TiB,");
 	case CONF_TIME:
@@ -352,7 +352,8 @@ char *conf_describe(const struct conf_key *k)
 	case CONF_PATTERN:
 		return describe_patterns();
 	case CONF_CONTENTS:
-		return g_strdup("zero, text, pointer, code, random or near, all but zero perhaps with a number from 1: text:100");
+		return g_strdup("zero, text, pointer, code, random or near, all but zero perhaps with a number from 1: "
+				"text:100");
 	case CONF_ENUM:
 		break;
 	}
@@ -363,15 +364,18 @@ char *conf_describe(const struct conf_key *k)
 
 struct conf_key conf_param_key(const struct workload_param *p, unsigned i)
 {
-	static const enum conf_type types[] = { [PARAM_COUNT] = CONF_COUNT, [PARAM_SIZE] = CONF_SIZE, [PARAM_TIME] = CONF_TIME,
-						[PARAM_PPM] = CONF_SHARE,   [PARAM_MILLI] = CONF_MILLI };
+	static const enum conf_type types[] = {[PARAM_COUNT] = CONF_COUNT,
+					       [PARAM_SIZE] = CONF_SIZE,
+					       [PARAM_TIME] = CONF_TIME,
+					       [PARAM_PPM] = CONF_SHARE,
+					       [PARAM_MILLI] = CONF_MILLI};
 
-	return (struct conf_key){ .name = p->name,
-				  .type = types[p->unit],
-				  .offset = offsetof(struct conf_phase, param) + i * sizeof(uint64_t),
-				  .min = p->min,
-				  .max = p->max,
-				  .sentence = p->summary };
+	return (struct conf_key){.name = p->name,
+				 .type = types[p->unit],
+				 .offset = offsetof(struct conf_phase, param) + i * sizeof(uint64_t),
+				 .min = p->min,
+				 .max = p->max,
+				 .sentence = p->summary};
 }
 
 const struct workload_param *conf_params(int pattern)

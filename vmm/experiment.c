@@ -2,8 +2,8 @@
 /*
  * experiment.c - from text to struct experiment
  *
- * The tables of conf_keys.c say all: for each section its struct is made, each key of the table is parsed from the file or from
- * its default, and a key that no table names is an error.
+ * The tables of conf_keys.c say all: for each section its struct is made, each key of the table is parsed from the file
+ * or from its default, and a key that no table names is an error.
  */
 #include "vmm/experiment.h"
 
@@ -80,7 +80,8 @@ void experiment_free(struct experiment *e)
 
 bool conf_find_key(enum conf_section kind, const void *section, const char *name, struct conf_key *out)
 {
-	const struct workload_param *p = kind == SECTION_PHASE ? conf_params(((const struct conf_phase *)section)->pattern) : NULL;
+	const struct workload_param *p =
+		kind == SECTION_PHASE ? conf_params(((const struct conf_phase *)section)->pattern) : NULL;
 
 	for (const struct conf_key *k = conf_sections[kind].keys; k && k->name; k++)
 		if (!strcmp(k->name, name)) {
@@ -98,8 +99,8 @@ bool conf_find_key(enum conf_section kind, const void *section, const char *name
 static gboolean unknown_key(const struct raw *raw, const struct raw_section *s, const struct raw_entry *entry,
 			    const void *section, GError **error)
 {
-	const struct workload_param *p = s->kind == SECTION_PHASE ? conf_params(((const struct conf_phase *)section)->pattern) :
-								    NULL;
+	const struct workload_param *p =
+		s->kind == SECTION_PHASE ? conf_params(((const struct conf_phase *)section)->pattern) : NULL;
 	g_autoptr(GPtrArray) names = g_ptr_array_new();
 	const char *near;
 
@@ -207,7 +208,7 @@ static gboolean build_section(struct experiment *e, const struct raw *raw, const
 /* [experiment] and [host] exist even where the file is silent. */
 static gboolean build_single(const struct raw *raw, enum conf_section kind, void *section, GError **error)
 {
-	struct raw_section empty = { .kind = kind, .name = (char *)"", .entries = NULL };
+	struct raw_section empty = {.kind = kind, .name = (char *)"", .entries = NULL};
 	gboolean ok;
 
 	for (guint i = 0; i < raw->sections->len; i++) {
@@ -272,8 +273,8 @@ struct experiment *experiment_load(const char *path, const GPtrArray *overrides,
 
 	for (guint i = 0; ok && overrides && i < overrides->len; i++)
 		ok = raw_override(raw, g_ptr_array_index(overrides, i), " (an override)", &why);
-	ok = ok && (e = experiment_build(raw, &why)) && vary_read(e, raw, overrides, &why) && experiment_check(e, &why) &&
-	     check_scripts(e, &why) && vary_check(e, raw, &why);
+	ok = ok && (e = experiment_build(raw, &why)) && vary_read(e, raw, overrides, &why) &&
+	     experiment_check(e, &why) && check_scripts(e, &why) && vary_check(e, raw, &why);
 	raw_free(raw);
 	if (ok)
 		return e;

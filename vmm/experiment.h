@@ -2,9 +2,9 @@
 /*
  * experiment.h - an experiment file, read and checked
  *
- * GKeyFile in, plain structs out. Every key is one row of a table (experiment_keys.c): section kind, name, type, default,
- * range, sentence. From it come the parser, its messages, the canonical file that a run writes, `overbook list keys`
- * and the reference in docs/. Nothing is ignored and nothing is defaulted without being written out.
+ * GKeyFile in, plain structs out. Every key is one row of a table (experiment_keys.c): section kind, name, type,
+ * default, range, sentence. From it come the parser, its messages, the canonical file that a run writes, `overbook list
+ * keys` and the reference in docs/. Nothing is ignored and nothing is defaulted without being written out.
  *
  * Errors: GError of domain EXPERIMENT_ERROR; its message names file, section, key, value and what is allowed.
  */
@@ -24,27 +24,27 @@ enum schedule { SCHEDULE_LOCKSTEP, SCHEDULE_FREE };
 
 struct conf_experiment {
 	char *title, *question;
-	char *metric;	     /* what the report compares: a counter, or "counter/counter"; less is better */
-	int machine;	     /* index: sim, kvm */
-	int schedule;	     /* enum schedule */
+	char *metric; /* what the report compares: a counter, or "counter/counter"; less is better */
+	int machine;  /* index: sim, kvm */
+	int schedule; /* enum schedule */
 	uint64_t seed;
-	uint64_t quantum;    /* operations */
+	uint64_t quantum;     /* operations */
 	uint64_t duration_ns; /* end the run after so much time; 0: until the workloads end */
-	uint64_t sample_ns;  /* interval of samples.csv */
-	uint64_t warmup_ns;  /* counters start when it is over */
+	uint64_t sample_ns;   /* interval of samples.csv */
+	uint64_t warmup_ns;   /* counters start when it is over */
 	uint64_t repeats;
-	bool events;	     /* write events.zst */
-	bool digest;	     /* compute digests at the end */
-	char **figures;	     /* names of figure templates to draw; empty: those that fit */
+	bool events;	/* write events.zst */
+	bool digest;	/* compute digests at the end */
+	char **figures; /* names of figure templates to draw; empty: those that fit */
 };
 
 struct conf_host {
 	uint64_t cpus;
-	uint64_t memory;     /* bytes */
+	uint64_t memory; /* bytes */
 	uint64_t nodes;
 	unsigned page_level; /* largest backing: 4K, 2M, 1G as level 1 to 3 */
 	uint64_t timeslice_ns;
-	bool cache_model;    /* caches = flat | model */
+	bool cache_model; /* caches = flat | model */
 	char *profile;
 };
 
@@ -52,17 +52,17 @@ struct conf_vm {
 	char *name;
 	uint64_t count;
 	uint64_t memory;
-	uint64_t arena;	     /* bytes, 0: computed */
-	int paging;	     /* index into paging_modes[] */
+	uint64_t arena; /* bytes, 0: computed */
+	int paging;	/* index into paging_modes[] */
 	unsigned guest_levels, host_levels;
-	unsigned max_leaf;   /* largest leaf of the VMM's tables, level */
+	unsigned max_leaf; /* largest leaf of the VMM's tables, level */
 	bool pcid, ept_ad, unsync;
-	int dirty_log;	     /* none, wrprotect, pml */
+	int dirty_log; /* none, wrprotect, pml */
 	uint64_t dirty_interval_ns;
 	uint64_t shadow_limit, flood_limit; /* table pages; writes */
-	uint64_t collapse_ns; /* how often to try to collapse; 0: never */
-	uint64_t node;	     /* preferred */
-	char *workload;	     /* name of a [workload] */
+	uint64_t collapse_ns;		    /* how often to try to collapse; 0: never */
+	uint64_t node;			    /* preferred */
+	char *workload;			    /* name of a [workload] */
 };
 
 struct conf_workload {
@@ -73,9 +73,9 @@ struct conf_workload {
 
 struct conf_phase {
 	char *name;
-	int pattern;	     /* index into workload_generators[], or PHASE_TRACE */
-	char *region;	     /* phases that name the same region share it; default: the phase's own name */
-	uint64_t size;	     /* bytes of the region */
+	int pattern;   /* index into workload_generators[], or PHASE_TRACE */
+	char *region;  /* phases that name the same region share it; default: the phase's own name */
+	uint64_t size; /* bytes of the region */
 	uint64_t operations, duration_ns, think_ns, think_every;
 	uint64_t write_ppm;
 	unsigned leaf_level; /* page-size of the region */
@@ -83,9 +83,9 @@ struct conf_phase {
 	char *contents;	     /* family[:number], "zero" */
 	uint64_t stamps;
 	uint64_t param[PHASE_PARAMS];
-	char *forks;	     /* the phase that forked children run, for patterns that fork */
-	char *trace;	     /* absolute name of the file, for pattern = trace */
-	uint64_t loops;	     /* how often a trace is replayed */
+	char *forks;	/* the phase that forked children run, for patterns that fork */
+	char *trace;	/* absolute name of the file, for pattern = trace */
+	uint64_t loops; /* how often a trace is replayed */
 };
 
 #define PHASE_TRACE (-1)
@@ -118,8 +118,8 @@ struct override {
 };
 
 /*
- * Read @path, apply @overrides in order (NULL: none), check everything, every combination of [vary] included. NULL and @error on
- * any fault. An override of just what a row of [vary] lists fixes it: the row is dropped.
+ * Read @path, apply @overrides in order (NULL: none), check everything, every combination of [vary] included. NULL and
+ * @error on any fault. An override of just what a row of [vary] lists fixes it: the row is dropped.
  */
 struct experiment *experiment_load(const char *path, const GPtrArray *overrides, GError **error);
 void experiment_free(struct experiment *e);
@@ -128,10 +128,12 @@ void experiment_free(struct experiment *e);
 struct override *override_parse(const char *text, GError **error);
 void override_free(struct override *o);
 
-/* The canonical file, every default written out; loading it gives the same experiment. [vary] is left out if @without_vary. */
+/* The canonical file, every default written out; loading it gives the same experiment. [vary] is left out if
+ * @without_vary. */
 char *experiment_to_string(const struct experiment *e, bool without_vary);
 
-/* Every combination of [vary], in order (last key fastest): an array of arrays of overrides; one empty array when there is none. */
+/* Every combination of [vary], in order (last key fastest): an array of arrays of overrides; one empty array when there
+ * is none. */
 GPtrArray *experiment_combinations(const struct experiment *e);
 /* A directory name for one combination: "paging=shadow,seed=2", or "" . */
 char *combination_name(const GPtrArray *overrides);
@@ -143,7 +145,8 @@ const struct conf_phase *experiment_phase(const struct experiment *e, const char
  * The script that a workload's phases make for one VM (heap, g_free), seeded for VM number @vm. A phase that replays a
  * trace has its index in e->phases as param[0] and its loops as param[1].
  */
-struct script *experiment_script(const struct experiment *e, const struct conf_workload *w, unsigned vm, GError **error);
+struct script *experiment_script(const struct experiment *e, const struct conf_workload *w, unsigned vm,
+				 GError **error);
 
 /* For `overbook list keys` and the docs: every key with its sentence and default, as GKeyFile text. g_free. */
 char *experiment_reference(void);

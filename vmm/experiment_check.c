@@ -87,7 +87,8 @@ static gboolean check_experiment(const struct experiment *e, GError **error)
 	if (x->duration_ns && x->warmup_ns >= x->duration_ns)
 		return fault(e, error, SECTION_EXPERIMENT, x, "warm-up", "it must be shorter than the duration");
 	if (e->host.memory % (2 * MIB * e->host.nodes))
-		return fault(e, error, SECTION_HOST, &e->host, "memory", "it must be a multiple of 2 MiB for each node");
+		return fault(e, error, SECTION_HOST, &e->host, "memory",
+			     "it must be a multiple of 2 MiB for each node");
 	return TRUE;
 }
 
@@ -106,8 +107,9 @@ static gboolean check_costs(const struct experiment *e, GError **error)
 	}
 	profile_free(p);
 	if (why)
-		g_set_error(error, EXPERIMENT_ERROR, 0, "%s: [costs] %s; allowed are the fields of a profile: `overbook list profiles`",
-			    e->path, why->message);
+		g_set_error(error, EXPERIMENT_ERROR, 0,
+			    "%s: [costs] %s; allowed are the fields of a profile: `overbook list profiles`", e->path,
+			    why->message);
 	return !why;
 }
 
@@ -118,11 +120,13 @@ static gboolean check_vm_memory(const struct experiment *e, const struct conf_vm
 	if (vm->arena % (2 * MIB))
 		return fault(e, error, SECTION_VM, vm, "arena", "it must be a multiple of 2 MiB");
 	if (vm->arena && (vm->arena < 6 * MIB || vm->arena >= vm->memory))
-		return fault(e, error, SECTION_VM, vm, "arena", "it must be at least 6 MiB and less than the VM's memory");
+		return fault(e, error, SECTION_VM, vm, "arena",
+			     "it must be at least 6 MiB and less than the VM's memory");
 	if (vm->shadow_limit && vm->shadow_limit < 16)
 		return fault(e, error, SECTION_VM, vm, "shadow-limit", "it must be 0 (no bound) or at least 16");
 	if (vm->node >= e->host.nodes)
-		return fault(e, error, SECTION_VM, vm, "node", "the host has nodes 0 to %" G_GUINT64_FORMAT, e->host.nodes - 1);
+		return fault(e, error, SECTION_VM, vm, "node", "the host has nodes 0 to %" G_GUINT64_FORMAT,
+			     e->host.nodes - 1);
 	return TRUE;
 }
 
@@ -131,9 +135,11 @@ static gboolean check_vm(const struct experiment *e, const struct conf_vm *vm, G
 	if (!check_vm_memory(e, vm, error))
 		return FALSE;
 	if (!strcmp(vm->name, "host"))
-		return fault(e, error, SECTION_VM, vm, "workload", "\"host\" names the host in results; another name is allowed");
+		return fault(e, error, SECTION_VM, vm, "workload",
+			     "\"host\" names the host in results; another name is allowed");
 	if (vm->dirty_log == 2 && (vm->paging != MODE_EPT || !vm->ept_ad))
-		return fault(e, error, SECTION_VM, vm, "dirty-log", "the processor logs only with paging = ept and ept-ad = yes");
+		return fault(e, error, SECTION_VM, vm, "dirty-log",
+			     "the processor logs only with paging = ept and ept-ad = yes");
 	if (vm->dirty_log && vm->paging == MODE_NATIVE)
 		return fault(e, error, SECTION_VM, vm, "dirty-log", "native memory cannot be logged; none is allowed");
 	if (e->experiment.machine == 1 && (vm->paging == MODE_NATIVE || vm->paging == MODE_PV))
@@ -168,11 +174,12 @@ static gboolean check_vms(const struct experiment *e, GError **error)
 			return fault(e, error, SECTION_VM, vm, "count", "more than 4096 VMs in all");
 		if (native > e->host.memory)
 			return fault(e, error, SECTION_VM, vm, "memory",
-				     "native memory is taken at the start, and %" G_GUINT64_FORMAT " MiB in all exceed the host's %"
-				     G_GUINT64_FORMAT " MiB", (guint64)(native / MIB), (guint64)(e->host.memory / MIB));
+				     "native memory is taken at the start, and %" G_GUINT64_FORMAT
+				     " MiB in all exceed the host's %" G_GUINT64_FORMAT " MiB",
+				     (guint64)(native / MIB), (guint64)(e->host.memory / MIB));
 		for (uint64_t n = 0; n < vm->count; n++) {
-			char *name = vm->count == 1 ? g_strdup(vm->name) :
-						      g_strdup_printf("%s-%" G_GUINT64_FORMAT, vm->name, n);
+			char *name = vm->count == 1 ? g_strdup(vm->name)
+						    : g_strdup_printf("%s-%" G_GUINT64_FORMAT, vm->name, n);
 
 			if (!g_hash_table_add(names, name))
 				return fault(e, error, SECTION_VM, vm, "count", "two VMs are named %s", name);
@@ -214,13 +221,15 @@ static gboolean check_phase(const struct experiment *e, const struct conf_phase 
 		return fault(e, error, SECTION_PHASE, ph, "operations",
 			     "it never ends: operations, duration or the experiment's duration must be given");
 	if (has_flag(ph, WORKLOAD_MAPS) && filled)
-		return fault(e, error, SECTION_PHASE, ph, "contents", "pattern = %s maps its memory itself; only zero is allowed",
-			     generator_of(ph)->name);
+		return fault(e, error, SECTION_PHASE, ph, "contents",
+			     "pattern = %s maps its memory itself; only zero is allowed", generator_of(ph)->name);
 	if (has_flag(ph, WORKLOAD_FILLS) && !filled)
-		return fault(e, error, SECTION_PHASE, ph, "contents", "pattern = %s writes contents: text, pointer, code, random or near",
+		return fault(e, error, SECTION_PHASE, ph, "contents",
+			     "pattern = %s writes contents: text, pointer, code, random or near",
 			     generator_of(ph)->name);
 	if (ph->pattern == PHASE_TRACE && filled)
-		return fault(e, error, SECTION_PHASE, ph, "contents", "a trace has regions of its own; only zero is allowed");
+		return fault(e, error, SECTION_PHASE, ph, "contents",
+			     "a trace has regions of its own; only zero is allowed");
 	if (!has_flag(ph, WORKLOAD_FORKS) && *ph->forks)
 		return fault(e, error, SECTION_PHASE, ph, "forks", "this pattern does not fork; pattern = fork does");
 	return check_trace(e, ph, error) && check_params(e, ph, error);
@@ -232,28 +241,34 @@ static const char *region_of(const struct conf_phase *ph)
 }
 
 /* Phases that share a region must agree on how it is mapped. */
-static gboolean check_sharing(const struct experiment *e, const struct conf_phase *a, const struct conf_phase *b, GError **error)
+static gboolean check_sharing(const struct experiment *e, const struct conf_phase *a, const struct conf_phase *b,
+			      GError **error)
 {
 	if (a == b && (a->pattern == PHASE_TRACE || has_flag(a, WORKLOAD_MAPS)))
-		return fault(e, error, SECTION_PHASE, a, "pattern", "a workload may list a phase of this pattern only once");
+		return fault(e, error, SECTION_PHASE, a, "pattern",
+			     "a workload may list a phase of this pattern only once");
 	if (a == b || a->pattern == PHASE_TRACE || b->pattern == PHASE_TRACE || strcmp(region_of(a), region_of(b)))
 		return TRUE;
 	if (has_flag(a, WORKLOAD_MAPS) || has_flag(b, WORKLOAD_MAPS))
-		return fault(e, error, SECTION_PHASE, a, "region", "[phase %s] uses it too, but pattern = mmap needs one of its own",
-			     b->name);
+		return fault(e, error, SECTION_PHASE, a, "region",
+			     "[phase %s] uses it too, but pattern = mmap needs one of its own", b->name);
 	if (a->leaf_level != b->leaf_level)
-		return fault(e, error, SECTION_PHASE, a, "page-size", "[phase %s] maps the same region with another", b->name);
+		return fault(e, error, SECTION_PHASE, a, "page-size", "[phase %s] maps the same region with another",
+			     b->name);
 	return TRUE;
 }
 
 /* Forks name a child's phase of the same workload; a child's phase is forked by some phase. */
-static gboolean check_forks(const struct experiment *e, const struct conf_workload *w, const struct conf_phase *ph, GError **error)
+static gboolean check_forks(const struct experiment *e, const struct conf_workload *w, const struct conf_phase *ph,
+			    GError **error)
 {
 	const struct conf_phase *child = has_flag(ph, WORKLOAD_FORKS) ? experiment_phase(e, ph->forks) : NULL;
 	bool forked = false;
 
-	if (has_flag(ph, WORKLOAD_FORKS) && (!child || !child->child || !g_strv_contains((const char *const *)w->phases, ph->forks)))
-		return fault(e, error, SECTION_PHASE, ph, "forks", "it must name a phase of [workload %s] that has child = yes", w->name);
+	if (has_flag(ph, WORKLOAD_FORKS) &&
+	    (!child || !child->child || !g_strv_contains((const char *const *)w->phases, ph->forks)))
+		return fault(e, error, SECTION_PHASE, ph, "forks",
+			     "it must name a phase of [workload %s] that has child = yes", w->name);
 	for (char **name = w->phases; *name; name++)
 		forked = forked || !strcmp(experiment_phase(e, *name)->forks, ph->name);
 	if (ph->child && !forked)

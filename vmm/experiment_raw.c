@@ -2,8 +2,8 @@
 /*
  * experiment_raw.c - an experiment file as text: sections, keys, values; and overrides of them
  *
- * GKeyFile does the syntax, but merges sections and keys that appear twice, without a word; scan_duplicates() looks for them
- * first. Values are taken raw: no escapes, so that what one sees is what one gets.
+ * GKeyFile does the syntax, but merges sections and keys that appear twice, without a word; scan_duplicates() looks for
+ * them first. Values are taken raw: no escapes, so that what one sees is what one gets.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 
 #define RAW_MAX (1u << 20)
 
-G_DEFINE_QUARK(overbook-experiment, experiment_error)
+G_DEFINE_QUARK(overbook - experiment, experiment_error)
 
 static void fail(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 static void fail(GError **error, const char *format, ...)
@@ -198,7 +198,8 @@ static gboolean scan_duplicates(const char *path, const char *text, GError **err
 		}
 		before = GPOINTER_TO_UINT(g_hash_table_lookup(lines_of, what));
 		if (before) {
-			fail(error, "%s: line %u: %s appears twice, first on line %u; once is allowed", path, i + 1, what, before);
+			fail(error, "%s: line %u: %s appears twice, first on line %u; once is allowed", path, i + 1,
+			     what, before);
 			return FALSE;
 		}
 		g_hash_table_insert(lines_of, g_steal_pointer(&what), GUINT_TO_POINTER(i + 1));
@@ -212,7 +213,7 @@ static gboolean parse_section(const char *path, const char *text, enum conf_sect
 {
 	const char *space = strchr(text, ' ');
 	g_autofree char *word = space ? g_strndup(text, (gsize)(space - text)) : g_strdup(text);
-	const char *names[SECTION_COUNT + 1] = { NULL };
+	const char *names[SECTION_COUNT + 1] = {NULL};
 	const char *near;
 
 	*name = space ? space + 1 + strspn(space, " ") - 1 : "";
@@ -227,8 +228,10 @@ static gboolean parse_section(const char *path, const char *text, enum conf_sect
 	g_autofree char *hint = near ? g_strdup_printf("; did you mean [%s]?", near) : g_strdup("");
 
 	fail(error,
-	     "%s: [%s]: no such section%s Allowed are [experiment], [host], [vm NAME], [workload NAME], [phase NAME], [costs] "
-	     "and [vary]", path, text, near ? hint : ".");
+	     "%s: [%s]: no such section%s Allowed are [experiment], [host], [vm NAME], [workload NAME], [phase NAME], "
+	     "[costs] "
+	     "and [vary]",
+	     path, text, near ? hint : ".");
 	return FALSE;
 }
 
@@ -244,8 +247,8 @@ static gboolean take_section(struct raw *raw, GKeyFile *kf, const char *group, G
 		return FALSE;
 	info = &conf_sections[kind];
 	if (info->named && !conf_is_name(name)) {
-		fail(error, "%s: [%s]: a name is needed, as in [%s web]: letters, digits, '-' and '_', at most 64", raw->path,
-		     group, info->name);
+		fail(error, "%s: [%s]: a name is needed, as in [%s web]: letters, digits, '-' and '_', at most 64",
+		     raw->path, group, info->name);
 		return FALSE;
 	}
 	if (!info->named && *name) {
@@ -294,10 +297,12 @@ static gboolean no_section(const struct raw *raw, enum conf_section kind, const 
 		const struct raw_section *s = g_ptr_array_index(raw->sections, i);
 
 		if (s->kind == kind)
-			g_string_append_printf(have, "%s[%s %s]", have->len ? ", " : "", conf_sections[kind].name, s->name);
+			g_string_append_printf(have, "%s[%s %s]", have->len ? ", " : "", conf_sections[kind].name,
+					       s->name);
 	}
-	fail(error, "%s: %s.%s = %s: there is no [%s]; allowed here: %s%s", raw->path, o->section, o->key, o->value, o->section,
-	     kind == SECTION_VM ? "vm for all of them, " : "", have->len ? have->str : "none, for the file has none");
+	fail(error, "%s: %s.%s = %s: there is no [%s]; allowed here: %s%s", raw->path, o->section, o->key, o->value,
+	     o->section, kind == SECTION_VM ? "vm for all of them, " : "",
+	     have->len ? have->str : "none, for the file has none");
 	g_string_free(have, TRUE);
 	return FALSE;
 }
@@ -319,8 +324,8 @@ gboolean raw_override(struct raw *raw, const struct override *o, const char *fro
 		found = TRUE;
 	}
 	if (kind == SECTION_VARY) {
-		fail(error, "%s: %s.%s = %s: [vary] cannot be overridden; override the key that it varies", raw->path, o->section,
-		     o->key, o->value);
+		fail(error, "%s: %s.%s = %s: [vary] cannot be overridden; override the key that it varies", raw->path,
+		     o->section, o->key, o->value);
 		return FALSE;
 	}
 	if (found || (kind == SECTION_VM && !*name))

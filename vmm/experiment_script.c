@@ -2,9 +2,9 @@
 /*
  * experiment_script.c - the script that a workload's phases make
  *
- * Regions are laid out from PROGRAM_BASE in the order in which phases name them, each aligned to 1 GiB (so that any page
- * size can map it) with at least 1 GiB between them; phases that name the same region share it. Two phases with the same
- * generator, region size and parameters share one table.
+ * Regions are laid out from PROGRAM_BASE in the order in which phases name them, each aligned to 1 GiB (so that any
+ * page size can map it) with at least 1 GiB between them; phases that name the same region share it. Two phases with
+ * the same generator, region size and parameters share one table.
  */
 #include <string.h>
 
@@ -41,7 +41,8 @@ static uint64_t place_region(const struct experiment *e, const struct conf_workl
 	return at;
 }
 
-static void fill_phase(const struct experiment *e, const struct conf_workload *w, const struct conf_phase *ph, struct phase *out)
+static void fill_phase(const struct experiment *e, const struct conf_workload *w, const struct conf_phase *ph,
+		       struct phase *out)
 {
 	const struct workload_ops *ops = ph->pattern == PHASE_TRACE ? NULL : workload_generators[ph->pattern];
 	uint32_t flags = ops ? ops->flags : WORKLOAD_MAPS;
@@ -73,7 +74,8 @@ static void fill_phase(const struct experiment *e, const struct conf_workload *w
 static bool fill_table(struct script *s, uint32_t i, uint32_t *used)
 {
 	struct phase *ph = &s->phase[i];
-	const struct workload_ops *ops = ph->generator == PHASE_TRACE_GENERATOR ? NULL : workload_generators[ph->generator];
+	const struct workload_ops *ops =
+		ph->generator == PHASE_TRACE_GENERATOR ? NULL : workload_generators[ph->generator];
 	uint32_t nwords = SCRIPT_TABLE - *used, room = nwords;
 
 	if (!ops || !ops->prepare)
@@ -114,7 +116,8 @@ struct script *experiment_script(const struct experiment *e, const struct conf_w
 		s->phase[i].region = first < i ? s->phase[first].region : place_region(e, w, i, &next);
 		if (!fill_table(s, i, &used)) {
 			g_set_error(error, EXPERIMENT_ERROR, 0,
-				    "%s: [workload %s]: its phases need tables of more than %u words; use fewer or smaller zipf regions",
+				    "%s: [workload %s]: its phases need tables of more than %u words; use fewer or "
+				    "smaller zipf regions",
 				    e->path, w->name, SCRIPT_TABLE);
 			return NULL;
 		}

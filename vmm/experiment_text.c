@@ -14,7 +14,8 @@ static void put_key(GString *s, const struct conf_key *k, const void *section)
 static void put_section(GString *s, enum conf_section kind, const void *section)
 {
 	const struct conf_section_info *info = &conf_sections[kind];
-	const struct workload_param *p = kind == SECTION_PHASE ? conf_params(((const struct conf_phase *)section)->pattern) : NULL;
+	const struct workload_param *p =
+		kind == SECTION_PHASE ? conf_params(((const struct conf_phase *)section)->pattern) : NULL;
 
 	if (info->named)
 		g_string_append_printf(s, "\n[%s %s]\n", info->name, *(char *const *)section);
@@ -79,18 +80,20 @@ static void refer_params(GString *s)
 	for (int i = 0; workload_generators[i]; i++) {
 		const struct workload_param *p = workload_generators[i]->params;
 
-		g_string_append_printf(s, "\n# pattern = %s: %s\n", workload_generators[i]->name, workload_generators[i]->summary);
+		g_string_append_printf(s, "\n# pattern = %s: %s\n", workload_generators[i]->name,
+				       workload_generators[i]->summary);
 		for (unsigned n = 0; p && p[n].name; n++) {
 			struct conf_key k = conf_param_key(&p[n], n);
 			g_autofree char *def = NULL, *what = conf_describe(&k);
-			struct conf_phase ph = { .param = { 0 } };
+			struct conf_phase ph = {.param = {0}};
 
 			ph.param[n] = p[n].def;
 			def = conf_format(&k, CONF_FIELD(&ph, &k));
 			g_string_append_printf(s, "#   %s = %s\n#     %s\n#     %s\n", k.name, def, k.sentence, what);
 		}
 	}
-	g_string_append(s, "\n# pattern = trace: Replays the memory trace of a real program; its addresses are the program's own.\n");
+	g_string_append(s, "\n# pattern = trace: Replays the memory trace of a real program; its addresses are the "
+			   "program's own.\n");
 }
 
 char *experiment_reference(void)
@@ -108,7 +111,8 @@ char *experiment_reference(void)
 		if (i == SECTION_COSTS)
 			g_string_append(s, "# exit_cycles = 1200\n");
 		if (i == SECTION_VARY)
-			g_string_append(s, "# vm.paging = native, shadow, ept, pv\n# phase scan.size = 64 MiB, 1 GiB\n");
+			g_string_append(s,
+					"# vm.paging = native, shadow, ept, pv\n# phase scan.size = 64 MiB, 1 GiB\n");
 	}
 	return g_string_free(s, FALSE);
 }

@@ -9,7 +9,7 @@
 
 #include "vmm/conf.h"
 
-#define VARY_MAX 4096u
+#define VARY_MAX       4096u
 #define NAME_MAX_BYTES 200u
 
 static gboolean is_fixed(const struct conf_vary *v, const GPtrArray *overrides)
@@ -43,8 +43,8 @@ static char **split_values(const char *text)
 	return values;
 }
 
-static gboolean check_values(const struct raw *raw, const struct raw_section *s, const struct raw_entry *entry, char **values,
-			     GError **error)
+static gboolean check_values(const struct raw *raw, const struct raw_section *s, const struct raw_entry *entry,
+			     char **values, GError **error)
 {
 	g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
@@ -97,7 +97,8 @@ gboolean vary_read(struct experiment *e, const struct raw *raw, const GPtrArray 
 		for (guint j = 0; s->kind == SECTION_VARY && j < e->vary->len; j++) {
 			n *= g_strv_length(((struct conf_vary *)g_ptr_array_index(e->vary, j))->values);
 			if (n > VARY_MAX)
-				return raw_fault(raw, s, NULL, error, "too many combinations; at most %u are allowed", VARY_MAX);
+				return raw_fault(raw, s, NULL, error, "too many combinations; at most %u are allowed",
+						 VARY_MAX);
 		}
 	}
 	return TRUE;

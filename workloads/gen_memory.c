@@ -2,24 +2,25 @@
 /*
  * gen_memory.c - mmap churn and page-content writer
  *
- * Problem: address spaces that never rest (allocators, compilers, web servers), and memory whose contents matter (what merges,
- * what compresses).
+ * Problem: address spaces that never rest (allocators, compilers, web servers), and memory whose contents matter (what
+ * merges, what compresses).
  *
  * Idea: `mmap` cuts its region into areas and, round and round, unmaps the oldest, maps it anew, touches each page,
  * makes it read-only and reads some of it again. `content` writes whole pages: in order, each with a fresh content
  * of the phase's family, one of a few common ones, or zeros.
  *
- * Structures: mmap: state[0] the iteration, state[1] the step within it. content: state[0] the next page, state[1] fresh
- * contents made. Invariants (test_generators): churn (an access only hits what is mapped and allowed), duplicates.
+ * Structures: mmap: state[0] the iteration, state[1] the step within it. content: state[0] the next page, state[1]
+ * fresh contents made. Invariants (test_generators): churn (an access only hits what is mapped and allowed),
+ * duplicates.
  */
 #include "workloads/gen.h"
 #include "workloads/pattern.h"
 
 static const struct workload_param mmap_params[] = {
-	{ "area", "Size of an area.", PARAM_SIZE, 64 << 10, 4096, 1ull << 40 },
-	{ "keep", "Areas mapped at a time; at most what the region holds.", PARAM_COUNT, 4, 1, UINT32_MAX },
-	{ "rereads", "Loads from each area after it was made read-only.", PARAM_COUNT, 4, 0, UINT32_MAX },
-	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
+	{"area", "Size of an area.", PARAM_SIZE, 64 << 10, 4096, 1ull << 40},
+	{"keep", "Areas mapped at a time; at most what the region holds.", PARAM_COUNT, 4, 1, UINT32_MAX},
+	{"rereads", "Loads from each area after it was made read-only.", PARAM_COUNT, 4, 0, UINT32_MAX},
+	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
 };
 
 /* Step 0 unmap, 1 map, 2.. touch each page, then protect, then the rereads. */
@@ -66,10 +67,10 @@ const struct workload_ops gen_mmap = {
 };
 
 static const struct workload_param content_params[] = {
-	{ "duplicates", "Share of the pages written with one of the common contents.", PARAM_PPM, 300000, 0, 1000000 },
-	{ "distinct", "How many common contents there are, the same in every VM.", PARAM_COUNT, 100, 1, UINT32_MAX },
-	{ "zeros", "Share of the pages written with zeros.", PARAM_PPM, 50000, 0, 1000000 },
-	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
+	{"duplicates", "Share of the pages written with one of the common contents.", PARAM_PPM, 300000, 0, 1000000},
+	{"distinct", "How many common contents there are, the same in every VM.", PARAM_COUNT, 100, 1, UINT32_MAX},
+	{"zeros", "Share of the pages written with zeros.", PARAM_PPM, 50000, 0, 1000000},
+	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
 };
 
 static uint32_t content_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng,

@@ -4,12 +4,12 @@
  *
  * Problem: property tests want address spaces in states that nobody thought of.
  *
- * Idea: the region is cut into 64 areas. Most items are accesses to mapped areas; the others map an area, unmap it, take its
- * write permission or give it back, fill a page, yield, fork a child, or wait for the children. An access never hits what is
- * not mapped or not allowed, so the process lives.
+ * Idea: the region is cut into 64 areas. Most items are accesses to mapped areas; the others map an area, unmap it,
+ * take its write permission or give it back, fill a page, yield, fork a child, or wait for the children. An access
+ * never hits what is not mapped or not allowed, so the process lives.
  *
- * Structures: state[0] bit a: area a is mapped; state[1] bit a: it may be written; state[2] children forked since the last wait.
- * Invariant (test_modes): the same seed gives the same stream in every machine and paging mode.
+ * Structures: state[0] bit a: area a is mapped; state[1] bit a: it may be written; state[2] children forked since the
+ * last wait. Invariant (test_modes): the same seed gives the same stream in every machine and paging mode.
  */
 #include "workloads/gen.h"
 #include "workloads/pattern.h"
@@ -18,8 +18,8 @@
 #define CHILDREN 8u
 
 static const struct workload_param mix_params[] = {
-	{ "calls", "Share of the items that are system calls.", PARAM_PPM, 200000, 0, 900000 },
-	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
+	{"calls", "Share of the items that are system calls.", PARAM_PPM, 200000, 0, 900000},
+	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
 };
 
 static uint64_t area_pages(const struct phase *ph)
@@ -123,7 +123,8 @@ static uint32_t mix_next(const struct phase *ph, const uint64_t *table, uint64_t
 
 const struct workload_ops gen_mix = {
 	.name = "mix",
-	.summary = "Anything at random: accesses, maps, unmaps, protections, fills, forks, yields; for tests of machines.",
+	.summary =
+		"Anything at random: accesses, maps, unmaps, protections, fills, forks, yields; for tests of machines.",
 	.params = mix_params,
 	.flags = WORKLOAD_MAPS | WORKLOAD_CALLS | WORKLOAD_FORKS,
 	.next = mix_next,

@@ -2,20 +2,23 @@
 /*
  * gen_process.c - fork storm and context-switch storm
  *
- * Problem: what processes cost. A fork copies page tables and write-protects a whole address space, and its copy-on-write
- * faults rewrite them page by page; a switch loads CR3. Both are dear where page tables are shadowed, cheap where not.
+ * Problem: what processes cost. A fork copies page tables and write-protects a whole address space, and its
+ * copy-on-write faults rewrite them page by page; a switch loads CR3. Both are dear where page tables are shadowed,
+ * cheap where not.
  *
- * Idea: `fork` touches its region a few times (breaking the sharing with the last child), forks a child that runs the phase's
- * fork_phase and exits, and waits after every few. `switch` does a few accesses and yields.
+ * Idea: `fork` touches its region a few times (breaking the sharing with the last child), forks a child that runs the
+ * phase's fork_phase and exits, and waits after every few. `switch` does a few accesses and yields.
  *
- * Structures: state[0] position within the iteration, state[1] forks since the last wait. Invariants (test_generators): forked_child.
+ * Structures: state[0] position within the iteration, state[1] forks since the last wait. Invariants (test_generators):
+ * forked_child.
  */
 #include "workloads/gen.h"
 
 static const struct workload_param fork_params[] = {
-	{ "touches", "Accesses of the parent before each fork, uniform over the region.", PARAM_COUNT, 16, 0, UINT32_MAX },
-	{ "wait-every", "Forks until the parent waits for its children.", PARAM_COUNT, 1, 1, 200 },
-	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
+	{"touches", "Accesses of the parent before each fork, uniform over the region.", PARAM_COUNT, 16, 0,
+	 UINT32_MAX},
+	{"wait-every", "Forks until the parent waits for its children.", PARAM_COUNT, 1, 1, 200},
+	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
 };
 
 static uint32_t fork_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng, struct op *out,
@@ -46,12 +49,12 @@ const struct workload_ops gen_fork = {
 };
 
 static const struct workload_param switch_params[] = {
-	{ "accesses", "Accesses between two yields, uniform over the region.", PARAM_COUNT, 20, 0, UINT32_MAX },
-	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
+	{"accesses", "Accesses between two yields, uniform over the region.", PARAM_COUNT, 20, 0, UINT32_MAX},
+	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
 };
 
-static uint32_t switch_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng,
-			    struct op *out, uint32_t max)
+static uint32_t switch_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng, struct op *out,
+			    uint32_t max)
 {
 	(void)table;
 	for (uint32_t i = 0; i < max; i++) {

@@ -8,13 +8,14 @@
  * Idea: one offset. `sequential` adds `step` and starts again at the region's end. `strided` adds `stride`; each new
  * pass begins `shift` bytes further, as a loop over columns does, until a stride is covered.
  *
- * Structures: state[0] the next offset, state[1] where the pass began. Invariants (test_generators): covers every page (covers).
+ * Structures: state[0] the next offset, state[1] where the pass began. Invariants (test_generators): covers every page
+ * (covers).
  */
 #include "workloads/gen.h"
 
 static const struct workload_param sequential_params[] = {
-	{ "step", "Distance from one access to the next.", PARAM_SIZE, 64, 8, 1u << 30 },
-	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
+	{"step", "Distance from one access to the next.", PARAM_SIZE, 64, 8, 1u << 30},
+	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
 };
 
 static uint32_t sequential_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng,
@@ -42,9 +43,9 @@ const struct workload_ops gen_sequential = {
 };
 
 static const struct workload_param strided_params[] = {
-	{ "stride", "Distance from one access to the next.", PARAM_SIZE, 4096 + 64, 8, 1ull << 40 },
-	{ "shift", "How much further each new pass begins, until a stride is covered.", PARAM_SIZE, 64, 0, 1ull << 40 },
-	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
+	{"stride", "Distance from one access to the next.", PARAM_SIZE, 4096 + 64, 8, 1ull << 40},
+	{"shift", "How much further each new pass begins, until a stride is covered.", PARAM_SIZE, 64, 0, 1ull << 40},
+	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
 };
 
 static uint32_t strided_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng,

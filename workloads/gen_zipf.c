@@ -2,17 +2,18 @@
 /*
  * gen_zipf.c - zipf: rank k of n pages with probability proportional to k^-theta
  *
- * Problem: the skew of real caches and databases, over millions of pages, at a few nanoseconds a draw, integer only, the
- * same on every host, with at most a few kilobytes of table in the guest.
+ * Problem: the skew of real caches and databases, over millions of pages, at a few nanoseconds a draw, integer only,
+ *the same on every host, with at most a few kilobytes of table in the guest.
  *
- * Idea: ranks are cut into buckets as in a log-linear histogram: the first 64 alone, then 32 a power of two, so that the density
- * changes by less than 1/32 within one. A bucket is drawn by Walker's alias method (one multiplication, two look-ups).
- * Within a bucket of width w around rank m the density falls almost linearly, by theta * w / m: a mixture of a uniform
- * draw and, with probability theta * w / 2m, the smaller of two uniform draws has exactly that slope. What remains
- * is the curvature, below 1 part in 1,000 of a page's probability. A bijection scatters ranks over pages (gen.h).
+ * Idea: ranks are cut into buckets as in a log-linear histogram: the first 64 alone, then 32 a power of two, so that
+ *the density changes by less than 1/32 within one. A bucket is drawn by Walker's alias method (one multiplication, two
+ *look-ups). Within a bucket of width w around rank m the density falls almost linearly, by theta * w / m: a mixture of
+ *a uniform draw and, with probability theta * w / 2m, the smaller of two uniform draws has exactly that slope. What
+ *remains is the curvature, below 1 part in 1,000 of a page's probability. A bijection scatters ranks over pages
+ *(gen.h).
  *
- * The mass of a bucket is an integral of k^-theta by Gauss' two-point rule; the power is exp2(-theta * log2(k)) in fixed point,
- * the logarithm by repeated squaring (40 bits), the exponential by its series.
+ * The mass of a bucket is an integral of k^-theta by Gauss' two-point rule; the power is exp2(-theta * log2(k)) in
+ *fixed point, the logarithm by repeated squaring (40 bits), the exponential by its series.
  *
  * Structures: one table word a bucket:
  *
@@ -22,7 +23,8 @@
  *
  * Invariants (test_generators): chi-square of draws against the naive definition, head and tail, for several theta and
  * sizes (zipf_distribution); scattering changes only the order (zipf_scatter).
- * Sources: Walker, "An efficient method for generating discrete random variables", 1977; Vose, 1991 (table construction).
+ * Sources: Walker, "An efficient method for generating discrete random variables", 1977; Vose, 1991 (table
+ *construction).
  */
 #include "workloads/gen.h"
 
@@ -34,9 +36,9 @@
 #define INV_2SQRT3   18919u /* 1 / (2 sqrt 3), Q16 */
 
 static const struct workload_param zipf_params[] = {
-	{ "theta", "Exponent: rank k is accessed in proportion to 1/k^theta; 0.99 as YCSB.", PARAM_MILLI, 990, 0, 4000 },
+	{"theta", "Exponent: rank k is accessed in proportion to 1/k^theta; 0.99 as YCSB.", PARAM_MILLI, 990, 0, 4000},
 	GEN_SCATTER_PARAM,
-	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
+	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
 };
 
 static uint64_t mul_shift(uint64_t a, uint64_t b, unsigned shift)

@@ -7,6 +7,6 @@
 #include "workloads/gen.h"
 
 const struct workload_ops *const workload_generators[] = {
-	&gen_sequential, &gen_strided, &gen_uniform, &gen_zipf,	  &gen_hotcold, &gen_moving,
-	&gen_chase,	 &gen_fork,    &gen_switch,  &gen_mmap, &gen_content, &gen_mix, NULL,
+	&gen_sequential, &gen_strided, &gen_uniform, &gen_zipf,	   &gen_hotcold, &gen_moving, &gen_chase,
+	&gen_fork,	 &gen_switch,  &gen_mmap,    &gen_content, &gen_mix,	 NULL,
 };

@@ -51,23 +51,22 @@ const char *pattern_family_summary(unsigned family)
 /* One of 128 words of seven letters and a blank, the first ones more often. */
 static inline uint64_t text_word(uint64_t hash)
 {
-	static const char vocabulary[] =
-		"through another between nothing because without himself against "
-		"thought brought looking country several perhaps however general "
-		"morning evening present company history certain already whether "
-		"towards herself century subject service problem program society "
-		"control science natural measure feeling process example surface "
-		"picture special usually quickly machine support private quality "
-		"address western nations central account reading writing believe "
-		"produce include develop receive improve suggest explain discuss "
-		"forward outside instead element feature network storage virtual "
-		"pointer integer kernels testing loading compute message session "
-		"project meeting student teacher parents friends village weather "
-		"station library kitchen journey holiday brother freedom justice "
-		"respect balance courage passion mystery harvest blossom captain "
-		"soldier voyages horizon diamond crystal thunder sunrise silence "
-		"whisper lantern feather journal chapter section version release "
-		"failure success finally exactly clearly closely largely greatly ";
+	static const char vocabulary[] = "through another between nothing because without himself against "
+					 "thought brought looking country several perhaps however general "
+					 "morning evening present company history certain already whether "
+					 "towards herself century subject service problem program society "
+					 "control science natural measure feeling process example surface "
+					 "picture special usually quickly machine support private quality "
+					 "address western nations central account reading writing believe "
+					 "produce include develop receive improve suggest explain discuss "
+					 "forward outside instead element feature network storage virtual "
+					 "pointer integer kernels testing loading compute message session "
+					 "project meeting student teacher parents friends village weather "
+					 "station library kitchen journey holiday brother freedom justice "
+					 "respect balance courage passion mystery harvest blossom captain "
+					 "soldier voyages horizon diamond crystal thunder sunrise silence "
+					 "whisper lantern feather journal chapter section version release "
+					 "failure success finally exactly clearly closely largely greatly ";
 	uint64_t n = ((hash & 0xffff) * ((hash >> 16) & 0xffff)) >> 25, w;
 
 	__builtin_memcpy(&w, vocabulary + n * 8, 8);
@@ -87,14 +86,11 @@ static inline uint64_t pointer_word(uint64_t key, uint64_t hash)
 static inline uint64_t code_word(uint64_t hash)
 {
 	static const uint16_t pairs[64] = {
-		0x8948, 0x8b48, 0x8d48, 0x8348, 0x8548, 0x894c, 0x8b4c, 0x8d4c,
-		0x8948, 0x8b48, 0x840f, 0x850f, 0x1f0f, 0xb60f, 0xb70f, 0x440f,
-		0x00e8, 0xffe8, 0x00c3, 0xc3c0, 0x458b, 0x4589, 0xc789, 0xd689,
-		0x008b, 0x448b, 0x448d, 0x2424, 0x0824, 0x1024, 0x1824, 0x2024,
-		0x0000, 0x0000, 0x0000, 0x0000, 0xffff, 0x15ff, 0xfeff, 0x0100,
-		0x0874, 0x0575, 0x1074, 0x05eb, 0x0aeb, 0x9090, 0xc35d, 0x5d5b,
-		0x5c41, 0x5d41, 0x5e41, 0x5f41, 0x85c0, 0x48c0, 0xc0f6, 0xc483,
-		0xec83, 0xf883, 0x8945, 0x8b45, 0xc031, 0xd231, 0x00c0, 0x0008,
+		0x8948, 0x8b48, 0x8d48, 0x8348, 0x8548, 0x894c, 0x8b4c, 0x8d4c, 0x8948, 0x8b48, 0x840f, 0x850f, 0x1f0f,
+		0xb60f, 0xb70f, 0x440f, 0x00e8, 0xffe8, 0x00c3, 0xc3c0, 0x458b, 0x4589, 0xc789, 0xd689, 0x008b, 0x448b,
+		0x448d, 0x2424, 0x0824, 0x1024, 0x1824, 0x2024, 0x0000, 0x0000, 0x0000, 0x0000, 0xffff, 0x15ff, 0xfeff,
+		0x0100, 0x0874, 0x0575, 0x1074, 0x05eb, 0x0aeb, 0x9090, 0xc35d, 0x5d5b, 0x5c41, 0x5d41, 0x5e41, 0x5f41,
+		0x85c0, 0x48c0, 0xc0f6, 0xc483, 0xec83, 0xf883, 0x8945, 0x8b45, 0xc031, 0xd231, 0x00c0, 0x0008,
 	};
 	uint64_t any = hash >> 56, group = 0 - (uint64_t)((any & 7) < 5), change = 0 - (uint64_t)((any & 24) == 8);
 	uint64_t h = (hash & 0xffffff & ~group) | (((hash & 31) * 0x41c64e6d) & group);

@@ -19,12 +19,12 @@
 
 /* The top byte of a base. Families differ in how their words look to a compressor and to a differ. */
 enum pattern_family {
-	PATTERN_ZERO = 0,    /* all zero but the stamp; base is exactly 0 */
-	PATTERN_TEXT,	     /* text-like: words of a small vocabulary; zstd -1 makes 3.5:1 of it, lz4 2:1 */
-	PATTERN_POINTER,     /* heap-like: pointers into a few pages, small integers, zeros; 4:1 and 2.6:1 */
-	PATTERN_CODE,	     /* machine-code-like: common groups of bytes, with changes; 1.9:1 and 1.4:1 */
-	PATTERN_RANDOM,	     /* incompressible */
-	PATTERN_NEAR,	     /* the page `number >> 8` of family TEXT, but for (number & 0xff) words, at least 1 */
+	PATTERN_ZERO = 0, /* all zero but the stamp; base is exactly 0 */
+	PATTERN_TEXT,	  /* text-like: words of a small vocabulary; zstd -1 makes 3.5:1 of it, lz4 2:1 */
+	PATTERN_POINTER,  /* heap-like: pointers into a few pages, small integers, zeros; 4:1 and 2.6:1 */
+	PATTERN_CODE,	  /* machine-code-like: common groups of bytes, with changes; 1.9:1 and 1.4:1 */
+	PATTERN_RANDOM,	  /* incompressible */
+	PATTERN_NEAR,	  /* the page `number >> 8` of family TEXT, but for (number & 0xff) words, at least 1 */
 	PATTERN_FAMILIES,
 	PATTERN_IMAGE = 0xfe, /* a page of an image file, by index; only where the image is known */
 	PATTERN_BYTES = 0xff, /* no pattern: the frame holds real bytes (tables, rings) */
@@ -35,9 +35,9 @@ struct pattern {
 	uint64_t stamp;
 };
 
-#define PATTERN_BASE(family, number) (((uint64_t)(family) << 56) | ((number) & 0x00ffffffffffffffull))
+#define PATTERN_BASE(family, number) (((uint64_t)(family) << 56) | ((number)&0x00ffffffffffffffull))
 #define PATTERN_FAMILY(base)	     ((unsigned)((base) >> 56))
-#define PATTERN_NUMBER(base)	     ((base) & 0x00ffffffffffffffull)
+#define PATTERN_NUMBER(base)	     ((base)&0x00ffffffffffffffull)
 
 /* The family's name as experiment files spell it, or NULL. */
 const char *pattern_family_name(unsigned family);

@@ -5,8 +5,8 @@
  * Problem: the operations of a process must be the same bytes in every world and however its reader cuts them
  * into batches, survive fork by plain copying, and cost about as much as the generator alone.
  *
- * Idea: a small state machine. Each phase is entered (its region is mapped unless an earlier phase did), filled with contents,
- * begun (the generator initialises its state), run and left:
+ * Idea: a small state machine. Each phase is entered (its region is mapped unless an earlier phase did), filled with
+ *contents, begun (the generator initialises its state), run and left:
  *
  *	ENTER -> FILL -> BEGIN -> RUN -> LEAVE -> ENTER of the next, or EXIT
  *
@@ -110,7 +110,8 @@ static uint64_t next_stamp(struct program *p, const struct phase *ph)
 	return rng_mix((uint64_t)(((unsigned __int128)rng_mix(p->tag + n) * ph->stamps) >> 64) + 1);
 }
 
-/* Turn a share of the loads into stores. Without branches where stamps are unique: which is a store is unpredictable. */
+/* Turn a share of the loads into stores. Without branches where stamps are unique: which is a store is unpredictable.
+ */
 static void apply_writes(struct program *p, const struct phase *ph, struct op *out, uint32_t n)
 {
 	uint64_t threshold = ((uint64_t)ph->write_ppm << 32) / 1000000, draws = p->draws;

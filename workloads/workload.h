@@ -34,8 +34,8 @@
 
 /*
  * phase.content is PATTERN_BASE(family, n). With n = 0 each page gets a content of its own (no other process or VM
- * has it); with n > 0 page i gets content i mod n of a set that all processes of all VMs share. Near-duplicates come in groups
- * of 32 pages around one text page, differing from it in 1 to 32 words.
+ * has it); with n > 0 page i gets content i mod n of a set that all processes of all VMs share. Near-duplicates come in
+ * groups of 32 pages around one text page, differing from it in 1 to 32 words.
  */
 
 struct phase {
@@ -43,18 +43,19 @@ struct phase {
 	uint32_t flags;	      /* PHASE_* */
 	uint64_t region;      /* first page of the region, in 4 KiB pages from PROGRAM_BASE; names the region */
 	uint64_t npages;      /* pages of the region, at least 1 */
-	uint64_t noperations; /* items of the generator to emit, accesses and calls alike; 0: until duration_ns, or for ever */
+	uint64_t noperations; /* items of the generator to emit, accesses and calls alike; 0: until duration_ns, or for
+				 ever */
 	uint64_t duration_ns; /* 0: no limit in time */
 	uint64_t think_ns;    /* sleep after every think_every of the generator's items; 0: none */
 	uint64_t think_every;
-	uint32_t write_ppm;   /* share of writes, parts per million */
-	uint32_t leaf_level;  /* 1, 2 or 3: what the guest maps the region with */
-	uint64_t content;     /* family and number of contents (above), 0: left zero */
-	uint64_t stamps;      /* 0: every write has a stamp of its own; n: stamps drawn from n values (duplicates) */
+	uint32_t write_ppm;  /* share of writes, parts per million */
+	uint32_t leaf_level; /* 1, 2 or 3: what the guest maps the region with */
+	uint64_t content;    /* family and number of contents (above), 0: left zero */
+	uint64_t stamps;     /* 0: every write has a stamp of its own; n: stamps drawn from n values (duplicates) */
 	uint64_t param[PHASE_PARAMS]; /* the generator's own; workload_ops.params names them */
-	uint32_t table;	      /* first word of its table in script.table, and its words */
+	uint32_t table;		      /* first word of its table in script.table, and its words */
 	uint32_t table_words;
-	uint32_t fork_phase;  /* what the children run that this phase forks */
+	uint32_t fork_phase; /* what the children run that this phase forks */
 	uint32_t zero;
 };
 
@@ -69,17 +70,17 @@ struct script {
 /* The running state of a process's program. Plain memory: fork copies it, a quantum may end anywhere. */
 struct program {
 	struct rng rng;
-	uint64_t tag;	    /* of seed and pid; mixed into stamps, so that no two processes store equal words by chance */
-	uint64_t draws;	    /* a second random stream, for what is a write: independent of how batches are cut */
-	uint32_t phase;	    /* the one running */
-	uint32_t step;	    /* within the phase: enum program_step */
-	uint32_t mapped;    /* regions mapped so far, by the lowest phase that names them */
-	uint32_t pass;	    /* of a replayed trace */
-	uint64_t done;	    /* of the generator's items in this phase; while filling: pages */
-	uint64_t nwrites;   /* in all; the stamp of write n is program_stamp(tag, n) */
+	uint64_t tag;	  /* of seed and pid; mixed into stamps, so that no two processes store equal words by chance */
+	uint64_t draws;	  /* a second random stream, for what is a write: independent of how batches are cut */
+	uint32_t phase;	  /* the one running */
+	uint32_t step;	  /* within the phase: enum program_step */
+	uint32_t mapped;  /* regions mapped so far, by the lowest phase that names them */
+	uint32_t pass;	  /* of a replayed trace */
+	uint64_t done;	  /* of the generator's items in this phase; while filling: pages */
+	uint64_t nwrites; /* in all; the stamp of write n is program_stamp(tag, n) */
 	uint64_t since_think;
 	uint64_t deadline_ns; /* of this phase, 0: not begun */
-	uint64_t state[24]; /* the generator's own */
+	uint64_t state[24];   /* the generator's own */
 };
 
 /* How an experiment file spells a generator's parameter, its unit and its range. Used by the host only. */
@@ -91,16 +92,16 @@ struct workload_param {
 };
 
 /* Properties of a generator */
-#define WORKLOAD_MAPS	 1u /* maps its region itself, bit by bit: nobody else may use that region */
-#define WORKLOAD_FILLS	 2u /* takes phase.content as its own parameter: the program fills nothing beforehand */
-#define WORKLOAD_FORKS	 4u /* forks children that run phase.fork_phase */
-#define WORKLOAD_CALLS	 8u /* its items are not only accesses */
+#define WORKLOAD_MAPS  1u /* maps its region itself, bit by bit: nobody else may use that region */
+#define WORKLOAD_FILLS 2u /* takes phase.content as its own parameter: the program fills nothing beforehand */
+#define WORKLOAD_FORKS 4u /* forks children that run phase.fork_phase */
+#define WORKLOAD_CALLS 8u /* its items are not only accesses */
 
 struct workload_ops {
 	const char *name;
 	const char *summary;
 	const struct workload_param *params; /* at most PHASE_PARAMS, NULL: none */
-	uint32_t flags; /* WORKLOAD_* */
+	uint32_t flags;			     /* WORKLOAD_* */
 	/*
 	 * Host side, once per phase while the script is built: fill table[] (of *nwords words) with what next()
 	 * needs precomputed and set *nwords to what that takes; if it is more than there was, nothing was filled.
@@ -114,8 +115,8 @@ struct workload_ops {
 	 * OP_READ with arg 0 at addresses of the region: the program turns a share of them into writes (not those with
 	 * arg OP_READ_ONLY). System calls are emitted as they are. The stream may not depend on how max cuts it.
 	 */
-	uint32_t (*next)(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng,
-			 struct op *out, uint32_t max);
+	uint32_t (*next)(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng, struct op *out,
+			 uint32_t max);
 };
 
 extern const struct workload_ops *const workload_generators[]; /* NULL-ended */
@@ -146,7 +147,7 @@ struct program_world {
 };
 
 #define PHASE_TRACE_GENERATOR UINT32_MAX
-#define TRACE_PASS 23 /* word of the cursor */
+#define TRACE_PASS	      23 /* word of the cursor */
 
 /* Begin at the script's phase @phase as process @pid. */
 void program_start(struct program *p, const struct script *s, uint64_t pid, uint32_t phase);

@@ -2,9 +2,9 @@
 /*
  * Malformed experiment files: each ends in one clear message that begins with the file's name, none in a crash.
  *
- * Three sources: every key of every table given a value it cannot have, and misspelt; a good file damaged at random (bytes, lines,
- * truncation, splices), which must fail with such a message or else be a good file, that is, survive being written and
- * read again; and files of plain noise. Leaks show under `make asan`.
+ * Three sources: every key of every table given a value it cannot have, and misspelt; a good file damaged at random
+ * (bytes, lines, truncation, splices), which must fail with such a message or else be a good file, that is, survive
+ * being written and read again; and files of plain noise. Leaks show under `make asan`.
  */
 #include <check.h>
 #include <glib/gstdio.h>
@@ -17,14 +17,17 @@
 
 static const char good[] =
 	"[experiment]\ntitle = Fuzz\nquestion = Why?\nmachine = sim\nschedule = lockstep\nseed = 5\nquantum = 1000\n"
-	"duration = 1 s\nsample-interval = 10 ms\nwarm-up = 1 ms\nrepeats = 2\nevents = no\ndigest = yes\nfigures = a, b\n"
+	"duration = 1 s\nsample-interval = 10 ms\nwarm-up = 1 ms\nrepeats = 2\nevents = no\ndigest = yes\nfigures = a, "
+	"b\n"
 	"[host]\ncpus = 2\nmemory = 1 GiB\nnodes = 2\npage-size = 2M\ntimeslice = 1 ms\ncaches = flat\nprofile = zen3\n"
 	"[vm a]\ncount = 2\nmemory = 64 MiB\narena = 8 MiB\npaging = ept\nlevels = 4\nhost-levels = 5\nmax-leaf = 2M\n"
 	"pcid = yes\nept-ad = yes\nunsync = no\ndirty-log = pml\ndirty-interval = 5 ms\nshadow-limit = 100\n"
 	"flood-limit = 3\ncollapse = 1 s\nnode = 1\nworkload = w\n"
 	"[workload w]\nprocesses = 2\nphases = p, q, c\n"
-	"[phase p]\npattern = zipf\ntheta = 0.5\nscatter = 2\nregion = r\nsize = 8 MiB\noperations = 10\nduration = 1 ms\n"
-	"think-time = 1 us\nthink-every = 5\nwrites = 5%\npage-size = 4K\nchild = no\ncontents = text:3\nstamps = 4\nloops = 1\n"
+	"[phase p]\npattern = zipf\ntheta = 0.5\nscatter = 2\nregion = r\nsize = 8 MiB\noperations = 10\nduration = 1 "
+	"ms\n"
+	"think-time = 1 us\nthink-every = 5\nwrites = 5%\npage-size = 4K\nchild = no\ncontents = text:3\nstamps = "
+	"4\nloops = 1\n"
 	"[phase q]\npattern = fork\nforks = c\ntouches = 3\nwait-every = 2\noperations = 10\n"
 	"[phase c]\npattern = sequential\nchild = yes\nstep = 64\noperations = 10\n"
 	"[costs]\nexit_cycles = 5\n"
@@ -115,7 +118,8 @@ START_TEST(good_file_is_good)
 }
 END_TEST
 
-/* What if a value is of another kind? Free text aside, every key refuses "@!", and the message names section, key and value. */
+/* What if a value is of another kind? Free text aside, every key refuses "@!", and the message names section, key and
+ * value. */
 START_TEST(every_key)
 {
 	g_auto(GStrv) lines = g_strsplit(good, "\n", -1);
@@ -130,7 +134,8 @@ START_TEST(every_key)
 		if (*lines[i] == '[') {
 			g_free(section);
 			section = g_strdup(lines[i]);
-			g_autofree char *unknown = g_strdup_printf("[x%s", lines[i] + 1), *text = replace_line(lines, i, unknown);
+			g_autofree char *unknown = g_strdup_printf("[x%s", lines[i] + 1),
+					*text = replace_line(lines, i, unknown);
 
 			expect_words(text, "no such section", unknown, "Allowed are");
 		}
@@ -140,8 +145,10 @@ START_TEST(every_key)
 
 		if (strcmp(key, "title") && strcmp(key, "question"))
 			expect_words(broken, section, key, "@!");
-		expect_words(strange, section, key, g_str_equal(key, "pattern") || g_str_equal(key, "phases") ||
-						    (g_str_equal(key, "workload")) ? "missing" : "no such");
+		expect_words(strange, section, key,
+			     g_str_equal(key, "pattern") || g_str_equal(key, "phases") || (g_str_equal(key, "workload"))
+				     ? "missing"
+				     : "no such");
 	}
 	ck_assert_uint_ge(nfailures, 110);
 }
@@ -164,11 +171,14 @@ START_TEST(every_range)
 			ck_assert(!conf_parse(k, number, &parsed, &why));
 			ck_assert_ptr_nonnull(why);
 			if (conf_sections[kind].named)
-				text = g_strdup_printf("[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = uniform\n"
-						       "[%s z]\n%s%s%s = %s\n", conf_sections[kind].name,
-						       kind == SECTION_VM ? "workload = w\n" : "",
-						       kind == SECTION_PHASE ? "pattern = uniform\n" :
-						       kind == SECTION_WORKLOAD ? "phases = p\n" : "", k->name, number);
+				text = g_strdup_printf(
+					"[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = uniform\n"
+					"[%s z]\n%s%s%s = %s\n",
+					conf_sections[kind].name, kind == SECTION_VM ? "workload = w\n" : "",
+					kind == SECTION_PHASE	   ? "pattern = uniform\n"
+					: kind == SECTION_WORKLOAD ? "phases = p\n"
+								   : "",
+					k->name, number);
 			else
 				text = g_strdup_printf("[%s]\n%s = %s\n", conf_sections[kind].name, k->name, number);
 			expect_words(text, k->name, number, " to ");
@@ -270,9 +280,17 @@ END_TEST
 START_TEST(enormous)
 {
 	g_autofree char *as = g_strnfill(500000, 'a'), *nines = g_strnfill(5000, '9');
-	const char *const forms[] = {"[%s]\n", "[vm %s]\n", "[vm a]\n%s = 1\n", "[vm a]\nworkload = %s\n", "[experiment]\nseed = %s\n",
-				     "[experiment]\nfigures = %s\n", "[vary]\n%s = 1\n", "[vary]\nvm.paging = %s\n", "[costs]\n%s = 1\n",
-				     "%s\n", "%s = 1\n"};
+	const char *const forms[] = {"[%s]\n",
+				     "[vm %s]\n",
+				     "[vm a]\n%s = 1\n",
+				     "[vm a]\nworkload = %s\n",
+				     "[experiment]\nseed = %s\n",
+				     "[experiment]\nfigures = %s\n",
+				     "[vary]\n%s = 1\n",
+				     "[vary]\nvm.paging = %s\n",
+				     "[costs]\n%s = 1\n",
+				     "%s\n",
+				     "%s = 1\n"};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
 		g_auto(GStrv) cut = g_strsplit(forms[i], "%s", -1);

@@ -35,8 +35,12 @@ START_TEST(every_list)
 {
 	static const struct {
 		const char *what, *has;
-	} lists[] = {{"counters", "guest_faults_cow"}, {"workloads", "theta"},	{"patterns", "pointer"},
-		     {"profiles", "zen3"},	       {"modes", "shadow"},	{"keys", "[vm NAME]"}};
+	} lists[] = {{"counters", "guest_faults_cow"},
+		     {"workloads", "theta"},
+		     {"patterns", "pointer"},
+		     {"profiles", "zen3"},
+		     {"modes", "shadow"},
+		     {"keys", "[vm NAME]"}};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
 		int status;

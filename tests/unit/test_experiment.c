@@ -9,9 +9,9 @@
 #include "vmm/conf.h"
 #include "workloads/pattern.h"
 
-#define BASE \
-	"[vm a]\nmemory = 64 MiB\nworkload = w\n" \
-	"[workload w]\nphases = p\n" \
+#define BASE                                                                                                           \
+	"[vm a]\nmemory = 64 MiB\nworkload = w\n"                                                                      \
+	"[workload w]\nphases = p\n"                                                                                   \
 	"[phase p]\npattern = uniform\noperations = 10\n"
 
 static char *dir;
@@ -105,25 +105,43 @@ static const struct {
 	uint64_t value;
 	const char *canonical; /* NULL: refused */
 } numbers[] = {
-	{CONF_SIZE, "4096", 4096, "4 KiB"},	      {CONF_SIZE, "4K", 4096, "4 KiB"},
-	{CONF_SIZE, "256 MiB", 256 << 20, "256 MiB"}, {CONF_SIZE, "1.5GiB", 3ull << 29, "1536 MiB"},
-	{CONF_SIZE, "4097 B", 4097, "4097 B"},	      {CONF_SIZE, "0", 0, "0"},
-	{CONF_SIZE, "0.3 B", 0, NULL},		      {CONF_SIZE, "3x", 0, NULL},
-	{CONF_SIZE, "-1", 0, NULL},		      {CONF_SIZE, "", 0, NULL},
-	{CONF_SIZE, "99999999999999999999", 0, NULL}, {CONF_SIZE, "17000000 TiB", 0, NULL},
-	{CONF_SIZE, "1 MB", 0, NULL},		      {CONF_SIZE, "0x10", 0, NULL},
-	{CONF_TIME, "20 ms", 20000000, "20 ms"},      {CONF_TIME, "1.5us", 1500, "1500 ns"},
-	{CONF_TIME, "2 min", 120000000000, "120 s"},  {CONF_TIME, "20", 0, NULL},
-	{CONF_TIME, "0", 0, "0"},		      {CONF_TIME, "1.5 ns", 0, NULL},
-	{CONF_TIME, "10 fortnights", 0, NULL},	      {CONF_SHARE, "30%", 300000, "30%"},
-	{CONF_SHARE, "500 ppm", 500, "0.05%"},	      {CONF_SHARE, "12.3456%", 123456, "12.3456%"},
-	{CONF_SHARE, "0.3", 0, NULL},		      {CONF_SHARE, "0.00001%", 0, NULL},
-	{CONF_MILLI, "0.99", 990, "0.99"},	      {CONF_MILLI, "1", 1000, "1"},
-	{CONF_MILLI, "0.9999", 0, NULL},	      {CONF_COUNT, "2k", 2000, "2000"},
-	{CONF_COUNT, "1_000_000", 1000000, "1000000"}, {CONF_COUNT, "1.5M", 1500000, "1500000"},
+	{CONF_SIZE, "4096", 4096, "4 KiB"},
+	{CONF_SIZE, "4K", 4096, "4 KiB"},
+	{CONF_SIZE, "256 MiB", 256 << 20, "256 MiB"},
+	{CONF_SIZE, "1.5GiB", 3ull << 29, "1536 MiB"},
+	{CONF_SIZE, "4097 B", 4097, "4097 B"},
+	{CONF_SIZE, "0", 0, "0"},
+	{CONF_SIZE, "0.3 B", 0, NULL},
+	{CONF_SIZE, "3x", 0, NULL},
+	{CONF_SIZE, "-1", 0, NULL},
+	{CONF_SIZE, "", 0, NULL},
+	{CONF_SIZE, "99999999999999999999", 0, NULL},
+	{CONF_SIZE, "17000000 TiB", 0, NULL},
+	{CONF_SIZE, "1 MB", 0, NULL},
+	{CONF_SIZE, "0x10", 0, NULL},
+	{CONF_TIME, "20 ms", 20000000, "20 ms"},
+	{CONF_TIME, "1.5us", 1500, "1500 ns"},
+	{CONF_TIME, "2 min", 120000000000, "120 s"},
+	{CONF_TIME, "20", 0, NULL},
+	{CONF_TIME, "0", 0, "0"},
+	{CONF_TIME, "1.5 ns", 0, NULL},
+	{CONF_TIME, "10 fortnights", 0, NULL},
+	{CONF_SHARE, "30%", 300000, "30%"},
+	{CONF_SHARE, "500 ppm", 500, "0.05%"},
+	{CONF_SHARE, "12.3456%", 123456, "12.3456%"},
+	{CONF_SHARE, "0.3", 0, NULL},
+	{CONF_SHARE, "0.00001%", 0, NULL},
+	{CONF_MILLI, "0.99", 990, "0.99"},
+	{CONF_MILLI, "1", 1000, "1"},
+	{CONF_MILLI, "0.9999", 0, NULL},
+	{CONF_COUNT, "2k", 2000, "2000"},
+	{CONF_COUNT, "1_000_000", 1000000, "1000000"},
+	{CONF_COUNT, "1.5M", 1500000, "1500000"},
 	{CONF_COUNT, "18446744073709551615", UINT64_MAX, "18446744073709551615"},
-	{CONF_COUNT, "18446744073709551616", 0, NULL}, {CONF_COUNT, "1e6", 0, NULL},
-	{CONF_COUNT, "1_", 0, NULL},		      {CONF_COUNT, "5 5", 0, NULL},
+	{CONF_COUNT, "18446744073709551616", 0, NULL},
+	{CONF_COUNT, "1e6", 0, NULL},
+	{CONF_COUNT, "1_", 0, NULL},
+	{CONF_COUNT, "5 5", 0, NULL},
 };
 
 START_TEST(values)
@@ -146,7 +164,8 @@ START_TEST(values)
 }
 END_TEST
 
-/* What if a run's own experiment.ini gave another experiment? Writing, reading and writing again gives the same text. */
+/* What if a run's own experiment.ini gave another experiment? Writing, reading and writing again gives the same text.
+ */
 static void fixpoint_of(const char *text, const char *const *set, bool without_vary)
 {
 	struct experiment *e = load_ok(text, set), *f;
@@ -159,12 +178,13 @@ static void fixpoint_of(const char *text, const char *const *set, bool without_v
 	experiment_free(f);
 }
 
-#define RICH \
-	"[experiment]\ntitle = A = b, [c]; d\nfigures = a, b\nwarm-up = 1.5 us\nduration = 1 s\n[host]\nnodes = 2\n" \
-	"page-size = 2M\n[vm a]\ncount = 3\nworkload = w\npaging = shadow\nnode = 1\n[vm b]\nworkload = w\nlevels = 5\n" \
-	"[workload w]\nphases = p; q; c\nprocesses = 2\n[phase p]\npattern = zipf\ntheta = 0.5\ncontents = text:3\n" \
+#define RICH                                                                                                           \
+	"[experiment]\ntitle = A = b, [c]; d\nfigures = a, b\nwarm-up = 1.5 us\nduration = 1 s\n[host]\nnodes = 2\n"   \
+	"page-size = 2M\n[vm a]\ncount = 3\nworkload = w\npaging = shadow\nnode = 1\n[vm b]\nworkload = w\nlevels = "  \
+	"5\n"                                                                                                          \
+	"[workload w]\nphases = p; q; c\nprocesses = 2\n[phase p]\npattern = zipf\ntheta = 0.5\ncontents = text:3\n"   \
 	"[phase q]\npattern = fork\nforks = c\nregion = p\n[phase c]\npattern = sequential\nchild = yes\nregion = p\n" \
-	"writes = 1234 ppm\n[costs]\nexit_cycles = 5\n" \
+	"writes = 1234 ppm\n[costs]\nexit_cycles = 5\n"                                                                \
 	"[vary]\nvm.memory = 64 MiB, 1 GiB\nphase p.theta = 0.1; 0.2; 0.3\nworkload w.phases = p; p, q, c;\n"
 
 START_TEST(fixpoint)
@@ -219,8 +239,9 @@ START_TEST(combinations)
 	struct experiment *e = load_ok(RICH, NULL);
 	g_autoptr(GPtrArray) cells = experiment_combinations(e);
 	static const char *const names[] = {
-		"memory=64MiB,theta=0.1,phases=p",     "memory=64MiB,theta=0.1,phases=p_q_c", "memory=64MiB,theta=0.2,phases=p",
-		"memory=64MiB,theta=0.2,phases=p_q_c", "memory=64MiB,theta=0.3,phases=p",     "memory=64MiB,theta=0.3,phases=p_q_c",
+		"memory=64MiB,theta=0.1,phases=p", "memory=64MiB,theta=0.1,phases=p_q_c",
+		"memory=64MiB,theta=0.2,phases=p", "memory=64MiB,theta=0.2,phases=p_q_c",
+		"memory=64MiB,theta=0.3,phases=p", "memory=64MiB,theta=0.3,phases=p_q_c",
 		"memory=1GiB,theta=0.1,phases=p",
 	};
 
@@ -249,9 +270,9 @@ START_TEST(combinations)
 END_TEST
 
 static const struct {
-	const char *extra;     /* after BASE */
-	const char *set;       /* or an override */
-	const char *words;     /* that the message must have */
+	const char *extra; /* after BASE */
+	const char *set;   /* or an override */
+	const char *words; /* that the message must have */
 } faults[] = {
 	{"[vm a]\n", NULL, "line 9|[vm a] appears twice|line 1"},
 	{"operations = 11\n", NULL, "line 9|operations appears twice"},
@@ -288,9 +309,11 @@ static const struct {
 	{"[phase q]\npattern = content\noperations = 1\n", NULL, "contents = zero|writes contents"},
 	{"[phase q]\npattern = sequential\noperations = 1\nstep = 12\n", NULL, "step = 12 B|multiple of 8"},
 	{"[phase q]\npattern = fork\noperations = 1\n[workload v]\nphases = q\n", NULL, "forks = |child = yes"},
-	{"[phase q]\npattern = mmap\noperations = 1\nregion = p\n[workload v]\nphases = p, q\n", NULL, "region = |one of its own"},
+	{"[phase q]\npattern = mmap\noperations = 1\nregion = p\n[workload v]\nphases = p, q\n", NULL,
+	 "region = |one of its own"},
 	{"[phase q]\npattern = mmap\noperations = 1\n[workload v]\nphases = q, q\n", NULL, "pattern = mmap|only once"},
-	{"[phase q]\npattern = uniform\noperations = 1\nregion = p\npage-size = 2M\n[workload v]\nphases = p, q\n", NULL, "page-size = 4K|[phase q]"},
+	{"[phase q]\npattern = uniform\noperations = 1\nregion = p\npage-size = 2M\n[workload v]\nphases = p, q\n",
+	 NULL, "page-size = 4K|[phase q]"},
 	{"[vm b]\nworkload = ww\n", NULL, "workload = ww|allowed: w"},
 	{"[vm host]\nworkload = w\n", NULL, "[vm host]|names the host"},
 	{"[vm a-0]\nworkload = w\n", "vm a.count=2", "two VMs are named a-0"},
@@ -316,7 +339,8 @@ static const struct {
 	{"ept-ad = no\n", NULL, "[phase p] ept-ad"},
 	{"[vm b]\nworkload = w\nept-ad = no\ndirty-log = pml\n", NULL, "dirty-log = pml|ept-ad = yes"},
 	{"[vm b]\nworkload = w\npaging = native\ndirty-log = wrprotect\n", NULL, "dirty-log = wrprotect|native"},
-	{"[vm b]\nworkload = w\npaging = native\nmemory = 3 GiB\ncount = 2\n", NULL, "memory = 3 GiB|6144 MiB|4096 MiB"},
+	{"[vm b]\nworkload = w\npaging = native\nmemory = 3 GiB\ncount = 2\n", NULL,
+	 "memory = 3 GiB|6144 MiB|4096 MiB"},
 	{"[experiment]\nmachine = kvm\n[vm b]\nworkload = w\npaging = pv\n", NULL, "paging = pv|ept and shadow"},
 	{"[experiment]\nduration = 1 s\nwarm-up = 1 s\n", NULL, "warm-up = 1 s|shorter"},
 	{"", "host.memory=9 MiB", "memory = 9 MiB|2 MiB"},
@@ -388,7 +412,8 @@ START_TEST(script_layout)
 				       "[phase p]\npattern = zipf\noperations = 1\nsize = 3 GiB\n"
 				       "[phase q]\npattern = zipf\noperations = 1\nsize = 4 KiB\n"
 				       "[phase r]\npattern = zipf\noperations = 1\nsize = 5 GiB\nregion = p\n"
-				       "[phase s]\npattern = zipf\noperations = 1\nsize = 3 GiB\nregion = t\n", NULL);
+				       "[phase s]\npattern = zipf\noperations = 1\nsize = 3 GiB\nregion = t\n",
+				       NULL);
 	g_autofree struct script *s = experiment_script(e, experiment_workload(e, "w"), 0, NULL);
 
 	ck_assert_uint_eq(s->phase[0].region, 0);

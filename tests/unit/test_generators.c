@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Generators and programs: addresses stay in their regions, streams do not depend on batches, distributions are what they say. */
+/* Generators and programs: addresses stay in their regions, streams do not depend on batches, distributions are what
+ * they say. */
 #include <check.h>
 #include <glib.h>
 #include <math.h>
@@ -12,10 +13,10 @@
 #define MAX_OPS 100000
 
 /* ck_assert() tells the parent process of every check: too dear for one an operation. */
-#define CHECK_OP(cond, i) \
-	do \
-		if (!(cond)) \
-			ck_abort_msg("operation %u: %s", (unsigned)(i), #cond); \
+#define CHECK_OP(cond, i)                                                                                              \
+	do                                                                                                             \
+		if (!(cond))                                                                                           \
+			ck_abort_msg("operation %u: %s", (unsigned)(i), #cond);                                        \
 	while (0)
 
 static int generator(const char *name)
@@ -99,7 +100,8 @@ START_TEST(table_is_complete)
 }
 END_TEST
 
-/* What if a batch ended elsewhere? Not one operation may change; nor between two runs; but for another process all do. */
+/* What if a batch ended elsewhere? Not one operation may change; nor between two runs; but for another process all do.
+ */
 START_TEST(resumable)
 {
 	g_autofree struct script *s = script_new(all[_i], 5000);
@@ -120,7 +122,8 @@ START_TEST(resumable)
 }
 END_TEST
 
-/* What if the region is a page, or no power of two, or large? Every address lies in it, and what is mapped is what is touched. */
+/* What if the region is a page, or no power of two, or large? Every address lies in it, and what is mapped is what is
+ * touched. */
 START_TEST(stays_in_region)
 {
 	static const uint64_t sizes[] = {1, 2, 3, 17, 511, 4096, 100003, (16ull << 30) / 4096};
@@ -217,17 +220,19 @@ START_TEST(uniform_distribution)
 END_TEST
 
 /*
- * Draws of the generator in rank order (scatter = 0) against the definition, computed naively in floating point: in classes of about
- * equal expected counts, so that head, middle and tail, and places within one bucket, all weigh.
+ * Draws of the generator in rank order (scatter = 0) against the definition, computed naively in floating point: in
+ * classes of about equal expected counts, so that head, middle and tail, and places within one bucket, all weigh.
  */
 START_TEST(zipf_distribution)
 {
 	static const struct {
 		uint64_t npages, theta;
-	} cases[] = {{100, 990}, {5000, 0}, {5000, 500}, {77777, 990}, {77777, 1000}, {1 << 20, 990}, {1 << 22, 1200}, {3, 4000}, {1 << 22, 800}};
+	} cases[] = {{100, 990},     {5000, 0},	      {5000, 500}, {77777, 990},  {77777, 1000},
+		     {1 << 20, 990}, {1 << 22, 1200}, {3, 4000},   {1 << 22, 800}};
 	const uint32_t ndraws = 2000000;
 	g_autofree struct script *s = script_new("zipf", cases[_i].npages);
-	g_autoptr(GArray) want = g_array_new(FALSE, TRUE, sizeof(double)), seen = g_array_new(FALSE, TRUE, sizeof(double));
+	g_autoptr(GArray) want = g_array_new(FALSE, TRUE, sizeof(double)),
+			  seen = g_array_new(FALSE, TRUE, sizeof(double));
 	double total = 0, class_want = 0, class_seen = 0, theta = (double)cases[_i].theta / 1000;
 
 	s->phase[0].param[0] = cases[_i].theta;
@@ -249,7 +254,8 @@ START_TEST(zipf_distribution)
 	double chi = chi_square((double *)(void *)seen->data, (double *)(void *)want->data, want->len);
 	double slack = 4 * sqrt(2.0 / want->len);
 
-	ck_assert_msg(chi < 1 + slack && chi > 1 - slack - 0.2, "theta %g, %u classes: chi2/n = %g", theta, want->len, chi);
+	ck_assert_msg(chi < 1 + slack && chi > 1 - slack - 0.2, "theta %g, %u classes: chi2/n = %g", theta, want->len,
+		      chi);
 }
 END_TEST
 
@@ -422,8 +428,8 @@ END_TEST
 START_TEST(phases)
 {
 	g_autofree struct script *s = script_new("uniform", 10);
-	static const enum op_kind want[] = {OP_MMAP,  OP_FILL,	OP_FILL, OP_READ, OP_READ, OP_READ,
-					    OP_SLEEP, OP_READ,	OP_MMAP, OP_READ, OP_EXIT, OP_EXIT};
+	static const enum op_kind want[] = {OP_MMAP,  OP_FILL, OP_FILL, OP_READ, OP_READ, OP_READ,
+					    OP_SLEEP, OP_READ, OP_MMAP, OP_READ, OP_EXIT, OP_EXIT};
 
 	s->nphases = 4;
 	for (int i = 1; i < 4; i++)
@@ -473,8 +479,8 @@ START_TEST(forked_child)
 	struct program_world w = {0};
 	struct program parent, child, fresh;
 	struct op out[20], other[20];
-	static const enum op_kind want[] = {OP_MMAP, OP_READ, OP_READ, OP_FORK, OP_READ, OP_READ, OP_FORK,
-					    OP_WAIT, OP_READ, OP_READ, OP_WAIT, OP_EXIT};
+	static const enum op_kind want[] = {OP_MMAP, OP_READ, OP_READ, OP_FORK, OP_READ, OP_READ,
+					    OP_FORK, OP_WAIT, OP_READ, OP_READ, OP_WAIT, OP_EXIT};
 
 	s->nphases = 2;
 	s->phase[1] = s->phase[0];
@@ -502,7 +508,8 @@ START_TEST(forked_child)
 	program_next(&child, s, &w, other, 20);
 	ck_assert_uint_eq(OP_KIND(&other[0]), OP_EXIT);
 
-	/* A process started there maps it itself and then does the same: nothing but its pid made the child's stream. */
+	/* A process started there maps it itself and then does the same: nothing but its pid made the child's stream.
+	 */
 	program_start(&fresh, s, 2, 1);
 	program_next(&fresh, s, &w, other, 20);
 	ck_assert_uint_eq(OP_KIND(&other[0]), OP_MMAP);

@@ -87,7 +87,8 @@ START_TEST(words_make_page)
 }
 END_TEST
 
-/* What if two patterns had equal bytes? Pages would merge that must not. All pairs of many close ones are compared by hash. */
+/* What if two patterns had equal bytes? Pages would merge that must not. All pairs of many close ones are compared by
+ * hash. */
 START_TEST(distinct)
 {
 	g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
@@ -125,14 +126,18 @@ START_TEST(near)
 }
 END_TEST
 
-/* Ratios under zstd -1, averaged over pages, within a band of what pattern.h says (versions of zstd differ a little). */
+/* Ratios under zstd -1, averaged over pages, within a band of what pattern.h says (versions of zstd differ a little).
+ */
 START_TEST(ratios)
 {
 	static const struct {
 		unsigned family;
 		double low, high;
-	} band[] = {{PATTERN_ZERO, 100, 500},   {PATTERN_TEXT, 2.8, 4.2},     {PATTERN_POINTER, 3.3, 5},
-		    {PATTERN_CODE, 1.6, 2.4},   {PATTERN_RANDOM, 0.9, 1.01}};
+	} band[] = {{PATTERN_ZERO, 100, 500},
+		    {PATTERN_TEXT, 2.8, 4.2},
+		    {PATTERN_POINTER, 3.3, 5},
+		    {PATTERN_CODE, 1.6, 2.4},
+		    {PATTERN_RANDOM, 0.9, 1.01}};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(band); i++) {
 		size_t total = 0;
