@@ -118,7 +118,7 @@ $(G)/user.o: $(GUEST_USER:%.c=$(G)/obj/%.o)
 	$(call say,LD,$@)ld -r -o $@ $^ && objcopy --keep-global-symbol=user_start $@
 
 $(G)/kernel.elf: $(G)/guest.lds $(G)/stub.o $(G)/user.o $(G)/kernel.o
-	$(call say,LD,$@)ld -nostdlib -static --build-id=none -z noexecstack --no-warn-rwx-segments -o $@ -T $^
+	$(call say,LD,$@)ld -nostdlib -static --build-id=none -z noexecstack -o $@ -T $^
 
 $(G)/kernel.bin: $(G)/kernel.elf
 	$(call say,OBJCOPY,$@)objcopy -O binary $< $@

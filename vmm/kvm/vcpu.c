@@ -139,6 +139,7 @@ void kvm_vcpu_destroy(struct kvm_vm *vm)
 	vm->vcpu_fd = vm->fd = -1;
 }
 
+/* To be interrupted is all. It stays installed: a last tick may arrive after the timer is gone. */
 static void on_tick(int sig)
 {
 	(void)sig;
@@ -146,7 +147,7 @@ static void on_tick(int sig)
 
 gboolean kvm_watch_start(struct kvm_machine *m, GError **error)
 {
-	struct sigaction sa = { .sa_handler = on_tick };
+	struct sigaction sa = { .sa_handler = on_tick, .sa_flags = SA_RESTART }; /* KVM_RUN never restarts */
 	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = WATCH_SIGNAL };
 	struct itimerspec every = { .it_interval.tv_nsec = TICK_NS, .it_value.tv_nsec = TICK_NS };
 

@@ -9,18 +9,26 @@
 
 stub_data = STUB_DATA_VA;
 ENTRY(kernel_start)
+/* Access rights are the guest's own page tables' business; these only keep ld from guessing writable code. */
+PHDRS
+{
+	header PT_LOAD FLAGS(4);
+	stub PT_LOAD FLAGS(5);
+	user PT_LOAD FLAGS(5);
+	kernel PT_LOAD FLAGS(5);
+}
 SECTIONS
 {
-	.header 0 : AT(0) { *(.header) }
-	.stub STUB_VA : AT(LOADADDR(.header) + SIZEOF(.header)) { *(.stub) }
+	.header 0 : AT(0) { *(.header) } : header
+	.stub STUB_VA : AT(LOADADDR(.header) + SIZEOF(.header)) { *(.stub) } : stub
 	.user USER_TEXT_VA : AT(LOADADDR(.stub) + SIZEOF(.stub)) {
 		*user.o(.text .text.* .rodata .rodata.* .data.rel.ro .data.rel.ro.*)
 		. = ALIGN(16);
-	}
+	} : user
 	.kernel KERNEL_VA : AT(LOADADDR(.user) + SIZEOF(.user)) {
 		*kernel.o(.text .text.* .rodata .rodata.* .data.rel.ro .data.rel.ro.* .data .data.*)
-	}
-	.bss : { *kernel.o(.bss .bss.* COMMON) }
+	} : kernel
+	.bss : { *kernel.o(.bss .bss.* COMMON) } : kernel
 	kernel_end = .;
 	/* Nothing else: a process's loop has no data of its own. */
 	.rest : { *(.data .data.* .bss .bss.* COMMON .got .got.*) }
