@@ -82,10 +82,13 @@ static void all_modes(const char *path, const char *const *sets, const char *wha
 		g_ptr_array_add(all, (gpointer)sets[i]);
 	g_ptr_array_add(all, "experiment.schedule=lockstep");
 	g_ptr_array_add(all, "vm.paging=native");
+	g_ptr_array_add(all, "vm.dirty-log=none"); /* native memory cannot be logged */
 	g_ptr_array_add(all, NULL);
 
 	struct run *native = run_file(path, (const char *const *)all->pdata);
 
+	g_ptr_array_set_size(all, (gint)all->len - 2);
+	g_ptr_array_add(all, NULL);
 	for (unsigned m = 0; m < G_N_ELEMENTS(modes); m++) {
 		all->pdata[all->len - 2] = (gpointer)modes[m];
 
@@ -116,7 +119,8 @@ static char *random_experiment(uint64_t seed)
 		"[experiment]\nseed = %lu\nschedule = lockstep\nquantum = %s\n"
 		"[host]\ncpus = 1\nmemory = 512 MiB\npage-size = %s\nprofile = %s\n"
 		"[vm a]\ncount = %s\nmemory = 64 MiB\nlevels = %s\nhost-levels = %s\nmax-leaf = %s\npcid = %s\n"
-		"unsync = %s\nshadow-limit = %s\nflood-limit = %s\nept-ad = %s\nworkload = w\n"
+		"unsync = %s\nshadow-limit = %s\nflood-limit = %s\nept-ad = %s\ndirty-log = %s\ndirty-interval = 50 us\n"
+		"collapse = %s\nworkload = w\n"
 		"[workload w]\nprocesses = %s\nphases = warm, mix, child\n"
 		"[phase warm]\npattern = uniform\nregion = shared\nsize = %s\npage-size = %s\noperations = 500\nwrites = 50%%\n"
 		"[phase mix]\npattern = mix\nsize = %s\noperations = %s\nwrites = 40%%\nforks = child\ncalls = %s\n"
@@ -125,7 +129,8 @@ static char *random_experiment(uint64_t seed)
 		seed, pick(&r, "100", "1000", "37"), pick(&r, "4K", "2M", NULL), pick(&r, "icelake-sp", "zen3", NULL),
 		pick(&r, "1", "2", NULL), pick(&r, "4", "5", NULL), pick(&r, "4", "5", NULL), pick(&r, "4K", "2M", "1G"),
 		pick(&r, "yes", "no", NULL), pick(&r, "yes", "no", NULL), pick(&r, "16", "64", "0"),
-		pick(&r, "3", "1", "10"), pick(&r, "yes", "no", NULL), pick(&r, "1", "2", "3"), "4 MiB",
+		pick(&r, "3", "1", "10"), pick(&r, "yes", "no", NULL), pick(&r, "none", "wrprotect", NULL),
+		pick(&r, "0", "100 us", NULL), pick(&r, "1", "2", "3"), "4 MiB",
 		page_size, pick(&r, "256 KiB", "2 MiB", "64 KiB"), pick(&r, "1500", "4000", NULL),
 		pick(&r, "5%", "20%", "50%"), "4 MiB", page_size);
 }
@@ -146,11 +151,17 @@ START_TEST(what_if_a_random_program_runs_in_each_mode)
 }
 END_TEST
 
-START_TEST(what_if_hello_runs_in_each_mode)
-{
-	const char *none[] = { NULL };
+/* Shipped experiments, shortened where they would run for long. What they vary is varied here. */
+static const struct {
+	const char *path, *set[4];
+} shipped[] = {
+	{ "workloads/hello.ini", { NULL } },
+	{ "workloads/paging-modes.ini", { "experiment.warm-up=0", "experiment.duration=15 ms", NULL } },
+};
 
-	all_modes("workloads/hello.ini", none, "hello.ini");
+START_TEST(what_if_a_shipped_experiment_runs_in_each_mode)
+{
+	all_modes(shipped[_i].path, shipped[_i].set, shipped[_i].path);
 }
 END_TEST
 
@@ -162,7 +173,7 @@ int main(void)
 
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, what_if_a_random_program_runs_in_each_mode, 0, 24);
-	tcase_add_test(t, what_if_hello_runs_in_each_mode);
+	tcase_add_loop_test(t, what_if_a_shipped_experiment_runs_in_each_mode, 0, G_N_ELEMENTS(shipped));
 	suite_add_tcase(s, t);
 	srunner_run_all(sr, CK_NORMAL);
 	int failed = srunner_ntests_failed(sr);
