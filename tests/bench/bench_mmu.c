@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench_mmu.c - what a simulated access costs, in nanoseconds of CPU time
+ *
+ * Streams: l1-hit (48 pages, at random), zipf256M (zipf 0.99 over 256 MiB, ranks scattered), uniform16G. Each through the 1D
+ * walk (native) and the 2D walk 4x4, 4K on 4K (ept), with flat costs and with the data-cache model. Guest frames are given to pages
+ * at random, host frames to guest frames too: what first touches in random order leave. Beside them `limit`: a bare loop that does
+ * nothing but the exact-LRU look-ups of the same stream in a 64-entry 4-way TLB, and `generator`, which is
+ * not part of any other row.
+ *
+ * Output: CSV rows name,value,unit; the median of ROUNDS interleaved runs. Numbers of one run of this program may be compared with
+ * each other, not with those of another machine or hour.
+ */
+#include <glib.h>
+#include <math.h>
+#include <smmintrin.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "tests/lib/tables.h"
+
+#define ROUNDS 7
+#define CHUNK  8192u
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+enum stream { L1_HIT, ZIPF, UNIFORM, STREAMS };
+
+static const char *const stream_names[] = { "l1-hit", "zipf256M", "uniform16G" };
+static const uint64_t stream_pages[] = { 48, 65536, 4194304 };
+static const unsigned stream_ops[] = { 4000000, 3000000, 1500000 }; /* per round */
+
+#define BASE_VA 0x10000000000ull
+
+/* ---- generators: simple ones of our own, so that this program measures only the MMU ---- */
+
+struct gen {
+	enum stream stream;
+	struct rng rng;
+	uint32_t *cdf;	 /* zipf: rank by table of 2^16 quantiles and a search below each */
+	uint32_t *place; /* rank to page */
+	double *sum;
+	unsigned write_percent;
+};
+
+static void gen_init(struct gen *g, enum stream s, unsigned write_percent)
+{
+	*g = (struct gen){ .stream = s, .write_percent = write_percent };
+	rng_seed(&g->rng, 42 + s);
+	if (s != ZIPF)
+		return;
+	uint64_t n = stream_pages[ZIPF], rank = 0;
+	double total = 0, run = 0;
+
+	g->sum = g_new(double, n);
+	g->cdf = g_new(uint32_t, 65537);
+	g->place = g_new(uint32_t, n);
+	for (uint64_t i = 0; i < n; i++)
+		total += pow((double)(i + 1), -0.99);
+	for (uint64_t i = 0; i < n; i++) {
+		g->sum[i] = run += pow((double)(i + 1), -0.99) / total;
+		g->place[i] = (uint32_t)i;
+	}
+	for (uint32_t q = 0; q <= 65536; q++) {
+		while (rank < n - 1 && g->sum[rank] < q / 65536.0)
+			rank++;
+		g->cdf[q] = (uint32_t)rank;
+	}
+	for (uint64_t i = n - 1; i; i--) {
+		uint64_t j = rng_below(&g->rng, i + 1);
+		uint32_t t = g->place[i];
+
+		g->place[i] = g->place[j];
+		g->place[j] = t;
+	}
+}
+
+static uint64_t gen_page(struct gen *g)
+{
+	if (g->stream != ZIPF)
+		return rng_below(&g->rng, stream_pages[g->stream]);
+	double u = (double)(rng_u64(&g->rng) >> 11) / 9007199254740992.0;
+	uint32_t lo = g->cdf[(uint32_t)(u * 65536)], hi = g->cdf[(uint32_t)(u * 65536) + 1];
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (g->sum[mid] < u)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return g->place[lo];
+}
+
+static void gen_fill(struct gen *g, struct op *ops, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		bool write = g->write_percent && rng_below(&g->rng, 100) < g->write_percent;
+
+		ops[i].va_kind = OP_MAKE(write ? OP_WRITE : OP_READ, BASE_VA + gen_page(g) * PAGE_SIZE + (rng_u64(&g->rng) & 0xff8));
+		ops[i].arg = i;
+	}
+}
+
+/* ---- rigs ---- */
+
+struct rig {
+	struct host host; /* tables from page 1 on; data frames above `data` */
+	struct guest_regs regs;
+	struct counters c;
+	struct mmu_context x;
+	struct pattern *content;
+	uint64_t npages;
+};
+
+/* A random order of [0, n). */
+static uint32_t *shuffled(uint64_t n, uint64_t seed)
+{
+	uint32_t *a = g_new(uint32_t, n);
+	struct rng rng;
+
+	rng_seed(&rng, seed);
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t j = rng_below(&rng, i + 1);
+
+		a[i] = a[j];
+		a[j] = (uint32_t)i;
+	}
+	return a;
+}
+
+/* Tables in guest-physical [0, 1 GiB), which the host backs in order; data above, placed at random. */
+static void rig_init(struct rig *m, uint64_t npages, bool two)
+{
+	uint64_t arena = 1 << 18, user = PTE_P | PTE_W | PTE_U;
+	uint32_t *gfn = shuffled(npages, 1), *hfn = shuffled(npages, 2);
+
+	memset(m, 0, sizeof(*m));
+	host_init(&m->host, arena * 2 + npages);
+	m->npages = npages;
+	m->regs = test_regs();
+	m->x = (struct mmu_context){
+		.walk = two ? MMU_2D : MMU_1D, .regs = &m->regs, .levels = 4, .host_levels = 4, .ad_bits = true, .vpid = 1,
+		.maxphyaddr = 46, .c = &m->c, .bytes = m->host.bytes,
+	};
+	hpa_t groot = host_page(&m->host);
+
+	m->regs.cr3 = m->x.root = groot;
+	for (uint64_t i = 0; i < npages; i++)
+		host_map(&m->host, groot, 4, BASE_VA + i * PAGE_SIZE, 1, (arena + gfn[i]) * PAGE_SIZE, user, user);
+	if (two) {
+		uint64_t tables = m->host.next;
+
+		m->x.root = host_page(&m->host);
+		for (uint64_t i = 0; i < tables; i++)
+			host_map(&m->host, m->x.root, 4, i * PAGE_SIZE, 1, i * PAGE_SIZE, EPT_RWX | EPT_WB, EPT_RWX);
+		for (uint64_t i = 0; i < npages; i++)
+			host_map(&m->host, m->x.root, 4, (arena + i) * PAGE_SIZE, 1, (2 * arena + hfn[i]) * PAGE_SIZE,
+				 EPT_RWX | EPT_WB, EPT_RWX);
+	}
+	size_t nbytes = (2 * arena + npages) * sizeof(struct pattern);
+
+	m->content = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (m->content == MAP_FAILED)
+		g_error("no memory");
+	m->x.content = m->content;
+	g_free(gfn);
+	g_free(hfn);
+}
+
+static void rig_free(struct rig *m)
+{
+	munmap(m->content, ((2u << 18) + m->npages) * sizeof(struct pattern));
+	host_free(&m->host);
+}
+
+/* ---- the limit: nothing but exact-LRU look-ups, 64 entries in 4 ways ---- */
+
+struct bare {
+	uint64_t key[16][4], stamp[16][4], clock, hits;
+};
+
+static void bare_run(struct bare *b, const struct op *ops, uint32_t n)
+{
+	uint64_t clock = b->clock, hits = b->hits;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t page = ops[i].va_kind << 7 >> 19, *key = b->key[page & 15], *stamp = b->stamp[page & 15];
+		__m128i want = _mm_set1_epi64x((long long)page);
+		__m128i lo = _mm_cmpeq_epi64(_mm_load_si128((const __m128i *)key), want);
+		__m128i hi = _mm_cmpeq_epi64(_mm_load_si128((const __m128i *)(key + 2)), want);
+		unsigned mask = (unsigned)_mm_movemask_ps(_mm_shuffle_ps(_mm_castsi128_ps(lo), _mm_castsi128_ps(hi), 0x88)), way = 0;
+
+		if (mask) {
+			way = (unsigned)__builtin_ctz(mask);
+			hits++;
+		} else {
+			for (unsigned w = 1; w < 4; w++)
+				if (stamp[w] < stamp[way])
+					way = w;
+			key[way] = page;
+		}
+		stamp[way] = ++clock;
+	}
+	b->clock = clock;
+	b->hits = hits;
+}
+
+/* ---- runs ---- */
+
+struct row {
+	char *name;
+	double ns[ROUNDS];
+};
+
+struct subject {
+	struct row *row;
+	enum stream stream;
+	bool two, model, bare, generator;
+	unsigned write_percent;
+	struct rig *rig;
+	struct sim_mmu *mmu;
+	struct bare *tlb;
+	struct gen gen;
+};
+
+static double run_once(struct subject *s)
+{
+	static struct op ops[CHUNK];
+	unsigned n = stream_ops[s->stream];
+	uint64_t spent = 0, t, work = 0, walk = 0;
+	struct mmu_result r;
+
+	for (unsigned done = 0; done < n; done += CHUNK) {
+		t = cpu_ns();
+		gen_fill(&s->gen, ops, CHUNK);
+		if (s->generator) {
+			spent += cpu_ns() - t;
+			continue;
+		}
+		t = cpu_ns();
+		if (s->bare)
+			bare_run(s->tlb, ops, CHUNK);
+		/* As the simulator does it: a quantum at a time. */
+		for (uint32_t i = 0; !s->bare && i < CHUNK; i += 1024)
+			if (mmu_run(s->mmu, &s->rig->x, ops + i, 1024, 0, &work, &walk, &r) != 1024)
+				g_error("an access failed: outcome %d", r.outcome);
+		spent += cpu_ns() - t;
+	}
+	return (double)spent / ((n + CHUNK - 1) / CHUNK * CHUNK);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void add(GArray *subjects, struct rig *rigs, const struct sim_profile *p, struct subject s)
+{
+	s.row = g_new0(struct row, 1);
+	s.row->name = g_strdup_printf("%s-%s%s%s", stream_names[s.stream],
+				      s.bare	  ? "limit" :
+				      s.generator ? "generator" :
+				      s.two	  ? "ept" :
+						    "native",
+				      s.bare || s.generator ? "" :
+				      s.model		    ? "-model" :
+							      "-flat",
+				      s.write_percent ? "-w30" : "");
+	s.rig = &rigs[s.stream * 2 + s.two];
+	if (s.bare) {
+		s.tlb = aligned_alloc(64, sizeof(struct bare));
+		memset(s.tlb, 0, sizeof(*s.tlb));
+	} else if (!s.generator) {
+		s.mmu = mmu_new(p, s.model);
+	}
+	gen_init(&s.gen, s.stream, s.write_percent);
+	g_array_append_val(subjects, s);
+}
+
+int main(int argc, char **argv)
+{
+	struct sim_profile *p = profile_load(argc > 1 ? argv[1] : "skylake-sp", NULL);
+	GArray *subjects = g_array_new(FALSE, TRUE, sizeof(struct subject));
+	struct rig rigs[STREAMS * 2];
+
+	if (!p)
+		g_error("no such profile");
+	for (unsigned s = 0; s < STREAMS; s++)
+		for (unsigned two = 0; two < 2; two++)
+			rig_init(&rigs[s * 2 + two], stream_pages[s], two);
+	for (enum stream s = 0; s < STREAMS; s++) {
+		for (unsigned k = 0; k < 4; k++)
+			add(subjects, rigs, p, (struct subject){ .stream = s, .two = k & 1, .model = k & 2 });
+		add(subjects, rigs, p, (struct subject){ .stream = s, .two = true, .write_percent = 30 });
+		add(subjects, rigs, p, (struct subject){ .stream = s, .bare = true });
+		add(subjects, rigs, p, (struct subject){ .stream = s, .generator = true });
+	}
+	for (int round = -1; round < ROUNDS; round++) /* the first warms up */
+		for (unsigned i = 0; i < subjects->len; i++) {
+			struct subject *s = &g_array_index(subjects, struct subject, i);
+			double ns = run_once(s);
+
+			if (round >= 0)
+				s->row->ns[round] = ns;
+		}
+	printf("name,value,unit\n");
+	for (unsigned i = 0; i < subjects->len; i++) {
+		struct subject *s = &g_array_index(subjects, struct subject, i);
+
+		qsort(s->row->ns, ROUNDS, sizeof(double), by_value);
+		printf("%s,%.2f,ns\n", s->row->name, s->row->ns[ROUNDS / 2]);
+		mmu_free(s->mmu);
+		free(s->tlb);
+		g_free(s->gen.sum);
+		g_free(s->gen.cdf);
+		g_free(s->gen.place);
+		g_free(s->row->name);
+		g_free(s->row);
+	}
+	for (unsigned i = 0; i < STREAMS * 2; i++)
+		rig_free(&rigs[i]);
+	g_array_free(subjects, TRUE);
+	profile_free(p);
+	return 0;
+}
