@@ -2,7 +2,7 @@
 /*
  * bench_mmu.c - what a simulated access costs, in nanoseconds of CPU time
  *
- * Streams: l1-hit (48 pages, at random), zipf256M (zipf 0.99 over 256 MiB, ranks scattered), uniform16G. Each through the 1D
+ * Streams, made beforehand: l1-hit (48 pages, at random), zipf256M (zipf 0.99 over 256 MiB, ranks scattered), uniform16G. Each through the 1D
  * walk (native) and the 2D walk 4x4, 4K on 4K (ept), with flat costs and with the data-cache model. Guest frames are given to pages
  * at random, host frames to guest frames too: what first touches in random order leave. Beside them `limit`: a bare loop that does
  * nothing but the exact-LRU look-ups of the same stream in a 64-entry 4-way TLB, and `generator`, which is
@@ -19,8 +19,10 @@
 
 #include "tests/lib/tables.h"
 
-#define ROUNDS 7
-#define CHUNK  8192u
+#define ROUNDS 5
+#define CHUNK	8192u /* operations between two readings of the clock */
+#define CHUNKS	128u
+#define QUANTUM 1024u
 
 static uint64_t cpu_ns(void)
 {
@@ -34,7 +36,6 @@ enum stream { L1_HIT, ZIPF, UNIFORM, STREAMS };
 
 static const char *const stream_names[] = { "l1-hit", "zipf256M", "uniform16G" };
 static const uint64_t stream_pages[] = { 48, 65536, 4194304 };
-static const unsigned stream_ops[] = { 4000000, 3000000, 1500000 }; /* per round */
 
 #define BASE_VA 0x10000000000ull
 
@@ -229,32 +230,37 @@ struct subject {
 	struct sim_mmu *mmu;
 	struct bare *tlb;
 	struct gen gen;
+	struct op *ops; /* CHUNKS of them, used in turn; a generator makes them anew */
 };
+
+/* As the simulator does it: a quantum at a time. */
+static void run_quanta(struct subject *s, const struct op *ops)
+{
+	uint64_t work = 0, walk = 0;
+	struct mmu_result r;
+
+	for (uint32_t i = 0; i < CHUNK; i += QUANTUM)
+		if (mmu_run(s->mmu, &s->rig->x, ops + i, QUANTUM, 0, &work, &walk, &r) != QUANTUM)
+			g_error("an access failed: outcome %d", r.outcome);
+}
 
 static double run_once(struct subject *s)
 {
-	static struct op ops[CHUNK];
-	unsigned n = stream_ops[s->stream];
-	uint64_t spent = 0, t, work = 0, walk = 0;
-	struct mmu_result r;
+	uint64_t spent = 0;
 
-	for (unsigned done = 0; done < n; done += CHUNK) {
-		t = cpu_ns();
-		gen_fill(&s->gen, ops, CHUNK);
-		if (s->generator) {
-			spent += cpu_ns() - t;
-			continue;
-		}
-		t = cpu_ns();
-		if (s->bare)
+	for (unsigned c = 0; c < CHUNKS; c++) {
+		struct op *ops = s->ops + c * CHUNK;
+		uint64_t t = cpu_ns();
+
+		if (s->generator)
+			gen_fill(&s->gen, ops, CHUNK);
+		else if (s->bare)
 			bare_run(s->tlb, ops, CHUNK);
-		/* As the simulator does it: a quantum at a time. */
-		for (uint32_t i = 0; !s->bare && i < CHUNK; i += 1024)
-			if (mmu_run(s->mmu, &s->rig->x, ops + i, 1024, 0, &work, &walk, &r) != 1024)
-				g_error("an access failed: outcome %d", r.outcome);
+		else
+			run_quanta(s, ops);
 		spent += cpu_ns() - t;
 	}
-	return (double)spent / ((n + CHUNK - 1) / CHUNK * CHUNK);
+	return (double)spent / (CHUNKS * CHUNK);
 }
 
 static int by_value(const void *a, const void *b)
@@ -264,7 +270,8 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void add(GArray *subjects, struct rig *rigs, const struct sim_profile *p, struct subject s)
+/* `mmu PROFILE WORD`: only the rows whose names contain WORD. */
+static void add(GArray *subjects, struct rig *rigs, const struct sim_profile *p, const char *word, struct subject s)
 {
 	s.row = g_new0(struct row, 1);
 	s.row->name = g_strdup_printf("%s-%s%s%s", stream_names[s.stream],
@@ -276,7 +283,14 @@ static void add(GArray *subjects, struct rig *rigs, const struct sim_profile *p,
 				      s.model		    ? "-model" :
 							      "-flat",
 				      s.write_percent ? "-w30" : "");
+	if (word && !strstr(s.row->name, word)) {
+		g_free(s.row->name);
+		g_free(s.row);
+		return;
+	}
 	s.rig = &rigs[s.stream * 2 + s.two];
+	if (!s.rig->npages && !s.bare && !s.generator)
+		rig_init(s.rig, stream_pages[s.stream], s.two);
 	if (s.bare) {
 		s.tlb = aligned_alloc(64, sizeof(struct bare));
 		memset(s.tlb, 0, sizeof(*s.tlb));
@@ -284,6 +298,8 @@ static void add(GArray *subjects, struct rig *rigs, const struct sim_profile *p,
 		s.mmu = mmu_new(p, s.model);
 	}
 	gen_init(&s.gen, s.stream, s.write_percent);
+	s.ops = g_new(struct op, CHUNK * CHUNKS);
+	gen_fill(&s.gen, s.ops, CHUNK * CHUNKS);
 	g_array_append_val(subjects, s);
 }
 
@@ -291,19 +307,17 @@ int main(int argc, char **argv)
 {
 	struct sim_profile *p = profile_load(argc > 1 ? argv[1] : "skylake-sp", NULL);
 	GArray *subjects = g_array_new(FALSE, TRUE, sizeof(struct subject));
-	struct rig rigs[STREAMS * 2];
+	struct rig rigs[STREAMS * 2] = { 0 };
+	const char *word = argc > 2 ? argv[2] : NULL;
 
 	if (!p)
 		g_error("no such profile");
-	for (unsigned s = 0; s < STREAMS; s++)
-		for (unsigned two = 0; two < 2; two++)
-			rig_init(&rigs[s * 2 + two], stream_pages[s], two);
 	for (enum stream s = 0; s < STREAMS; s++) {
 		for (unsigned k = 0; k < 4; k++)
-			add(subjects, rigs, p, (struct subject){ .stream = s, .two = k & 1, .model = k & 2 });
-		add(subjects, rigs, p, (struct subject){ .stream = s, .two = true, .write_percent = 30 });
-		add(subjects, rigs, p, (struct subject){ .stream = s, .bare = true });
-		add(subjects, rigs, p, (struct subject){ .stream = s, .generator = true });
+			add(subjects, rigs, p, word, (struct subject){ .stream = s, .two = k & 1, .model = k & 2 });
+		add(subjects, rigs, p, word, (struct subject){ .stream = s, .two = true, .write_percent = 30 });
+		add(subjects, rigs, p, word, (struct subject){ .stream = s, .bare = true });
+		add(subjects, rigs, p, word, (struct subject){ .stream = s, .generator = true });
 	}
 	for (int round = -1; round < ROUNDS; round++) /* the first warms up */
 		for (unsigned i = 0; i < subjects->len; i++) {
@@ -321,6 +335,7 @@ int main(int argc, char **argv)
 		printf("%s,%.2f,ns\n", s->row->name, s->row->ns[ROUNDS / 2]);
 		mmu_free(s->mmu);
 		free(s->tlb);
+		g_free(s->ops);
 		g_free(s->gen.sum);
 		g_free(s->gen.cdf);
 		g_free(s->gen.place);
@@ -328,7 +343,8 @@ int main(int argc, char **argv)
 		g_free(s->row);
 	}
 	for (unsigned i = 0; i < STREAMS * 2; i++)
-		rig_free(&rigs[i]);
+		if (rigs[i].npages)
+			rig_free(&rigs[i]);
 	g_array_free(subjects, TRUE);
 	profile_free(p);
 	return 0;
