@@ -35,6 +35,7 @@ static inline void host_init(struct host *h, uint64_t npages)
 			-1, 0);
 	if (h->bytes == MAP_FAILED)
 		abort();
+	madvise(h->bytes, npages * PAGE_SIZE, MADV_HUGEPAGE);
 	h->npages = npages;
 	h->next = 1;
 }

@@ -4,16 +4,16 @@
 
 #include <glib.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A host cache line holds eight keys: sets of four never straddle two lines. */
-static uint64_t *row_of_zeros(size_t n)
+static void *zeros(size_t nbytes)
 {
-	uint64_t *p = aligned_alloc(64, (n * sizeof(*p) + 63) & ~(size_t)63);
+	void *p = aligned_alloc(64, (nbytes + 63) & ~(size_t)63);
 
 	if (!p)
 		g_error("out of memory");
-	for (size_t i = 0; i < n; i++)
-		p[i] = 0;
+	memset(p, 0, nbytes);
 	return p;
 }
 
@@ -26,11 +26,32 @@ void assoc_init(struct assoc *a, struct geometry g, bool aux)
 	a->set_mask = g.entries / g.ways - 1;
 	size_t n = (size_t)a->stride * (a->set_mask + 1);
 
-	a->key = row_of_zeros(n);
-	a->stamp = row_of_zeros(n);
-	a->val = row_of_zeros(n);
+	a->key = zeros(n * sizeof(*a->key));
+	a->val = zeros(n * sizeof(*a->val));
+	a->stamp = zeros(n * sizeof(*a->stamp));
 	if (aux)
-		a->aux = row_of_zeros(n);
+		a->aux = zeros(n * sizeof(*a->aux));
+	for (size_t s = 0; s < n; s++)
+		if (s % a->stride >= a->ways)
+			a->stamp[s] = ASSOC_PADDING;
+}
+
+void assoc_renumber(struct assoc *a)
+{
+	uint32_t *rank = g_new(uint32_t, a->ways);
+
+	for (uint32_t set = 0; set <= a->set_mask * a->stride; set += a->stride) {
+		uint32_t *stamp = a->stamp + set;
+
+		for (uint32_t w = 0; w < a->ways; w++) {
+			rank[w] = 0;
+			for (uint32_t v = 0; v < a->ways; v++)
+				rank[w] += stamp[w] && stamp[v] && stamp[v] <= stamp[w];
+		}
+		memcpy(stamp, rank, a->ways * sizeof(*stamp));
+	}
+	g_free(rank);
+	a->clock = a->ways;
 }
 
 void assoc_free(struct assoc *a)

@@ -6,11 +6,13 @@
  * must be exact, or two runs of one stream by different code would part ways.
  *
  * Idea. A set is a row of 64-bit keys, compared four at a time by SSE4.1. A key is the whole tag, page number, page size
- * and address space, so one compare decides. Recency is a timestamp beside each key: a hit stores one word, and
- * only a replacement looks for the smallest.
+ * and address space, so one compare decides. Recency is a 32-bit timestamp beside each key: a hit stores one word, and
+ * only a replacement looks for the smallest, four at a time again. When the clock runs out, every 2^32 uses, stamps are
+ * replaced by their ranks within the set, which is all that matters.
  *
  * Invariants (tests/model/test_tlb.c compares with a naive list):
- * - key 0 is an empty way, and so is the padding that rounds a set up to a multiple of four ways;
+ * - key 0 is an empty way, and so is the padding that rounds a set up to a multiple of four ways; padding has
+ *   the largest stamp and is never chosen;
  * - a key is at most once in the array: whoever inserts has just looked it up in vain;
  * - an empty way has stamp 0, a used one a stamp of its own, so that empty ways are filled first, lowest first.
  */
@@ -39,8 +41,9 @@ struct assoc {
 	uint32_t stride;   /* ways rounded up to four */
 	uint32_t set_mask; /* sets - 1 */
 	uint32_t count[4]; /* valid entries by page size */
-	uint64_t clock;	   /* last stamp given */
-	uint64_t *key, *stamp, *val;
+	uint32_t clock;	   /* last stamp given */
+	uint32_t *stamp;
+	uint64_t *key, *val;
 	uint64_t *aux; /* a second word of payload; NULL unless asked for */
 };
 
@@ -92,20 +95,41 @@ static inline int32_t assoc_find(const struct assoc *a, uint32_t set, uint64_t k
 	return -1;
 }
 
-static inline void assoc_touch(struct assoc *a, uint32_t slot)
+/* Replace stamps by ranks: the clock has run out. */
+void assoc_renumber(struct assoc *a);
+
+#define ASSOC_PADDING	UINT32_MAX
+#define ASSOC_LAST_TICK (UINT32_MAX - 1)
+
+static inline uint32_t assoc_tick(struct assoc *a)
 {
-	a->stamp[slot] = ++a->clock;
+	if (__builtin_expect(a->clock == ASSOC_LAST_TICK, 0))
+		assoc_renumber(a);
+	return ++a->clock;
 }
 
-/* The way to be replaced: an empty one, else the least recently used. */
+static inline void assoc_touch(struct assoc *a, uint32_t slot)
+{
+	a->stamp[slot] = assoc_tick(a);
+}
+
+/* The way to be replaced: an empty one, else the least recently used: the smallest stamp. */
 static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
 {
-	uint32_t best = set;
+	const __m128i *stamp = (const __m128i *)(a->stamp + set);
+	__m128i min = _mm_load_si128(stamp);
 
-	for (uint32_t s = set + 1; s < set + a->ways; s++)
-		if (a->stamp[s] < a->stamp[best])
-			best = s;
-	return best;
+	for (uint32_t w = 4; w < a->stride; w += 4)
+		min = _mm_min_epu32(min, _mm_load_si128(stamp + w / 4));
+	min = _mm_min_epu32(min, _mm_shuffle_epi32(min, _MM_SHUFFLE(1, 0, 3, 2)));
+	min = _mm_min_epu32(min, _mm_shuffle_epi32(min, _MM_SHUFFLE(2, 3, 0, 1)));
+	for (uint32_t w = 0;; w += 4) {
+		__m128i eq = _mm_cmpeq_epi32(_mm_load_si128(stamp + w / 4), min);
+		unsigned hit = (unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq));
+
+		if (hit)
+			return set + w + (uint32_t)__builtin_ctz(hit);
+	}
 }
 
 /* Put a key that is not there; it becomes the most recent. @a must have ways. Returns its slot. */
@@ -118,7 +142,7 @@ static inline uint32_t assoc_insert(struct assoc *a, uint32_t set, uint64_t key,
 	a->count[assoc_key_level(key)]++;
 	a->key[slot] = key;
 	a->val[slot] = val;
-	a->stamp[slot] = ++a->clock;
+	a->stamp[slot] = assoc_tick(a);
 	return slot;
 }
 

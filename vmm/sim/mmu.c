@@ -27,6 +27,8 @@ struct sim_mmu *mmu_new(const struct sim_profile *p, bool cache_model)
 	}
 	assoc_init(&m->ntlb, p->ntlb, false);
 	dcache_init(&m->cache, p);
+	m->ahead.stage1 = g_new0(uint32_t, AHEAD_HINTS);
+	m->ahead.stage2 = g_new0(uint32_t, AHEAD_HINTS);
 	spaces_init(&m->spaces);
 	return m;
 }
@@ -42,6 +44,8 @@ void mmu_free(struct sim_mmu *m)
 	}
 	assoc_free(&m->ntlb);
 	dcache_free(&m->cache);
+	g_free(m->ahead.stage1);
+	g_free(m->ahead.stage2);
 	spaces_free(&m->spaces);
 	g_free(m);
 }

@@ -5,6 +5,7 @@
 #ifndef OVERBOOK_SIM_MMU_INT_H
 #define OVERBOOK_SIM_MMU_INT_H
 
+#include "vmm/sim/ahead.h"
 #include "vmm/sim/dcache.h"
 #include "vmm/sim/mmu.h"
 #include "vmm/sim/space.h"
@@ -21,6 +22,7 @@ struct sim_mmu {
 	struct assoc npwc[MAX_LEVELS + 1];
 	struct assoc ntlb; /* value: address of the page and S2_* flags */
 	struct dcache cache;
+	struct ahead ahead;
 	struct spaces spaces;
 	/* The space that ran last, so that its numbers are not looked up for each access. */
 	unsigned vpid, pcid;

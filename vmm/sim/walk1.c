@@ -165,6 +165,8 @@ static bool descend(struct walk *w)
 		w->rights &= (e & PTE_W ? TLB_W : 0) | (e & PTE_U ? TLB_U : 0) | (e & PTE_NX ? 0 : TLB_X);
 		w->steps[level] = (struct step){ entry, e, w->table_gpa + offset, w->table, w->rights, w->table_w };
 		w->leaf = level;
+		if (level == 1)
+			ahead_learn(w->m->ahead.stage1, w->gva, w->table);
 		if (leaf)
 			return true;
 		w->table_gpa = e & PTE_ADDR;

@@ -224,6 +224,8 @@ bool walk_stage2(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, unsi
 			return stop(m, x, MMU_MISCONFIG, PF_P | PF_RSVD, gpa, access, table, r);
 		rights &= own;
 		steps[level] = (struct step){ entry, e, rights };
+		if (level == 1)
+			ahead_learn(m->ahead.stage2, gpa, at);
 		if (state == ENTRY_LEAF)
 			break;
 		at = e & PTE_ADDR;
