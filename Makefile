@@ -144,7 +144,8 @@ golden: $(B)/overbook
 
 bench: $(BENCHES) $(B)/overbook
 	$(Q)mkdir -p results/bench
-	$(Q)for b in $(BENCHES); do echo "== $$b"; $$b || exit 1; done
+	$(Q)for b in $(BENCHES); do echo "== $$b"; csv=results/bench/$${b#$(B)/bench/bench_}.csv; \
+		$$b >$$csv || exit 1; cat $$csv; done
 
 tidy:
 	$(Q)clang-tidy --quiet $(SRC) -- -std=c11 -D_GNU_SOURCE $(ARCH) -I. $(LIBS_CFLAGS)
