@@ -12,8 +12,8 @@
  *
  * If a page that is taken holds a guest table, its shadow pages go as well: the table's contents may be lost.
  *
- * Invariants: after unmap() no entry maps the pages, after wrprotect() none lets them be written (verify.c compares every
- * leaf with gmem after each step of tests/model/test_shadow_model.c).
+ * Invariants: after unmap() no entry maps the pages, after wrprotect() none lets them be written (verify.c compares
+ * every leaf with gmem after each step of tests/model/test_shadow_model.c).
  */
 #include "shadow/internal.h"
 

@@ -7,8 +7,8 @@
  * guest entry it was made from is remembered, a weakened entry is flushed. shadow_entry_set() does all of it from
  * (old, new). The exchange is atomic because a processor may be setting accessed and dirty bits in the old value.
  *
- * Shapes. A link (level > 1, no PS): present, writable, user, accessed. A leaf: present, accessed if filled for an access,
- * writable and user and NX by right. Never global: a guest's CR3 load must reach all that one root made.
+ * Shapes. A link (level > 1, no PS): present, writable, user, accessed. A leaf: present, accessed if filled for an
+ * access, writable and user and NX by right. Never global: a guest's CR3 load must reach all that one root made.
  *
  * Invariants: entry present <=> counted in used; leaf <=> in rmap[level]; link <=> in the child's parents; checked by
  * verify.c. Source: the idea of mmu_set_spte()/drop_spte(), Linux arch/x86/kvm/mmu/mmu.c.
@@ -37,18 +37,6 @@ gfn_t shadow_leaf_gfn(const struct shadow_page *sp, unsigned idx)
 	if (sp->role.direct)
 		return sp->gfn + idx * npages;
 	return ((sp->guest[idx] & PTE_ADDR) >> PAGE_SHIFT) & ~(npages - 1);
-}
-
-/* ACC_* that an entry grants by itself, of the guest's or ours. */
-unsigned shadow_entry_access(uint64_t entry)
-{
-	return ACC_R | (entry & PTE_W ? ACC_W : 0) | (entry & PTE_U ? ACC_U : 0) | (entry & PTE_NX ? 0 : ACC_X);
-}
-
-uint64_t shadow_entry_leaf(hpa_t hpa, unsigned level, unsigned access)
-{
-	return hpa | PTE_P | PTE_A | (access & ACC_W ? PTE_W : 0) | (access & ACC_U ? PTE_U : 0) |
-	       (access & ACC_X ? 0 : PTE_NX) | (level > 1 ? PTE_PS : 0);
 }
 
 /* TLBs may hold what the entry at @idx said: before the operation ends they must not. */

@@ -2,13 +2,14 @@
 /*
  * fill.c - a page fault on shadow tables
  *
- * Problem. The processor could not complete an access. One of: the guest's tables forbid it (its own fault); gmem has taken the
- * page or its right to be written; the shadow has not been filled; the access is a write to a traced table page.
+ * Problem. The processor could not complete an access. One of: the guest's tables forbid it (its own fault); gmem has
+ * taken the page or its right to be written; the shadow has not been filled; the access is a write to a traced table
+ * page.
  *
  * Idea. Ask in this order. (1) Walk the guest's tables (walk.c): refused -> inject. (2) Ask gmem for the page with
- * the right that this access needs. (3) Go down the shadow from the root, making what is missing: above the guest's leaf,
- * shadow pages of the guest's tables; at the guest's leaf, and below it if the leaf is larger than the shadow's, direct
- * pages. (4) Write the leaf with no more than guest, gmem and trace allow. If the access is a write and the leaf
+ * the right that this access needs. (3) Go down the shadow from the root, making what is missing: above the guest's
+ * leaf, shadow pages of the guest's tables; at the guest's leaf, and below it if the leaf is larger than the shadow's,
+ * direct pages. (4) Write the leaf with no more than guest, gmem and trace allow. If the access is a write and the leaf
  * had to stay read-only for a trace, the write is the VMM's to carry out.
  *
  * Size of the leaf: the smallest of the guest's, the host's contiguous run, cfg.max_leaf, and what leaves guest tables
@@ -18,10 +19,10 @@
  * side, and pages carry the stamp of the operation, so none is evicted.
  *
  * CR0.WP = 0: a kernel's write to a read-only page is allowed, which an entry for both worlds cannot say while the
- * processor runs with WP on. The leaf becomes a supervisor page that is writable, and not executable under SMEP, until a user-mode
- * access faults and turns it back (KVM does the same; role.wp keeps such pages apart from the others).
+ * processor runs with WP on. The leaf becomes a supervisor page that is writable, and not executable under SMEP, until
+ * a user-mode access faults and turns it back (KVM does the same; role.wp keeps such pages apart from the others).
  *
- * Invariants: those of shadow.c; tests/unit/test_shadow.c has a test for each path.
+ * Invariants: those of shadow.c; tests/unit/test_shadow.c and test_shadow_large.c have a test for each path.
  */
 #include "shadow/internal.h"
 
@@ -143,7 +144,8 @@ static bool set_leaf(struct shadow *s, struct fill *f, struct shadow_page *sp, u
 		access &= ~ACC_W;
 		f->traced = f->access & ACC_W;
 	}
-	value = shadow_entry_leaf(hfn << PAGE_SHIFT, f->level, access) | (f->access & ACC_W & access ? PTE_D : 0);
+	value = pt_format_x86.leaf(hfn << PAGE_SHIFT, f->level, access) | PTE_A |
+		(f->access & ACC_W & access ? PTE_D : 0);
 	if (!((old ^ value) & ~(PTE_A | PTE_D)))
 		value |= old;
 	if (old == value && (!sp->guest || !((sp->guest[idx] ^ f->w->at[f->level].entry) & PTE_ADDR)))
@@ -200,7 +202,9 @@ enum paging_verdict shadow_fault(struct paging *p, struct paging_fault *fault, i
 	enum paging_verdict verdict;
 	uint32_t error;
 
-	f.access = (fault->error & PF_W ? ACC_W : fault->error & PF_I ? ACC_X : ACC_R) |
+	f.access = (fault->error & PF_W	  ? ACC_W
+		    : fault->error & PF_I ? ACC_X
+					  : ACC_R) |
 		   (fault->error & PF_U ? ACC_U : 0);
 	*err = shadow_walk(s, s->cfg.regs[fault->vcpu], fault->gva, f.access, &w, &error);
 	if (*err < 0)

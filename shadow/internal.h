@@ -74,24 +74,24 @@ struct shadow {
 	uint64_t arena_pages, npages; /* of guest memory */
 	unsigned vm, node;
 
-	GPtrArray *pages;	 /* by id; NULL where free */
-	GArray *free_ids;	 /* uint32_t */
-	GHashTable *by_gfn;	 /* gfn -> first struct shadow_page of its chain */
-	GQueue lru;		 /* head: least recently used */
-	GQueue unsync;		 /* oldest first */
-	uint64_t live;		 /* shadow pages in the cache */
-	struct rmap *rmap[4];	 /* [level], by gfn >> 9 * (level - 1): the leaves that map a block of guest memory */
-	struct rmap *parents;	 /* by id: the entries that point to a shadow page */
-	uint32_t *tables[4];	 /* [2], [3]: guest tables with a shadow page, by block: no large leaf there */
+	GPtrArray *pages;	   /* by id; NULL where free */
+	GArray *free_ids;	   /* uint32_t */
+	GHashTable *by_gfn;	   /* gfn -> first struct shadow_page of its chain */
+	GQueue lru;		   /* head: least recently used */
+	GQueue unsync;		   /* oldest first */
+	uint64_t live;		   /* shadow pages in the cache */
+	struct rmap *rmap[4];	   /* [level], by gfn >> 9 * (level - 1): the leaves that map a block of guest memory */
+	struct rmap *parents;	   /* by id: the entries that point to a shadow page */
+	uint32_t *tables[4];	   /* [2], [3]: guest tables with a shadow page, by block: no large leaf there */
 	struct shadow_page **root; /* [vcpu] */
-	gfn_t **spaces;		 /* [vcpu][pcid] root last loaded, plus 1; NULL while PCIDs are off */
-	hfn_t empty;		 /* an all-zero root for a CR3 beyond memory */
+	gfn_t **spaces;		   /* [vcpu][pcid] root last loaded, plus 1; NULL while PCIDs are off */
+	hfn_t empty;		   /* an all-zero root for a CR3 beyond memory */
 
-	unsigned depth;	  /* of operations: gmem calls back */
-	uint64_t stamp;	  /* number of the outermost one */
-	uint64_t search;  /* number of the last search for a root */
+	unsigned depth;	 /* of operations: gmem calls back */
+	uint64_t stamp;	 /* number of the outermost one */
+	uint64_t search; /* number of the last search for a root */
 	struct shadow_flush flush;
-	GArray *limbo;	  /* hfn_t: frames of zapped pages, kept until the flush */
+	GArray *limbo;	   /* hfn_t: frames of zapped pages, kept until the flush */
 	GPtrArray *graves; /* structs of zapped pages, kept until the operation ends */
 };
 
@@ -132,14 +132,12 @@ struct shadow_page *shadow_page_at(const struct shadow *s, hpa_t hpa);
 struct shadow_page *shadow_entry_child(const struct shadow *s, const struct shadow_page *sp, uint64_t entry);
 gfn_t shadow_leaf_gfn(const struct shadow_page *sp, unsigned idx);
 uint64_t shadow_entry_set(struct shadow *s, struct shadow_page *sp, unsigned idx, uint64_t value, uint64_t guest);
-unsigned shadow_entry_access(uint64_t entry);
-uint64_t shadow_entry_leaf(hpa_t hpa, unsigned level, unsigned access);
 void shadow_entry_update(struct shadow *s, struct shadow_page *sp, unsigned idx, uint64_t guest);
 
 /* walk.c */
 struct guest_walk {
-	unsigned level; /* of the leaf */
-	gpa_t gpa;	/* of the access */
+	unsigned level;	 /* of the leaf */
+	gpa_t gpa;	 /* of the access */
 	unsigned access; /* ACC_* of the whole path */
 	struct {
 		gfn_t table;	 /* the guest table of this level */

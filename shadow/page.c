@@ -2,22 +2,21 @@
 /*
  * page.c - the cache of shadow pages
  *
- * Problem. Building a shadow table costs a fault an entry, so tables must outlive the moment: a process that is switched away
- * comes back, two processes may share a table page. But a shadow page is right only for one guest table *and* for
- * one way of getting there, and host memory for tables must have a bound.
+ * Problem. Building a shadow table costs a fault an entry, so tables must outlive the moment: a process that is
+ * switched away comes back, two processes may share a table page. But a shadow page is right only for one guest table
+ * *and* for one way of getting there, and host memory for tables must have a bound.
  *
- * Idea. Key each shadow page by (gfn, role) (internal.h). Nothing is freed because it became unreachable; a page leaves the cache
- * when its guest page turns out to be no table any more (flood, trace.c), when gmem takes that page away, or as
- * the least recently used once the limit is reached. A page used within the operation under way is never evicted; the
- * root a vCPU stands on goes last. Direct pages are the exception: they shadow no guest table and can be refilled
+ * Idea. Key each shadow page by (gfn, role) (internal.h). Nothing is freed because it became unreachable; a page leaves
+ * the cache when its guest page turns out to be no table any more (flood, trace.c), when gmem takes that page away, or
+ * as the least recently used once the limit is reached. A page used within the operation under way is never evicted;
+ * the root a vCPU stands on goes last. Direct pages are the exception: they shadow no guest table and can be refilled
  * without reading the guest, so one goes with the last entry that points to it.
  *
  * Structures. by_gfn: a hash from gfn to a chain of all its shadow pages; lru; parents: an rmap by shadow page id
  * of the entries that link it. A frame's owner word carries the id, so that an entry's address leads back to its page.
  *
- * Invariants: every shadow page is in its chain, in the LRU and under its id once; its frame's owner names it; parents are
- * exactly the links (tests/model/test_shadow_model.c); eviction keeps the limit
- * (tests/unit/test_shadow.c: limit).
+ * Invariants: every shadow page is in its chain, in the LRU and under its id once; its frame's owner names it; parents
+ * are exactly the links (tests/model/test_shadow_model.c); eviction keeps the limit (tests/unit/test_shadow.c: limit).
  *
  * Source: kvm_mmu_find_shadow_page() and make_mmu_pages_available() in Linux arch/x86/kvm/mmu/mmu.c.
  */
@@ -93,6 +92,7 @@ void shadow_page_zap(struct shadow *s, struct shadow_page *sp)
 	for (unsigned i = 0; i < PT_ENTRIES && sp->used; i++)
 		if (entries[i])
 			shadow_entry_set(s, sp, i, 0, 0);
+	s->flush.all |= sp->nroots != 0;
 	for (unsigned v = 0; v < s->cfg.nvcpus && sp->nroots; v++)
 		if (s->root[v] == sp)
 			shadow_page_set_root(s, v, NULL);
@@ -104,7 +104,6 @@ void shadow_page_zap(struct shadow *s, struct shadow_page *sp)
 	s->pages->pdata[sp->id] = NULL;
 	g_array_append_val(s->free_ids, sp->id);
 	s->live--;
-	s->flush.all = true;
 	g_array_append_val(s->limbo, sp->hfn);
 	g_ptr_array_add(s->graves, sp);
 	s->c->shadow_pages_zapped++;

@@ -24,8 +24,8 @@
  * is writable only once the guest's D is set, so that the first write is a fault that sets it.
  *
  * Flushes. Whatever entry is weakened or removed is flushed before the operation ends, and a table's frame
- * goes back only after the flush: TLBs and page-walk caches never hold what the tables do not say. A page reached at one address
- * is flushed by that address, otherwise the VM as a whole.
+ * goes back only after the flush: TLBs and page-walk caches never hold what the tables do not say. A page reached at
+ * one address is flushed by that address, otherwise the VM as a whole.
  *
  * Invariants, checked by verify.c after each step of tests/model/test_shadow_model.c:
  *  - a present entry grants no more than the guest's entry (synced) or than the guest's entry when it was last looked
@@ -35,8 +35,8 @@
  *  - a present entry's guest entry has A, a writable leaf's D;
  *  - there are never more shadow pages than cfg.shadow_limit.
  *
- * Not guaranteed: a kernel that runs with CR0.WP = 0 and SMAP on is not stopped by SMAP on a read-only user page that it
- * has written to (the page is a supervisor page in the shadow until a user touches it); KVM has the same gap.
+ * Not guaranteed: a kernel that runs with CR0.WP = 0 and SMAP on is not stopped by SMAP on a read-only user page that
+ * it has written to (the page is a supervisor page in the shadow until a user touches it); KVM has the same gap.
  *
  * Source: Linux Documentation/virt/kvm/x86/mmu.rst and arch/x86/kvm/mmu/; Adams and Agesen, A comparison of software
  * and hardware techniques for x86 virtualization, ASPLOS 2006 (tracing); Intel SDM vol. 3A 4.10 (what may be stale).

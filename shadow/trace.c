@@ -4,22 +4,24 @@
  *
  * Problem. The shadow is a cache of the guest's tables, and a store to memory tells nobody.
  *
- * Idea. As long as a guest page has a shadow page that must be in sync, no shadow entry may let the guest write it. A write then
- * faults, fill.c finds the trace and asks the machine to decode the instruction, and guest_write() performs the store and
- * mends the entries made from those eight bytes in every shadow page of that gfn.
+ * Idea. As long as a guest page has a shadow page that must be in sync, no shadow entry may let the guest write it. A
+ * write then faults, fill.c finds the trace and asks the machine to decode the instruction, and guest_write() performs
+ * the store and mends the entries made from those eight bytes in every shadow page of that gfn.
  *
  * A guest kernel reaches its tables through a direct map of 2 MiB pages. One large leaf cannot be read-only
- * for a single page, and read-only as a whole it would trap every store to its neighbours; so no large leaf may lie over a block
- * that holds a guest table with a shadow page (tables[level], KVM's disallow_lpage): such a block is splintered.
+ * for a single page, and read-only as a whole it would trap every store to its neighbours; so no large leaf may lie
+ * over a block that holds a guest table with a shadow page (tables[level], KVM's disallow_lpage): such a block is
+ * splintered.
  *
  * Flood. A page that was a table and is data now would trap for ever. If a traced page is written cfg.flood_limit
- * times without any of its shadow pages being used by a fault in between, it is taken for data: its shadow pages are zapped, and the
- * next write is free. If it is a table after all, it is shadowed again on use.
+ * times without any of its shadow pages being used by a fault in between, it is taken for data: its shadow pages are
+ * zapped, and the next write is free. If it is a table after all, it is shadowed again on use.
  *
  * Invariants: a traced page is writable through no shadow entry (verify.c in tests/model/test_shadow_model.c); a large
  * leaf never covers a shadowed table; tables[] equals the count of indirect shadow pages by block.
  *
- * Source: kvm_mmu_track_write(), account_shadowed(), detect_write_flooding() in Linux arch/x86/kvm/mmu/mmu.c (limit of 3).
+ * Source: kvm_mmu_track_write(), account_shadowed(), detect_write_flooding() in Linux arch/x86/kvm/mmu/mmu.c (limit of
+ * 3).
  */
 #include "shadow/internal.h"
 

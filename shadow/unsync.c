@@ -2,16 +2,16 @@
 /*
  * unsync.c - leaf tables that the guest writes freely until it must tell
  *
- * Problem. A fork or a large mmap writes hundreds of entries of one leaf table; a trap for each costs more than all else
- * in shadow paging. But the architecture does not ask for it: a processor's TLB may go on using an old entry
- * until INVLPG, a CR3 load or a change of mode.
+ * Problem. A fork or a large mmap writes hundreds of entries of one leaf table; a trap for each costs more than all
+ * else in shadow paging. But the architecture does not ask for it: a processor's TLB may go on using an old entry until
+ * INVLPG, a CR3 load or a change of mode.
  *
  * Idea. On the first write to a traced page whose shadow pages are all of level 1, lift the trace: mark them
- * out of sync and let the page be written. At the next architectural point compare the guest's entries with the ones that the
- * shadow entries were made from (sp->guest), mend, write-protect again. INVLPG looks at one entry of the
- * pages that may map the address; a CR3 load at all pages reachable from the new root; a change of mode at
- * all. A page that comes to be reached on a new path, itself or with a page above it, catches up, too: what it lags
- * behind was visible only along the old path. Upper levels are always traced, since one entry stands for much.
+ * out of sync and let the page be written. At the next architectural point compare the guest's entries with the ones
+ * that the shadow entries were made from (sp->guest), mend, write-protect again. INVLPG looks at one entry of the pages
+ * that may map the address; a CR3 load at all pages reachable from the new root; a change of mode at all. A page that
+ * comes to be reached on a new path, itself or with a page above it, catches up, too: what it lags behind was visible
+ * only along the old path. Upper levels are always traced, since one entry stands for much.
  *
  * The comparison comes after write protection and its flush, so that no store of another vCPU falls between.
  * Only tables in the arena, whose bytes are always at hand, may go out of sync; others stay traced.

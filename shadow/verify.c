@@ -48,7 +48,7 @@ static bool in_rmap_once(struct rmap *r, uint64_t key, hpa_t entry)
 /* What a direct page below a large guest leaf must have been made for. */
 static unsigned splinter_access(const struct shadow_page *sp, uint64_t guest)
 {
-	unsigned access = sp->role.access & shadow_entry_access(guest);
+	unsigned access = sp->role.access & pt_format_x86.access(guest);
 
 	return guest & PTE_D ? access : access & ~ACC_W;
 }
@@ -74,7 +74,7 @@ static void verify_link(struct verify *v, struct shadow_page *sp, unsigned idx, 
 		access = sp->role.access;
 	} else {
 		gfn = (guest & PTE_ADDR) >> PAGE_SHIFT;
-		access = sp->role.access & shadow_entry_access(guest);
+		access = sp->role.access & pt_format_x86.access(guest);
 		if (guest & PTE_PS) {
 			gfn &= ~(LEVEL_PAGES(level) - 1);
 			access = splinter_access(sp, guest);
@@ -88,10 +88,10 @@ static void verify_link(struct verify *v, struct shadow_page *sp, unsigned idx, 
 
 static void verify_rights(struct verify *v, struct shadow_page *sp, unsigned idx, uint64_t entry, uint64_t guest)
 {
-	unsigned have = shadow_entry_access(entry), may = sp->role.access;
+	unsigned have = pt_format_x86.access(entry), may = sp->role.access;
 
 	if (!sp->role.direct) {
-		may &= shadow_entry_access(guest);
+		may &= pt_format_x86.access(guest);
 		if ((have & ACC_W) && !(guest & PTE_D))
 			complain(v, sp, idx, "is writable, but the guest's entry is not dirty");
 	}
@@ -222,7 +222,8 @@ static void verify_counts(struct verify *v, const uint64_t *nparents)
 	if (!bad)
 		return;
 	g_warning("shadow: pages %" PRIu64 " live %" PRIu64 " limit %" PRIu64 " links %" PRIu64 " parents %" PRIu64
-		  ": an index differs from the pages", v->npages, s->live, s->cfg.shadow_limit, v->nlinks, *nparents);
+		  ": an index differs from the pages",
+		  v->npages, s->live, s->cfg.shadow_limit, v->nlinks, *nparents);
 	v->ret = -EUCLEAN;
 }
 

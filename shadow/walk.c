@@ -5,13 +5,14 @@
  * Problem. A page fault on shadow tables says nothing yet: is it the guest's fault, or has the shadow not been
  * filled? Only the guest's tables can tell.
  *
- * Idea. The walk of SDM vol. 3A, 4.5 to 4.7, step by step: present, reserved bits, then, at the leaf, the rights of the whole path
- * against the access (U/S, W under CR0.WP, NX, SMEP, SMAP under AC). If the access is allowed, accessed bits are set on
- * the path and the dirty bit in the leaf of a write, before any shadow entry may be made from them. They are set
- * by compare-and-exchange: if another vCPU changed the entry meanwhile, the walk begins again.
+ * Idea. The walk of SDM vol. 3A, 4.5 to 4.7, step by step: present, reserved bits, then, at the leaf, the rights of the
+ * whole path against the access (U/S, W under CR0.WP, NX, SMEP, SMAP under AC). If the access is allowed, accessed bits
+ * are set on the path and the dirty bit in the leaf of a write, before any shadow entry may be made from them. They are
+ * set by compare-and-exchange: if another vCPU changed the entry meanwhile, the walk begins again.
  *
  * Tables in the arena are read in place; elsewhere through gmem, which may fault them in. A table beyond the
- * guest's memory ends the guest (-EFAULT), as an access there does in every mode. With paging off the result is the identity.
+ * guest's memory ends the guest (-EFAULT), as an access there does in every mode. With paging off the result is the
+ * identity.
  *
  * Differences from hardware that the architecture allows: accessed bits of upper levels are set only if the whole walk
  * succeeds (as KVM's; a processor may set them earlier).
@@ -38,15 +39,9 @@ int shadow_guest_entry(struct shadow *s, gfn_t gfn, unsigned idx, uint64_t *entr
 /* Bits of a present entry that must be zero and are not. 1 GiB pages are taken to exist. */
 uint64_t shadow_walk_reserved(uint64_t entry, unsigned level, unsigned maxphyaddr, bool nx)
 {
-	uint64_t rsvd = PTE_ADDR & ~((1ull << maxphyaddr) - 1);
+	bool leaf = pt_is_leaf(&pt_format_x86, entry, level);
 
-	if (!nx)
-		rsvd |= PTE_NX;
-	if (level > 3)
-		rsvd |= PTE_PS;
-	else if (level > 1 && (entry & PTE_PS))
-		rsvd |= (LEVEL_SIZE(level) - 1) & ~0x1fffull; /* bit 12 is PAT */
-	return entry & rsvd;
+	return entry & pt_format_x86.reserved(level, leaf, maxphyaddr, nx, true);
 }
 
 /* Set @bits in a guest entry that was read as @entry; 1 if it no longer reads so. */
@@ -137,7 +132,7 @@ static int descend(struct shadow *s, const struct guest_regs *regs, gva_t gva, s
 		*error = PF_P | PF_RSVD;
 		if (shadow_walk_reserved(entry, level, s->cfg.maxphyaddr, nx))
 			return 1;
-		access &= shadow_entry_access(entry);
+		access &= pt_format_x86.access(entry);
 		if (level == 1 || (level <= 3 && (entry & PTE_PS)))
 			break;
 		table = (entry & PTE_ADDR) >> PAGE_SHIFT;

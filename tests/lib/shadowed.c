@@ -36,11 +36,17 @@ struct shadowed *shadowed_new(const struct shadowed_config *cfg)
 {
 	struct shadowed *v = g_new0(struct shadowed, 1);
 	struct fake_machine *fm = fake_machine_new(cfg->host_pages);
-	struct gmem_config gc = { .vm = 3, .npages = cfg->npages, .arena_pages = cfg->arena_pages,
-				  .level = cfg->level };
-	struct paging_config pc = { .nvcpus = SHADOWED_VCPUS, .regs = v->regs_of, .guest_levels = cfg->levels,
-				    .maxphyaddr = cfg->maxphyaddr, .max_leaf = cfg->max_leaf,
-				    .unsync = cfg->unsync, .shadow_limit = cfg->limit, .flood_limit = cfg->flood };
+	struct gmem_config gc = {
+		.vm = 3, .npages = cfg->npages, .arena_pages = cfg->arena_pages, .level = cfg->level
+	};
+	struct paging_config pc = { .nvcpus = SHADOWED_VCPUS,
+				    .regs = v->regs_of,
+				    .guest_levels = cfg->levels,
+				    .maxphyaddr = cfg->maxphyaddr,
+				    .max_leaf = cfg->max_leaf,
+				    .unsync = cfg->unsync,
+				    .shadow_limit = cfg->limit,
+				    .flood_limit = cfg->flood };
 
 	v->cfg = *cfg;
 	v->machine = *fm;
@@ -52,8 +58,9 @@ struct shadowed *shadowed_new(const struct shadowed_config *cfg)
 	v->gmem = gmem_new(&gc, v->frames, &v->machine.base, &v->c, NULL);
 	must(v->gmem);
 	for (unsigned i = 0; i < SHADOWED_VCPUS; i++) {
-		v->regs[i] = (struct guest_regs){ .cr0 = CR0_PE | CR0_PG | CR0_WP, .cr4 = CR4_PAE,
-						  .efer = EFER_LME | EFER_LMA | EFER_NX, .cpl = 3 };
+		v->regs[i] = (struct guest_regs){
+			.cr0 = CR0_PE | CR0_PG | CR0_WP, .cr4 = CR4_PAE, .efer = EFER_LME | EFER_LMA | EFER_NX, .cpl = 3
+		};
 		v->regs_of[i] = &v->regs[i];
 	}
 	pc.gmem = v->gmem;

@@ -2,9 +2,9 @@
 /*
  * shadowed.h - a VM with shadow paging and a processor that walks its tables, for tests of shadow/
  *
- * The processor is written from the manual's tables alone: it walks the shadow tables as 4- or 5-level x86-64 tables, checks
- * rights, sets accessed and dirty bits. It keeps what it walked in a TLB that drops only what it is told to flush, and
- * shadowed_check() demands that nothing in that TLB says more than the tables do now: a missing flush shows.
+ * The processor is written from the manual's tables alone: it walks the shadow tables as 4- or 5-level x86-64 tables,
+ * checks rights, sets accessed and dirty bits. It keeps what it walked in a TLB that drops only what it is told to
+ * flush, and shadowed_check() demands that nothing in that TLB says more than the tables do now: a missing flush shows.
  */
 #ifndef OVERBOOK_TESTS_SHADOWED_H
 #define OVERBOOK_TESTS_SHADOWED_H
@@ -44,7 +44,7 @@ struct shadowed {
 	struct guest_regs regs[SHADOWED_VCPUS];
 	const struct guest_regs *regs_of[SHADOWED_VCPUS];
 	struct shadowed_hit tlb[SHADOWED_TLB];
-	unsigned ntlb; /* valid entries */
+	unsigned ntlb;	 /* valid entries */
 	uint64_t faults; /* that the processor raised */
 };
 

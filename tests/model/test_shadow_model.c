@@ -3,11 +3,12 @@
  * test_shadow_model.c - a hostile guest on shadow paging, against the architecture
  *
  * A pool of pages serves as tables of every level at once, in any shape: loops, tables as data, data as tables.
- * The guest edits entries through its own mappings, so stores are traced, set free or refused as the shadow has it; it loads CR3,
- * executes INVLPG, changes modes on two vCPUs; gmem takes, moves and protects pages in between. The processor of
- * tests/lib/shadowed.c walks the shadow tables. Each access must end as a walk of the guest's tables ends, with one liberty: an
- * entry of level 1 may be one that memory held since this vCPU last flushed (PCID, address). Accessed and dirty
- * bits may change only on the path of the access. After each step all invariants are checked (verify).
+ * The guest edits entries through its own mappings, so stores are traced, set free or refused as the shadow has it; it
+ * loads CR3, executes INVLPG, changes modes on two vCPUs; gmem takes, moves and protects pages in between. The
+ * processor of tests/lib/shadowed.c walks the shadow tables. Each access must end as a walk of the guest's tables ends,
+ * with one liberty: an entry of level 1 may be one that memory held since this vCPU last flushed (PCID, address).
+ * Accessed and dirty bits may change only on the path of the access. After each step all invariants are checked
+ * (verify).
  */
 #include <glib.h>
 #include <string.h>
@@ -29,7 +30,7 @@
 static const gfn_t pool[NPOOL] = { 1, 2, 3, 4, 5, 6, 7, 8, 1100, 1101, 0x30, 0x31 };
 /* What each page of the pool is mostly used as, in guests of 4 and of 5 levels. */
 static const unsigned usual[2][NPOOL] = { { 4, 4, 3, 3, 2, 2, 1, 1, 1, 2, 1, 1 },
-					       { 5, 5, 4, 3, 2, 2, 1, 1, 1, 2, 1, 1 } };
+					  { 5, 5, 4, 3, 2, 2, 1, 1, 1, 2, 1, 1 } };
 static const unsigned indexes[NINDEX] = { 0, 2, 3, 511 };
 static const gfn_t data[] = { 0x30, 0x31, 600, 601, 1030, 1100, 2040, 3, 1 };
 
@@ -135,8 +136,8 @@ struct path {
 	int end; /* 0: leads to a page; 1: the guest's fault; -1: out of memory */
 	uint32_t error;
 	gpa_t gpa;
-	unsigned leaf;	/* level */
-	gpa_t at[6];	/* entries by level, down to where it ended */
+	unsigned leaf; /* level */
+	gpa_t at[6];   /* entries by level, down to where it ended */
 	uint64_t value[6];
 	bool all_u, all_w, nx; /* above the leaf's own */
 	bool full_u, full_w, full_nx;
@@ -302,8 +303,7 @@ static void access_memory(struct model *m, unsigned vcpu, gva_t gva, unsigned ac
 	case PAGING_RETRY:
 		check_done(m, vcpu, gva, access, &res);
 		if (access & ACC_W)
-			write_entry(m, (gmem_gfn_of(m->v->gmem, res.hpa >> 12) << 12) | (gva & 0xfff), false,
-				    vcpu);
+			write_entry(m, (gmem_gfn_of(m->v->gmem, res.hpa >> 12) << 12) | (gva & 0xfff), false, vcpu);
 		break;
 	case PAGING_INJECT:
 		must_eq(p.end, 1);
@@ -477,9 +477,10 @@ static void run(uint64_t seed, const struct shadowed_config *cfg, bool pcid)
 		step(m);
 	if (g_getenv("VERBOSE"))
 		g_printerr("retry %lu inject %lu emulate %lu fail %lu stale %lu; fills %lu unsyncs %lu resyncs %lu "
-			   "floods %lu evictions %lu splinters %lu\n", m->ended[0], m->ended[1], m->ended[2], m->ended[3],
-			   m->stale, c->shadow_fills, c->shadow_unsyncs, c->shadow_resyncs, c->shadow_floods,
-			   c->shadow_evictions, c->shadow_splinters);
+			   "floods %lu evictions %lu splinters %lu\n",
+			   m->ended[0], m->ended[1], m->ended[2], m->ended[3], m->stale, c->shadow_fills,
+			   c->shadow_unsyncs, c->shadow_resyncs, c->shadow_floods, c->shadow_evictions,
+			   c->shadow_splinters);
 	must(m->ended[PAGING_RETRY] > STEPS / 20 && m->ended[PAGING_INJECT] > STEPS / 20);
 	must(m->ended[PAGING_EMULATE] > 100 && m->ended[PAGING_FAIL] > 10);
 	must(c->shadow_fills > 1000 && c->shadow_pages_found > 100 && c->shadow_splinters > 10);
@@ -492,9 +493,17 @@ static void run(uint64_t seed, const struct shadowed_config *cfg, bool pcid)
 
 START_TEST(guests)
 {
-	struct shadowed_config cfg = { .host_pages = 8192, .npages = NPAGES, .arena_pages = ARENA,
-				       .level = 1 + _i % 2, .max_leaf = 1 + _i % 3, .levels = _i == 3 ? 5 : 4,
-				       .maxphyaddr = MAXPHYADDR, .unsync = _i != 4, .limit = _i % 2 ? 16 : _i == 6 ? 0 : 40,
+	struct shadowed_config cfg = { .host_pages = 8192,
+				       .npages = NPAGES,
+				       .arena_pages = ARENA,
+				       .level = 1 + _i % 2,
+				       .max_leaf = 1 + _i % 3,
+				       .levels = _i == 3 ? 5 : 4,
+				       .maxphyaddr = MAXPHYADDR,
+				       .unsync = _i != 4,
+				       .limit = _i % 2	  ? 16
+						: _i == 6 ? 0
+							  : 40,
 				       .flood = _i == 2 ? 0 : 3 };
 	const char *seed = g_getenv("SEED");
 

@@ -14,8 +14,14 @@
 
 static struct shadowed *boot(unsigned levels)
 {
-	struct shadowed_config cfg = { .host_pages = 4096, .npages = NPAGES, .arena_pages = ARENA, .level = 1,
-				       .max_leaf = 1, .levels = levels, .maxphyaddr = MAXPHYADDR, .flood = 3 };
+	struct shadowed_config cfg = { .host_pages = 4096,
+				       .npages = NPAGES,
+				       .arena_pages = ARENA,
+				       .level = 1,
+				       .max_leaf = 1,
+				       .levels = levels,
+				       .maxphyaddr = MAXPHYADDR,
+				       .flood = 3 };
 
 	return shadowed_new(&cfg);
 }
@@ -121,8 +127,8 @@ START_TEST(paging_off)
 END_TEST
 
 /*
- * The manual, bit by bit and in its own numbers (SDM vol. 3A, tables 4-15 to 4-20, section 4.6): returns 0 and *gpa, or 1 and *error, or -1 if
- * a table lies beyond memory. Sets A and D.
+ * The manual, bit by bit and in its own numbers (SDM vol. 3A, tables 4-15 to 4-20, section 4.6): returns 0 and *gpa, or
+ * 1 and *error, or -1 if a table lies beyond memory. Sets A and D.
  */
 static int naive(struct shadowed *v, gva_t gva, unsigned access, gpa_t *gpa, uint32_t *error)
 {
@@ -183,7 +189,8 @@ static uint64_t random_entry(struct rng *r, gfn_t next)
 	unsigned flips = rng_below(r, 3);
 
 	while (flips--) {
-		static const uint8_t bit[] = { 0, 1, 2, 3, 5, 6, 7, 7, 8, 9, 12, 13, 20, 21, 29, 39, 40, 51, 52, 62, 63, 63 };
+		static const uint8_t bit[] = { 0,  1,  2,  3,  5,  6,  7,  7,  8,  9,  12,
+					       13, 20, 21, 29, 39, 40, 51, 52, 62, 63, 63 };
 
 		e ^= 1ull << bit[rng_below(r, sizeof(bit))];
 	}
