@@ -82,8 +82,8 @@ struct pt_slot pt_walk(const struct pt *pt, uint64_t addr, unsigned level);
 /*
  * Map @addr (aligned) at @level to @hpa with ACC_* rights, making tables on the way. A large leaf in the way is split;
  * a table in the way of a large leaf is freed, with all below it: that is how a subtree collapses. Returns the old
- * leaf entry through @old (of a larger leaf its part, 0 if there was none or a table; may be NULL). -ENOMEM: nothing is mapped anew, but a split
- * may have happened.
+ * leaf entry through @old (of a larger leaf its part, 0 if there was none or a table; may be NULL). -ENOMEM: every
+ * translation is as it was, but a split may have happened.
  */
 int pt_map(struct pt *pt, uint64_t addr, unsigned level, hpa_t hpa, unsigned access, uint64_t *old);
 

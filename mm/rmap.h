@@ -24,7 +24,8 @@ bool rmap_remove(struct rmap *r, gfn_t gfn, hpa_t entry);
 unsigned rmap_count(const struct rmap *r, gfn_t gfn);
 
 /*
- * Visit the entries of a page in order of insertion (never of addresses); the callback may remove the entry it is given.
+ * Visit the entries of a page in order of insertion (never of addresses); the callback may remove the entry it is
+ * given.
  */
 void rmap_for_each(struct rmap *r, gfn_t gfn, void (*fn)(hpa_t entry, void *ctx), void *ctx);
 

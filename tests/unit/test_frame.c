@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <check.h>
+#include <errno.h>
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#include "mm/counters.h"
-#include "mm/err.h"
 #include "mm/frame.h"
 #include "tests/lib/must.h"
 #include "workloads/rng.h"
@@ -23,35 +22,6 @@ static hfn_t must_alloc(struct frames *fr, unsigned level, unsigned node, uint64
 	must_eq(hfn % LEVEL_PAGES(level), 0);
 	return hfn;
 }
-
-/* What if an error passes through ERR()? It stays the same number. */
-START_TEST(test_err)
-{
-	ck_assert_int_eq(ERR(-ENOMEM), -ENOMEM);
-	ck_assert_int_eq(ERR(0), 0);
-}
-END_TEST
-
-/* What if counters.def names a counter twice, or the table misses one? */
-START_TEST(test_counters)
-{
-	struct counters a = { 0 }, b = { 0 };
-	unsigned n = 0;
-
-	for (const struct counter_info *i = counter_table; i->name; i++, n++) {
-		ck_assert_uint_eq(i->offset, n * sizeof(uint64_t));
-		ck_assert(strlen(i->sentence) > 5 && i->sentence[strlen(i->sentence) - 1] == '.');
-		for (const struct counter_info *j = counter_table; j < i; j++)
-			ck_assert_str_ne(i->name, j->name);
-		*(uint64_t *)((char *)&a + i->offset) = n;
-		*(uint64_t *)((char *)&b + i->offset) = 1000;
-	}
-	ck_assert_uint_eq(n * sizeof(uint64_t), sizeof(struct counters));
-	counters_add(&b, &a);
-	for (n = 0; counter_table[n].name; n++)
-		ck_assert_uint_eq(counter_get(&b, &counter_table[n]), 1000 + n);
-}
-END_TEST
 
 /* What if blocks of each size are taken and given back? Owners, alignment and counts are right. */
 START_TEST(test_sizes)
@@ -180,6 +150,30 @@ START_TEST(test_nodes)
 	frames_free(fr);
 	ck_assert(!frames_new(0, 1) && errno == EINVAL);
 	ck_assert(!frames_new(100, 0) && errno == EINVAL);
+}
+END_TEST
+
+/* What if a node ends within a gigabyte? No node has that one whole; each has its half in smaller blocks. */
+START_TEST(test_straddle)
+{
+	struct frames *fr = frames_new(5 * LEVEL_PAGES(3), 2);
+	hfn_t hfn;
+
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 4; i++)
+			ck_assert_uint_eq(must_alloc(fr, 3, 0, GUEST(1, 0)), (i < 2 ? i : i + 1) * LEVEL_PAGES(3));
+		ck_assert_int_eq(frames_alloc(fr, 3, 0, false, GUEST(1, 0), &hfn), -ENOMEM);
+		for (unsigned i = 0; i < 512; i++) {
+			ck_assert_int_eq(frames_alloc(fr, 2, i / 256, true, GUEST(1, 0), &hfn), 0);
+			ck_assert_uint_eq(hfn, 2 * LEVEL_PAGES(3) + i * 512);
+		}
+		ck_assert_int_eq(frames_alloc(fr, 1, 1, false, GUEST(1, 0), &hfn), -ENOMEM);
+		ck_assert_uint_eq(frames_used_on(fr, 0), frames_used_on(fr, 1));
+		for (hfn = 0; hfn < frames_total(fr); hfn += 512)
+			frames_release(fr, hfn, 2);
+		ck_assert_uint_eq(frames_used(fr), 0);
+	}
+	frames_free(fr);
 }
 END_TEST
 
@@ -339,14 +333,13 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(t, 120);
-	tcase_add_test(t, test_err);
-	tcase_add_test(t, test_counters);
 	tcase_add_test(t, test_sizes);
 	tcase_add_test(t, test_coalesce);
 	tcase_add_test(t, test_split_release);
 	tcase_add_test(t, test_tables_dense);
 	tcase_add_test(t, test_bytes);
 	tcase_add_test(t, test_nodes);
+	tcase_add_test(t, test_straddle);
 	tcase_add_test(t, test_runs);
 	tcase_add_test(t, test_run_alignment);
 	tcase_add_test(t, test_terabyte);

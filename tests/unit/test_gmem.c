@@ -2,11 +2,9 @@
 #include <check.h>
 #include <errno.h>
 #include <glib.h>
-#include <glib/gstdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#include "mm/events.h"
 #include "mm/gmem.h"
 #include "tests/lib/fake_machine.h"
 #include "tests/lib/fake_paging.h"
@@ -242,6 +240,39 @@ START_TEST(test_collapse)
 }
 END_TEST
 
+/* What if a gigabyte is split and collapsed? It goes level by level, and as nothing moved, back in one step. */
+START_TEST(test_gigabyte)
+{
+	struct world *w = world_new(LEVEL_PAGES(3) + 512, 512, 3, 2 * LEVEL_PAGES(3));
+	struct gmem_page page;
+
+	ck_assert_int_eq(gmem_collapse(w->g, LEVEL_PAGES(3), 3), -EAGAIN); /* sticks out of the guest */
+	world_free(w);
+	w = world_new(LEVEL_PAGES(3), 0, 3, LEVEL_PAGES(3));
+	ck_assert_uint_eq(fault(w, 99, ACC_R, FAULT_CPU).level, 3);
+	gmem_test_clear_young(w->g, 700);
+	ck_assert_uint_eq(fault(w, 701, ACC_R, FAULT_CPU).level, 1);
+	ck_assert_uint_eq(fault(w, 5000, ACC_R, FAULT_CPU).level, 2); /* the idle page is in another block */
+	ck_assert_uint_eq(fault(w, 700, ACC_R, FAULT_CPU).level, 3);
+	ck_assert_int_eq(gmem_split(w->g, 99), 0);
+	gmem_lookup(w->g, 200000, &page);
+	ck_assert_uint_eq(page.level, 2);
+	ck_assert_int_eq(gmem_split(w->g, 99), 0);
+	ck_assert_uint_eq(fault(w, 511, ACC_R, FAULT_CPU).level, 1);
+	ck_assert_uint_eq(fault(w, 512, ACC_R, FAULT_CPU).level, 2);
+	ck_assert_uint_eq(w->c.host_splits, 2);
+	gmem_test_clear_young(w->g, 3);
+	ck_assert_int_eq(gmem_collapse(w->g, 99, 3), 0);
+	ck_assert_uint_eq(w->p->collapses, 0); /* not while a page in it must stay unmapped */
+	fault(w, 3, ACC_R, FAULT_CPU);
+	ck_assert_uint_eq(fault(w, 99, ACC_R, FAULT_CPU).level, 3);
+	ck_assert_uint_eq(w->c.pages_moved, 0);
+	ck_assert_uint_eq(w->c.host_collapses, 1);
+	ck_assert_uint_eq(w->c.faults_young, 2);
+	world_free(w);
+}
+END_TEST
+
 /* What if the machine fails while a page or a block is on its way? Nothing is lost, nothing leaks. */
 START_TEST(test_failures)
 {
@@ -414,6 +445,7 @@ int main(void)
 	tcase_add_test(t, test_large);
 	tcase_add_test(t, test_release);
 	tcase_add_test(t, test_collapse);
+	tcase_add_test(t, test_gigabyte);
 	tcase_add_test(t, test_failures);
 	tcase_add_test(t, test_copy);
 	tcase_add_test(t, test_young);
