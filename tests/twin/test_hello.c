@@ -23,20 +23,32 @@ static const char *const twin_counters[] = {
 	"pages_resident",      "pages_released",      "exits_halt",
 };
 
-static void compare(const struct run_vm *sim, const struct run_vm *kvm)
+/* The same while the host has 4 KiB pages; KVM maps larger ones without asking the memory manager again. */
+static const char *const small_page_counters[] = {
+	"exits", "exits_ept_violation", "exits_hypercall", "ept_maps", "table_frames", "faults_spurious",
+};
+
+static void compare_counters(const struct run_vm *sim, const struct run_vm *kvm, const char *const *names, unsigned n)
 {
-	ck_assert_msg(!sim->failure, "sim: %s", sim->failure);
-	ck_assert_msg(!kvm->failure, "kvm: %s", kvm->failure);
-	for (unsigned i = 0; i < G_N_ELEMENTS(twin_counters); i++) {
+	for (unsigned i = 0; i < n; i++) {
 		const struct counter_info *c = counter_table;
 
-		while (c->name && strcmp(c->name, twin_counters[i]))
+		while (c->name && strcmp(c->name, names[i]))
 			c++;
 		ck_assert_ptr_nonnull(c->name);
 		ck_assert_msg(counter_get(&sim->counters, c) == counter_get(&kvm->counters, c),
 			      "%s: %s is %" G_GUINT64_FORMAT " on sim, %" G_GUINT64_FORMAT " on kvm", sim->name,
 			      c->name, counter_get(&sim->counters, c), counter_get(&kvm->counters, c));
 	}
+}
+
+static void compare(const struct run_vm *sim, const struct run_vm *kvm, bool small_pages)
+{
+	ck_assert_msg(!sim->failure, "sim: %s", sim->failure);
+	ck_assert_msg(!kvm->failure, "kvm: %s", kvm->failure);
+	compare_counters(sim, kvm, twin_counters, G_N_ELEMENTS(twin_counters));
+	if (small_pages)
+		compare_counters(sim, kvm, small_page_counters, G_N_ELEMENTS(small_page_counters));
 	ck_assert(sim->has_digest && kvm->has_digest);
 	ck_assert_uint_eq(sim->digest, kvm->digest);
 }
@@ -51,7 +63,7 @@ static void twins(gboolean (*run)(struct text_run *, const struct backend *, con
 	ck_assert_uint_eq(sim.run->vms->len, kvm.run->vms->len);
 	ck_assert_uint_eq(sim.run->end_ns, kvm.run->end_ns);
 	for (unsigned i = 0; i < sim.run->vms->len; i++)
-		compare(run_text_vm(&sim, i), run_text_vm(&kvm, i));
+		compare(run_text_vm(&sim, i), run_text_vm(&kvm, i), sim.run->e->host.page_level == 1);
 	run_text_free(&sim);
 	run_text_free(&kvm);
 }
