@@ -85,33 +85,52 @@ static void account(struct sim_vcpu *v, struct runtime *rt, uint32_t n)
 	v->until_quantum -= n;
 }
 
-/* Execute accesses of the current process, at most @n, up to the first that faults; deal with that fault. */
-static void run_accesses(struct sim_vcpu *v, struct runtime *rt, uint32_t n, uint64_t budget)
+static void handle_fault(struct sim_vcpu *v, struct runtime *rt, struct mmu_result *r)
 {
-	uint64_t work = 0, walk = 0;
-	struct mmu_result r = { .outcome = MMU_OK };
-	uint32_t done = mmu_run(v->cpu->mmu, &v->ctx, rt->ops + rt->pos, n, budget, &work, &walk, &r);
-
-	sim_spend(v, BUCKET_WORK, work);
-	sim_spend(v, BUCKET_WALK, walk);
-	account(v, rt, done);
-	if (r.outcome == MMU_OK)
-		return;
-
-	sim_spend(v, BUCKET_WALK, r.cycles);
-	switch (sim_handle(v, &r)) {
+	switch (sim_handle(v, r)) {
 	case SIM_RETRY:
 	case SIM_FAILED:
 		break;
 	case SIM_INJECT:
-		page_fault(v, &r);
+		page_fault(v, r);
 		break;
 	case SIM_EMULATE:
 		/* A process stored to a page that is also one of its tables: only a hostile guest has that. */
-		if (!sim_emulate_store(v, &r, rt->ops[rt->pos].arg))
+		if (!sim_emulate_store(v, r, rt->ops[rt->pos].arg))
 			account(v, rt, 1);
 		break;
 	}
+}
+
+/*
+ * Execute accesses of process @pid, at most @n, up to the first that faults; deal with that fault. An access that
+ * faulted is retried alone, so that its latency, from the first try on, is known.
+ */
+static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, uint32_t n, uint64_t budget)
+{
+	uint64_t work = 0, walk = 0;
+	struct mmu_result r = { .outcome = MMU_OK };
+	bool retry = v->fault_pid == pid;
+
+	v->ctx.latency = retry ? NULL : v->latency;
+
+	uint32_t done = mmu_run(v->cpu->mmu, &v->ctx, rt->ops + rt->pos, retry ? 1 : n, budget, &work, &walk, &r);
+
+	sim_spend(v, BUCKET_WORK, work);
+	sim_spend(v, BUCKET_WALK, walk);
+	account(v, rt, done);
+	if (retry && done) {
+		hist_add(v->vm->out->latency, sim_cycles_to_ns(v->vm->sim, v->cpu->clock - v->fault_start), 1);
+		v->fault_pid = 0;
+	}
+	if (r.outcome == MMU_OK)
+		return;
+	if (!retry) {
+		v->fault_start = v->cpu->clock;
+		v->fault_pid = pid;
+	}
+	sim_spend(v, BUCKET_WALK, r.cycles);
+	handle_fault(v, rt, &r);
 }
 
 /* Is there a process to run? Lets virtual time pass in lockstep, where nobody else can. */
@@ -182,7 +201,7 @@ static bool run_until(struct sim_vcpu *v, uint64_t limit)
 		uint32_t n = accesses_ahead(rt, v->until_quantum);
 
 		if (n) {
-			run_accesses(v, rt, n, limit ? limit - v->cpu->clock : 0);
+			run_accesses(v, p->pid, rt, n, limit ? limit - v->cpu->clock : 0);
 		} else {
 			struct op op = rt->ops[rt->pos];
 
@@ -289,6 +308,7 @@ static void vcpu_init(struct sim_vcpu *v, struct sim_vm *vm, unsigned id)
 	v->id = id;
 	v->cpu = &s->cpus[vm->id % s->ncpus];
 	v->until_quantum = s->run->e->experiment.quantum;
+	v->latency = g_new0(uint64_t, MMU_LATENCY_BINS);
 	v->regs = (struct guest_regs){
 		.cr0 = CR0_PE | CR0_WP | CR0_PG,
 		.cr4 = GUEST_CR4 | (c->pcid ? CR4_PCIDE : 0) | (c->guest_levels == 5 ? CR4_LA57 : 0),
@@ -390,6 +410,8 @@ void sim_vm_free(struct sim_vm *vm)
 		gmem_free(vm->gmem);
 	trace_feed_free(vm->feed);
 	g_free(vm->script);
+	for (unsigned i = 0; i < vm->nvcpus; i++)
+		g_free(vm->vcpu[i].latency);
 	g_free(vm->dirty);
 	g_free(vm->regs);
 	g_free(vm);

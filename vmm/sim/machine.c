@@ -217,6 +217,15 @@ static const size_t bucket_counter[BUCKETS] = {
 	[BUCKET_HOST_MEMORY] = offsetof(struct counters, ns_host_memory),
 };
 
+static void empty_latency(struct sim_vcpu *v)
+{
+	for (uint64_t cycles = 0; v->latency && cycles < MMU_LATENCY_BINS; cycles++)
+		if (v->latency[cycles])
+			hist_add(v->vm->out->latency, sim_cycles_to_ns(v->vm->sim, cycles), v->latency[cycles]);
+	if (v->latency)
+		memset(v->latency, 0, MMU_LATENCY_BINS * sizeof(*v->latency));
+}
+
 void sim_vm_refresh(struct sim_vm *vm)
 {
 	struct counters *c = &vm->counters;
@@ -227,6 +236,7 @@ void sim_vm_refresh(struct sim_vm *vm)
 		for (unsigned b = 0; b < BUCKETS; b++)
 			bucket[b] += vm->vcpu[i].cycles[b];
 		idle += vm->vcpu[i].idle_cycles;
+		empty_latency(&vm->vcpu[i]);
 	}
 	c->ns_total = 0;
 	for (unsigned b = 0; b < BUCKETS; b++) {

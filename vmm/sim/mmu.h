@@ -25,6 +25,9 @@ enum mmu_walk {
 	MMU_2D,	    /* regs->cr3 is guest-physical; `root` is the second-stage table */
 };
 
+/* Counts of completed accesses by their cycles, op_cycles included; the last bin holds all that took longer. */
+#define MMU_LATENCY_BINS 4096
+
 /* A dirty-logging sink (PML): 512 gpas; the processor exits when it is full. */
 struct pml {
 	uint32_t n;
@@ -49,6 +52,7 @@ struct mmu_context {
 	unsigned maxphyaddr;
 	struct pml *pml;     /* NULL: off */
 	struct counters *c;  /* of the VM now running */
+	uint64_t *latency;   /* MMU_LATENCY_BINS, filled by mmu_run(); NULL: not wanted */
 	uint8_t *bytes;	     /* frames_bytes() */
 	struct pattern *content; /* contents by hfn, where a store goes; NULL: stores are not recorded */
 	struct frames *frames; /* for node of a frame when remote_node_cycles matters; may be NULL */

@@ -34,9 +34,15 @@ struct batch {
 	struct space_ids ids;
 	uint64_t kinds[4]; /* operations done, by kind */
 	uint64_t l1_hits;  /* done here */
-	uint64_t refs, remote; /* data references of those; how many left the node */
+	uint64_t hits[2], far[2]; /* of those with flat costs: loads and fetches, stores; how many left the node */
 	uint64_t work, walk;   /* cycles known so far: all but what counts above will give */
 };
+
+static inline void count_latency(const struct batch *b, uint64_t cycles, uint64_t n)
+{
+	if (b->x->latency)
+		b->x->latency[cycles < MMU_LATENCY_BINS ? cycles : MMU_LATENCY_BINS - 1] += n;
+}
 
 /* Prefetch for operation @far, and for @near, whose guest entry should have arrived. */
 static inline void look_ahead(struct batch *b, const struct op *far, const struct op *near)
@@ -58,6 +64,7 @@ static bool run_slowly(struct batch *b, const struct op *op, struct mmu_result *
 		return false;
 	b->walk += r->walk_cycles;
 	b->work += r->cycles - r->walk_cycles;
+	count_latency(b, r->cycles + b->m->p.op_cycles, 1);
 	if (OP_KIND(op) == OP_WRITE && b->x->content)
 		b->x->content[r->hpa >> PAGE_SHIFT].stamp = op->arg;
 	return true;
@@ -74,7 +81,7 @@ static inline __attribute__((always_inline)) uint32_t run_block(struct batch *b,
 	const uint64_t *key = l1->key, *val = l1->val;
 	uint32_t *stamp = l1->stamp, clock = l1->clock, mask = l1->set_mask, i;
 	struct pattern *content = b->x->content, nowhere;
-	uint64_t kinds[4] = { 0 }, tag = (uint64_t)1 << KEY_LEVEL_SHIFT | b->ids.own, writes = 0, remote = 0, slow = 0;
+	uint64_t kinds[4] = { 0 }, tag = (uint64_t)1 << KEY_LEVEL_SHIFT | b->ids.own, writes = 0, far[2] = { 0 }, slow = 0;
 
 	for (i = 0; i < n; i++) {
 		unsigned kind = OP_KIND(&ops[i]);
@@ -117,13 +124,15 @@ static inline __attribute__((always_inline)) uint32_t run_block(struct batch *b,
 		kinds[kind]++;
 		if (model) {
 			hpa_t hpa = (v & PTE_ADDR) + (va & (PAGE_SIZE - 1));
+			uint64_t cycles = mmu_data_cycles(b->m, b->x, hpa, v & TLB_REMOTE);
 
-			b->work += mmu_data_cycles(b->m, b->x, hpa, v & TLB_REMOTE);
 			if (write)
-				b->work += mmu_data_cycles(b->m, b->x, hpa & PAGE_MASK, v & TLB_REMOTE);
+				cycles += mmu_data_cycles(b->m, b->x, hpa & PAGE_MASK, v & TLB_REMOTE);
+			b->work += cycles;
+			count_latency(b, cycles + b->m->p.op_cycles, 1);
 		} else {
 			writes += write;
-			remote += v & TLB_REMOTE ? 1 + write : 0;
+			far[write] += v & TLB_REMOTE ? 1 : 0;
 		}
 	}
 	l1->clock = clock;
@@ -133,8 +142,10 @@ static inline __attribute__((always_inline)) uint32_t run_block(struct batch *b,
 
 	b->l1_hits += done - slow;
 	if (!model) {
-		b->refs += done - slow + writes;
-		b->remote += remote;
+		b->hits[0] += done - slow - writes;
+		b->hits[1] += writes;
+		b->far[0] += far[0];
+		b->far[1] += far[1];
 	}
 	b->m->ahead.on = slow >= AHEAD_MISSES;
 	return i;
@@ -146,7 +157,20 @@ static uint64_t batch_work(const struct batch *b)
 	const struct sim_profile *p = &b->m->p;
 
 	return b->work + (b->kinds[OP_READ] + b->kinds[OP_WRITE] + b->kinds[OP_EXEC]) * p->op_cycles +
-	       b->refs * p->flat_data_cycles + b->remote * p->remote_node_cycles;
+	       (b->hits[0] + 2 * b->hits[1]) * p->flat_data_cycles + (b->far[0] + 2 * b->far[1]) * p->remote_node_cycles;
+}
+
+/* With flat costs the hits of a kind all took the same. A store is two references: its load and itself. */
+static void account_latency(const struct batch *b)
+{
+	const struct sim_profile *p = &b->m->p;
+
+	for (unsigned store = 0; store < 2; store++) {
+		uint64_t near = p->op_cycles + (1 + store) * (uint64_t)p->flat_data_cycles;
+
+		count_latency(b, near, b->hits[store] - b->far[store]);
+		count_latency(b, near + (1 + store) * (uint64_t)p->remote_node_cycles, b->far[store]);
+	}
 }
 
 static void account(const struct batch *b, uint64_t *work, uint64_t *walk)
@@ -160,6 +184,7 @@ static void account(const struct batch *b, uint64_t *work, uint64_t *walk)
 	c->writes += b->kinds[OP_WRITE];
 	c->fetches += b->kinds[OP_EXEC];
 	c->tlb_l1_hits += b->l1_hits;
+	account_latency(b);
 }
 
 uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op *ops, uint32_t n, uint64_t budget,

@@ -82,6 +82,9 @@ struct sim_vcpu {
 	uint64_t ready_at;     /* free schedule: cycle from which it may run */
 	uint64_t idle_cycles;
 	uint64_t until_quantum; /* operations left of the current quantum */
+	uint64_t *latency;     /* accesses by cycles, MMU_LATENCY_BINS; emptied into the VM's histogram */
+	uint64_t fault_start;  /* clock when the access now being retried was first tried */
+	uint32_t fault_pid;    /* whose it is; 0: none */
 	bool booting;	       /* the kernel has no tables yet: its accesses go to the arena directly */
 	jmp_buf panic;	       /* where hal_panic() lands */
 	struct pv_entry batch[64]; /* pv: table updates not yet sent */
