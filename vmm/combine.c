@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vmm/results.h"
+#include "vmm/text.h"
 #include "vmm/view.h"
 
 static const char *const latency_columns[] = { "p50_ns", "p90_ns", "p99_ns", "p99.9_ns", NULL };
@@ -17,17 +18,6 @@ static const char *const latency_columns[] = { "p50_ns", "p90_ns", "p99_ns", "p9
 static JsonObject *member_object(JsonObject *o, const char *name)
 {
 	return o && json_object_has_member(o, name) ? json_object_get_object_member(o, name) : NULL;
-}
-
-static void csv_field(GString *out, const char *text)
-{
-	if (!strpbrk(text, ",\"\n")) {
-		g_string_append(out, text);
-		return;
-	}
-	g_autofree char *quoted = g_strescape(text, "");
-
-	g_string_append_printf(out, "\"%s\"", quoted);
 }
 
 static void csv_key_columns(GString *out, const GPtrArray *cells)
@@ -38,7 +28,7 @@ static void csv_key_columns(GString *out, const GPtrArray *cells)
 		const struct override *o = g_ptr_array_index(first, i);
 		g_autofree char *name = g_strdup_printf("%s.%s", o->section, o->key);
 
-		csv_field(out, name);
+		text_csv(out, name);
 		g_string_append_c(out, ',');
 	}
 }
@@ -46,7 +36,7 @@ static void csv_key_columns(GString *out, const GPtrArray *cells)
 static void csv_key_values(GString *out, const GPtrArray *cell)
 {
 	for (guint i = 0; i < cell->len; i++) {
-		csv_field(out, ((const struct override *)g_ptr_array_index(cell, i))->value);
+		text_csv(out, ((const struct override *)g_ptr_array_index(cell, i))->value);
 		g_string_append_c(out, ',');
 	}
 }
@@ -128,7 +118,7 @@ static gboolean write_means(const char *dir, GError **error)
 	for (guint n = 0; n < v->rows->len; n++) {
 		const struct view_row *row = g_ptr_array_index(v->rows, n);
 
-		csv_field(out, row->label);
+		text_csv(out, row->label);
 		g_string_append_printf(out, ",%s,%u", row->vm, row->counters->len);
 		for (const struct counter_info *i = counter_table; i->name; i++) {
 			double ci, m = view_counter(row, i->name, &ci);

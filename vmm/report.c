@@ -103,31 +103,31 @@ static void answer_for_vm(const struct view *v, const char *vm, GString *out)
 
 	for (guint i = 0; i < v->labels->len; i++) {
 		const struct view_row *row = view_find(v, g_ptr_array_index(v->labels, i), vm);
-		double x = row ? view_metric(row, v->metric) : NAN;
+		double x = row ? view_metric(row, v->metric, NULL) : NAN;
 
 		if (isnan(x))
 			continue;
-		if (!best || x < view_metric(best, v->metric))
+		if (!best || x < view_metric(best, v->metric, NULL))
 			best = row;
-		if (!worst || x > view_metric(worst, v->metric))
+		if (!worst || x > view_metric(worst, v->metric, NULL))
 			worst = row;
 	}
 	if (!best)
 		return;
 
-	g_autofree char *low = number(view_metric(best, v->metric)), *high = number(view_metric(worst, v->metric));
+	g_autofree char *low = number(view_metric(best, v->metric, NULL)), *high = number(view_metric(worst, v->metric, NULL));
 
 	g_string_append(out, "<li><strong>");
 	esc(out, vm);
 	g_string_append(out, "</strong>: ");
-	if (best == worst || view_metric(best, v->metric) == view_metric(worst, v->metric)) {
+	if (best == worst || view_metric(best, v->metric, NULL) == view_metric(worst, v->metric, NULL)) {
 		g_string_append(out, low);
 		if (best == worst)
 			overheads(best, out);
 		else
 			g_string_append(out, " in every combination");
 	} else {
-		double ratio = view_metric(worst, v->metric) / view_metric(best, v->metric);
+		double ratio = view_metric(worst, v->metric, NULL) / view_metric(best, v->metric, NULL);
 
 		g_string_append(out, "lowest with <strong>");
 		esc(out, best->label);
@@ -240,7 +240,7 @@ static void table(const struct view *v, GString *out)
 			esc(out, r->label);
 			g_string_append(out, "</td>");
 			for (unsigned k = 0; k < G_N_ELEMENTS(columns); k++)
-				cell(out, view_metric(r, columns[k].metric));
+				cell(out, view_metric(r, columns[k].metric, NULL));
 			cell(out, view_latency(r, "p50_ns"));
 			cell(out, view_latency(r, "p99_ns"));
 			cell(out, view_latency(r, "p99.9_ns"));

@@ -63,7 +63,9 @@ static JsonObject *section(JsonObject *o, const char *name)
 
 static const char *text(JsonObject *o, const char *name)
 {
-	return o ? json_object_get_string_member_with_default(o, name, NULL) : NULL;
+	JsonNode *n = o ? json_object_get_member(o, name) : NULL;
+
+	return n && JSON_NODE_HOLDS_VALUE(n) && json_node_get_value_type(n) == G_TYPE_STRING ? json_node_get_string(n) : NULL;
 }
 
 static void remember(GPtrArray *set, const char *name)
@@ -88,6 +90,11 @@ static gboolean add_run(struct view *v, const char *run, const char *label, GErr
 
 	remember(v->labels, label);
 	for (GList *l = names; l; l = l->next) {
+		if (!section(vms, l->data)) {
+			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/%s/summary.json: VM \"%s\" has no counters", v->dir, run,
+				    (char *)l->data);
+			return FALSE;
+		}
 		struct view_row *row = (struct view_row *)view_find(v, label, l->data);
 		JsonObject *latency = section(section(summary, "latency"), l->data);
 
@@ -118,14 +125,16 @@ static char *label_of(JsonObject *set)
 	g_autoptr(GList) names = set ? json_object_get_members(set) : NULL;
 
 	for (GList *l = names; l; l = l->next)
-		g_string_append_printf(out, "%s%s", out->len ? ", " : "", text(set, l->data));
+		g_string_append_printf(out, "%s%s", out->len ? ", " : "",
+				       text(set, l->data) ? text(set, l->data) : "?");
 	return g_strdup(out->str);
 }
 
 static gboolean add_runs(struct view *v, JsonArray *runs, GError **error)
 {
 	for (guint i = 0; i < json_array_get_length(runs); i++) {
-		JsonObject *run = json_array_get_object_element(runs, i);
+		JsonNode *node = json_array_get_element(runs, i);
+		JsonObject *run = JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
 		JsonObject *set = section(run, "set");
 		g_autofree char *label = label_of(set);
 
@@ -174,14 +183,24 @@ struct view *view_load(const char *dir, GError **error)
 	v->title = key_text(kf, "title");
 	v->question = key_text(kf, "question");
 	v->metric = key_text(kf, "metric");
+	if (!*v->metric) {
+		g_free(v->metric);
+		v->metric = g_strdup("ns_total/operations");
+	}
 	v->figures = g_key_file_get_string_list(kf, "experiment", "figures", NULL, NULL);
 
 	JsonObject *manifest = load(v, "", "manifest.json", error);
 
 	if (!manifest)
 		goto fail;
-	if (json_object_has_member(manifest, "runs")) {
-		if (!add_runs(v, json_object_get_array_member(manifest, "runs"), error))
+	JsonNode *runs = json_object_get_member(manifest, "runs");
+
+	if (runs && !JSON_NODE_HOLDS_ARRAY(runs)) {
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/manifest.json: \"runs\" is no list", dir);
+		goto fail;
+	}
+	if (runs) {
+		if (!add_runs(v, json_node_get_array(runs), error))
 			goto fail;
 	} else if (!add_run(v, "", "", error)) {
 		goto fail;
@@ -213,46 +232,105 @@ double view_t95(guint degrees)
 	return degrees >= 1 && degrees <= G_N_ELEMENTS(t) ? t[degrees - 1] : 1.96;
 }
 
-static double mean(const GPtrArray *objects, const char *name, double *ci)
+static double value_of(JsonObject *o, const char *name)
 {
-	guint n = objects->len;
+	JsonNode *n = json_object_get_member(o, name);
+
+	return n && JSON_NODE_HOLDS_VALUE(n) ? json_node_get_double(n) : 0;
+}
+
+/* Mean of @n values, and the half-width of its 95% interval. */
+static double mean(const double *x, guint n, double *ci)
+{
 	double sum = 0, squares = 0;
 
 	for (guint i = 0; i < n; i++)
-		sum += (double)json_object_get_int_member_with_default(g_ptr_array_index(objects, i), name, 0);
+		sum += x[i];
 
 	double m = n ? sum / n : NAN;
 
-	for (guint i = 0; i < n; i++) {
-		double d = (double)json_object_get_int_member_with_default(g_ptr_array_index(objects, i), name, 0) - m;
-
-		squares += d * d;
-	}
+	for (guint i = 0; i < n; i++)
+		squares += (x[i] - m) * (x[i] - m);
 	if (ci)
 		*ci = n > 1 ? view_t95(n - 1) * sqrt(squares / (n - 1) / n) : 0;
 	return m;
 }
 
+static double mean_of(const GPtrArray *objects, const char *name, const char *denominator, double *ci)
+{
+	g_autofree double *x = g_new(double, objects->len + 1);
+	guint n = 0;
+
+	for (guint i = 0; i < objects->len; i++) {
+		JsonObject *o = g_ptr_array_index(objects, i);
+		double d = denominator ? value_of(o, denominator) : 1;
+
+		if (d > 0)
+			x[n++] = value_of(o, name) / d;
+	}
+	return mean(x, n, ci);
+}
+
 double view_counter(const struct view_row *row, const char *counter, double *ci)
 {
-	return mean(row->counters, counter, ci);
+	return mean_of(row->counters, counter, NULL, ci);
 }
 
 double view_latency(const struct view_row *row, const char *point)
 {
-	return mean(row->latency, point, NULL);
+	return mean_of(row->latency, point, NULL, NULL);
 }
 
-double view_metric(const struct view_row *row, const char *metric)
+static void split_metric(const char *metric, char **num, char **den)
 {
 	const char *slash = strchr(metric, '/');
 
-	if (!slash)
-		return view_counter(row, metric, NULL);
+	*num = g_strstrip(slash ? g_strndup(metric, (gsize)(slash - metric)) : g_strdup(metric));
+	*den = slash ? g_strstrip(g_strdup(slash + 1)) : NULL;
+}
 
-	g_autofree char *num = g_strstrip(g_strndup(metric, (gsize)(slash - metric)));
-	g_autofree char *den = g_strstrip(g_strdup(slash + 1));
-	double d = view_counter(row, den, NULL);
+double view_metric(const struct view_row *row, const char *metric, double *ci)
+{
+	g_autofree char *num = NULL, *den = NULL;
 
-	return d > 0 ? view_counter(row, num, NULL) / d : NAN;
+	split_metric(metric, &num, &den);
+	return mean_of(row->counters, num, den, ci);
+}
+
+static const char *unit_of(const char *counter)
+{
+	for (const struct counter_info *c = counter_table; c->name; c++)
+		if (!strcmp(c->name, counter))
+			return c->unit;
+	return "count";
+}
+
+/* "operations" -> "operation", "tlb_misses" -> "tlb miss" */
+static char *singular(const char *counter)
+{
+	char *s = g_strdelimit(g_strdup(counter), "_", ' ');
+	size_t n = strlen(s);
+
+	if (g_str_has_suffix(s, "sses") || g_str_has_suffix(s, "ches") || g_str_has_suffix(s, "shes"))
+		s[n - 2] = '\0';
+	else if (n > 1 && s[n - 1] == 's' && s[n - 2] != 's')
+		s[n - 1] = '\0';
+	return s;
+}
+
+char *view_metric_label(const char *metric)
+{
+	g_autofree char *num = NULL, *den = NULL;
+
+	split_metric(metric, &num, &den);
+
+	const char *unit = unit_of(num);
+	gboolean counts = !strcmp(unit, "count");
+
+	if (!den)
+		return counts ? g_strdup(num) : g_strdup_printf("%s (%s)", num, unit);
+
+	g_autofree char *each = !strcmp(unit_of(den), "count") ? singular(den) : g_strdup(unit_of(den));
+
+	return g_strdup_printf("%s / %s (%s%sper %s)", num, den, counts ? "" : unit, counts ? "" : " ", each);
 }

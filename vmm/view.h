@@ -15,8 +15,8 @@ struct view_row {
 	char *label;	 /* values of the varied keys, "shadow" or "shadow, 4K"; "" in a single run */
 	char *vm;
 	char *run;	 /* directory of its first repetition, relative to the view's; "" in a single run */
-	GPtrArray *counters; /* of JsonObject, one a repetition */
-	GPtrArray *latency;  /* likewise */
+	GPtrArray *counters; /* of JsonObject, one a repetition, at least one */
+	GPtrArray *latency;  /* likewise, of those that have latencies */
 	const char *digest;  /* of the first repetition, or NULL */
 	const char *failure; /* of any repetition, or NULL */
 };
@@ -38,9 +38,14 @@ void view_free(struct view *v);
 const struct view_row *view_find(const struct view *v, const char *label, const char *vm);
 /* Mean over repetitions of a counter; @ci, if not NULL, gets the half-width of its 95% interval (0 for one). */
 double view_counter(const struct view_row *row, const char *counter, double *ci);
-/* The same for "numerator/denominator" or a bare counter; NAN if the denominator is zero. */
-double view_metric(const struct view_row *row, const char *metric);
-double view_latency(const struct view_row *row, const char *point); /* "p99_ns" */
+/*
+ * The same for "numerator/denominator" or a bare counter: the mean of each repetition's own ratio. NAN if no repetition has a
+ * denominator above zero.
+ */
+double view_metric(const struct view_row *row, const char *metric, double *ci);
+/* The metric in words, with its unit where that can be told: "ns_total / operations (ns per operation)"; g_free. */
+char *view_metric_label(const char *metric);
+double view_latency(const struct view_row *row, const char *point); /* "p99_ns"; NAN if there is none */
 
 /* Two-sided 95% quantile of Student's t. */
 double view_t95(guint degrees);

@@ -1,15 +1,9 @@
 # Where the time of each operation went: useful work, translation, VM exits by cause.
 # Run from the run directory: gnuplot figures/time.gp
 load "figures/style.gp"
-stats "figures/time.csv" using 0 nooutput
-set terminal svg size (360 + 34 * STATS_records), 520 dynamic font "sans,14" background "white"
-set output "figures/time.svg"
-set title "Time per operation" noenhanced
-set ylabel "nanoseconds per operation"
-set yrange [0:*]
-set style data histograms
-set style histogram rowstacked
-set boxwidth 0.8
-set xtics rotate by 40 right noenhanced
-unset x2tics
-plot for [i = 2:12] "figures/time.csv" using i:xtic(1) title columnheader(i) fs pattern (i - 2) lt i - 1
+load "figures/run.gp"
+figure = "time"
+title = "Where the time goes"
+unit = "ns per operation"
+styles = time_styles
+load "figures/stacked.gp"
