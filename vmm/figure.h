@@ -29,10 +29,11 @@ struct figure {
 /* In the order in which a report shows them; ends with a row without a name. */
 extern const struct figure figure_table[];
 
-/* One part of a stacked bar: a counter, how it is called, and the style (results/figures/style.gp) it always has. */
+/* One part of a stacked bar: a counter, how it is called, the style (results/figures/style.gp) it always has; its name in a sentence. */
 struct figure_part {
 	const char *counter, *title;
 	unsigned style;
+	const char *prose;
 };
 
 /* Where the time of a vCPU goes: the parts of ns_total. Ends with a row without a counter. */

@@ -7,39 +7,39 @@
 #include "vmm/text.h"
 
 const struct figure_part figure_time_parts[] = {
-	{ "ns_work", "useful work", 1 },
-	{ "ns_walk", "page walks and TLB misses", 2 },
-	{ "ns_guest_kernel", "guest kernel", 3 },
-	{ "ns_exit_page_fault", "exits: page faults", 4 },
-	{ "ns_exit_traced_write", "exits: traced writes", 5 },
-	{ "ns_exit_cr_write", "exits: CR3 loads", 6 },
-	{ "ns_exit_invlpg", "exits: INVLPG", 7 },
-	{ "ns_exit_ept", "exits: EPT violations", 8 },
-	{ "ns_exit_hypercall", "exits: hypercalls", 9 },
-	{ "ns_exit_other", "exits: other", 10 },
-	{ "ns_host_memory", "host memory manager", 11 },
-	{ NULL, NULL, 0 },
+	{ "ns_work", "useful work", 1, "useful work" },
+	{ "ns_walk", "page walks and TLB misses", 2, "page walks and TLB misses" },
+	{ "ns_guest_kernel", "guest kernel", 3, "the guest kernel" },
+	{ "ns_exit_page_fault", "exits: page faults", 4, "exits for page faults" },
+	{ "ns_exit_traced_write", "exits: traced writes", 5, "exits for traced writes" },
+	{ "ns_exit_cr_write", "exits: CR3 loads", 6, "exits for CR3 loads" },
+	{ "ns_exit_invlpg", "exits: INVLPG", 7, "exits for INVLPG" },
+	{ "ns_exit_ept", "exits: EPT violations", 8, "EPT violations" },
+	{ "ns_exit_hypercall", "exits: hypercalls", 9, "hypercalls" },
+	{ "ns_exit_other", "exits: other", 10, "other exits" },
+	{ "ns_host_memory", "host memory manager", 11, "the host memory manager" },
+	{ NULL, NULL, 0, NULL },
 };
 
 static const struct figure_part exit_parts[] = {
-	{ "exits_page_fault", "page faults", 4 },
-	{ "exits_traced_write", "traced writes", 5 },
-	{ "exits_cr_write", "CR3 loads", 6 },
-	{ "exits_invlpg", "INVLPG", 7 },
-	{ "exits_ept_violation", "EPT violations", 8 },
-	{ "exits_ept_misconfig", "EPT misconfigurations", 2 },
-	{ "exits_pml_full", "PML full", 12 },
-	{ "exits_hypercall", "hypercalls", 9 },
-	{ "exits_io", "port and MMIO", 10 },
-	{ "exits_halt", "halts", 3 },
-	{ NULL, NULL, 0 },
+	{ "exits_page_fault", "page faults", 4, NULL },
+	{ "exits_traced_write", "traced writes", 5, NULL },
+	{ "exits_cr_write", "CR3 loads", 6, NULL },
+	{ "exits_invlpg", "INVLPG", 7, NULL },
+	{ "exits_ept_violation", "EPT violations", 8, NULL },
+	{ "exits_ept_misconfig", "EPT misconfigurations", 2, NULL },
+	{ "exits_pml_full", "PML full", 12, NULL },
+	{ "exits_hypercall", "hypercalls", 9, NULL },
+	{ "exits_io", "port and MMIO", 10, NULL },
+	{ "exits_halt", "halts", 3, NULL },
+	{ NULL, NULL, 0, NULL },
 };
 
 /* First-level hits are not shown: they are what is left to 100%, nearly all of it. */
 static const struct figure_part translation_parts[] = {
-	{ "tlb_l2_hits", "hit in the second-level TLB", 3 },
-	{ "tlb_misses", "page walk", 2 },
-	{ NULL, NULL, 0 },
+	{ "tlb_l2_hits", "hit in the second-level TLB", 3, NULL },
+	{ "tlb_misses", "page walk", 2, NULL },
+	{ NULL, NULL, 0, NULL },
 };
 
 /* Writes the values of one row, each after a comma; @row is NULL where a combination lacks the VM. */

@@ -86,8 +86,15 @@ static gboolean add_run(struct view *v, const char *run, const char *label, GErr
 			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/%s/summary.json: has no \"vms\"", v->dir, run);
 		return FALSE;
 	}
+	JsonNode *interrupted = json_object_get_member(summary, "interrupted");
 	g_autoptr(GList) names = json_object_get_members(vms);
 
+	if (!names) {
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/%s/summary.json: \"vms\" is empty", v->dir, run);
+		return FALSE;
+	}
+	if (interrupted && JSON_NODE_HOLDS_VALUE(interrupted) && json_node_get_boolean(interrupted))
+		v->interrupted = TRUE;
 	remember(v->labels, label);
 	for (GList *l = names; l; l = l->next) {
 		if (!section(vms, l->data)) {
@@ -202,6 +209,10 @@ struct view *view_load(const char *dir, GError **error)
 	if (runs) {
 		if (!add_runs(v, json_node_get_array(runs), error))
 			goto fail;
+		if (!v->rows->len) {
+			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/manifest.json: \"runs\" is empty", dir);
+			goto fail;
+		}
 	} else if (!add_run(v, "", "", error)) {
 		goto fail;
 	}
@@ -318,19 +329,28 @@ static char *singular(const char *counter)
 	return s;
 }
 
-char *view_metric_label(const char *metric)
+char *view_metric_unit(const char *metric)
 {
 	g_autofree char *num = NULL, *den = NULL;
 
 	split_metric(metric, &num, &den);
 
-	const char *unit = unit_of(num);
-	gboolean counts = !strcmp(unit, "count");
+	gboolean counts = !strcmp(unit_of(num), "count");
 
 	if (!den)
-		return counts ? g_strdup(num) : g_strdup_printf("%s (%s)", num, unit);
+		return g_strdup(counts ? "" : unit_of(num));
 
 	g_autofree char *each = !strcmp(unit_of(den), "count") ? singular(den) : g_strdup(unit_of(den));
 
-	return g_strdup_printf("%s / %s (%s%sper %s)", num, den, counts ? "" : unit, counts ? "" : " ", each);
+	g_autofree char *unit = counts ? g_strdelimit(g_strdup(num), "_", ' ') : g_strdup(unit_of(num));
+
+	return g_strdup_printf("%s per %s", unit, each);
+}
+
+char *view_metric_label(const char *metric)
+{
+	g_autofree char *num = NULL, *den = NULL, *unit = view_metric_unit(metric);
+
+	split_metric(metric, &num, &den);
+	return g_strconcat(num, den ? " / " : "", den ? den : "", *unit ? " (" : "", unit, *unit ? ")" : "", NULL);
 }

@@ -29,6 +29,7 @@ struct view {
 	GPtrArray *rows;    /* of struct view_row, runs in order, VMs in order within */
 	GPtrArray *labels;  /* distinct labels in order, char * */
 	GPtrArray *vms;	    /* distinct VM names in order, char * */
+	gboolean interrupted; /* some run was ended by a signal */
 	GPtrArray *parsers; /* hold the JSON */
 };
 
@@ -45,6 +46,8 @@ double view_counter(const struct view_row *row, const char *counter, double *ci)
 double view_metric(const struct view_row *row, const char *metric, double *ci);
 /* The metric in words, with its unit where that can be told: "ns_total / operations (ns per operation)"; g_free. */
 char *view_metric_label(const char *metric);
+/* That unit alone: "ns per operation", "walk refs per walk", "ns" or ""; g_free. */
+char *view_metric_unit(const char *metric);
 double view_latency(const struct view_row *row, const char *point); /* "p99_ns"; NAN if there is none */
 
 /* Two-sided 95% quantile of Student's t. */

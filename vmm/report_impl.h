@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* report_impl.h - the parts of a report; each appends HTML */
+#ifndef OVERBOOK_VMM_REPORT_IMPL_H
+#define OVERBOOK_VMM_REPORT_IMPL_H
+
+#include "vmm/view.h"
+
+/* What went wrong, if anything did; then the question and what the metric says to it. */
+void report_failures(const struct view *v, GString *out);
+void report_answer(const struct view *v, GString *out);
+
+/* The table of what matters most, what its words mean, every counter. */
+void report_numbers(const struct view *v, GString *out);
+
+#endif
