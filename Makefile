@@ -82,9 +82,9 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/libtest.a $(B)/liboverbook.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(SAN) -rdynamic -o $@ $< $(B)/libtest.a $(B)/liboverbook.a $(CHECK_LIBS) $(ALL_LIBS)
 
-$(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/liboverbook.a
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libtest.a $(B)/liboverbook.a
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(SAN) -rdynamic -o $@ $^ $(ALL_LIBS)
+	$(call say,LD,$@)$(CC) $(SAN) -rdynamic -o $@ $^ $(CHECK_LIBS) $(ALL_LIBS)
 
 # The guest image: the guest kernel and the generators once more, freestanding, linked at the addresses of
 # workloads/guest/kvm/layout.h, and embedded as bytes by vmm/kvm/image.S. Kernel and processes share no page, so
