@@ -103,7 +103,7 @@ static void handle_fault(struct sim_vcpu *v, struct runtime *rt, struct mmu_resu
 }
 
 /*
- * Execute accesses of process @pid, at most @n, up to the first that faults; deal with that fault. An access that
+ * Execute accesses of process @pid, at most @n operations, up to the first that is none or faults; deal with the fault. An access that
  * faulted is retried alone, so that its latency, from the first try on, is known.
  */
 static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, uint32_t n, uint64_t budget)
@@ -172,15 +172,6 @@ static void refill(struct sim_vcpu *v, struct runtime *rt)
 	rt->pos = 0;
 }
 
-static uint32_t accesses_ahead(const struct runtime *rt, uint64_t most)
-{
-	uint32_t n = 0;
-
-	while (rt->pos + n < rt->n && n < most && OP_IS_ACCESS(&rt->ops[rt->pos + n]))
-		n++;
-	return n;
-}
-
 static bool run_until(struct sim_vcpu *v, uint64_t limit)
 {
 	struct sim_vm *vm = v->vm;
@@ -198,9 +189,9 @@ static bool run_until(struct sim_vcpu *v, uint64_t limit)
 		if (rt->pos == rt->n)
 			refill(v, rt);
 
-		uint32_t n = accesses_ahead(rt, v->until_quantum);
+		if (OP_IS_ACCESS(&rt->ops[rt->pos])) {
+			uint32_t n = (uint32_t)MIN(rt->n - rt->pos, v->until_quantum);
 
-		if (n) {
 			run_accesses(v, p->pid, rt, n, limit ? limit - v->cpu->clock : 0);
 		} else {
 			struct op op = rt->ops[rt->pos];
