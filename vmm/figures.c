@@ -27,7 +27,7 @@ const struct figure figure_table[] = {
 
 static gboolean wanted(const struct view *v, const struct figure *f)
 {
-	if (v->figures && *v->figures)
+	if (*v->figures)
 		return g_strv_contains((const char *const *)v->figures, f->name);
 	return !f->asked;
 }

@@ -175,7 +175,7 @@ struct view *view_load(const char *dir, GError **error)
 {
 	struct view *v = g_new0(struct view, 1);
 	g_autoptr(GKeyFile) kf = g_key_file_new();
-	g_autofree char *ini = g_build_filename(dir, "experiment.ini", NULL);
+	g_autofree char *ini = g_build_filename(dir, "experiment.ini", NULL), *figures = NULL;
 
 	v->dir = g_strdup(dir);
 	v->keys = g_strdup("");
@@ -194,7 +194,10 @@ struct view *view_load(const char *dir, GError **error)
 		g_free(v->metric);
 		v->metric = g_strdup("ns_total/operations");
 	}
-	v->figures = g_key_file_get_string_list(kf, "experiment", "figures", NULL, NULL);
+	figures = key_text(kf, "figures");
+	v->figures = g_strsplit_set(figures, ",", -1);
+	for (unsigned i = 0; v->figures[i]; i++)
+		g_strstrip(v->figures[i]);
 
 	JsonObject *manifest = load(v, "", "manifest.json", error);
 

@@ -3,8 +3,8 @@
 load "figures/style.gp"
 load "figures/run.gp"
 data = "figures/walk-references.csv"
-cell_px = 62.0
-cell_py = 34.0
+cell_px = most(62.0, 480.0 / |walk_columns|)
+cell_py = most(34.0, 100.0 / |walk_rows|)
 left_px = 165.0
 fig_px = left_px + cell_px * |walk_columns| + 12
 panel_py = 60 + cell_py * |walk_rows| + 126
@@ -22,8 +22,8 @@ set lmargin at screen left_px / fig_px
 set rmargin at screen (left_px + cell_px * |walk_columns|) / fig_px
 set xrange [0.5:|walk_columns| + 0.5]
 set yrange [|walk_rows| + 0.5:0.5]
-set xtics rotate by 40 right noenhanced scale 0
-set ytics noenhanced scale 0
+set xtics () rotate by 40 right noenhanced scale 0
+set ytics () noenhanced scale 0
 unset grid
 unset colorbox
 set border 0

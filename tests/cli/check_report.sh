@@ -1,0 +1,153 @@
+#!/bin/sh
+# What a reader gets: every figure drawn, with its data, and drawn again by hand; a page that needs nothing but itself; text that a
+# user wrote taken for text and nothing else; results that are none refused with one message.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+overbook=$PWD/${B:-build}/overbook
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0 skipped=0
+
+check() { # check SENTENCE COMMAND...
+	what=$1
+	shift
+	if "$@" >"$tmp/out" 2>"$tmp/err"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "not so: $what"
+		tail -5 "$tmp/err"
+	fi
+}
+not() { ! "$@"; }
+# An SVG that came to its end, with something in it.
+drawn() {
+	[ -s "$1" ] && grep -q '</svg>' "$1" && grep -q '<path\|<polygon\|<rect' "$1" || return 1
+	! command -v xmllint >/dev/null || xmllint --noout "$1"
+}
+# gnuplot says nothing when all is well.
+by_hand() { # by_hand DIR NAME
+	rm "$1/figures/$2.svg"
+	(cd "$1" && gnuplot "figures/$2.gp") >"$tmp/said" 2>&1 && drawn "$1/figures/$2.svg" && [ ! -s "$tmp/said" ]
+}
+figures() { # figures DIR NAME...
+	dir=$1
+	shift
+	for f; do
+		check "$dir: $f is drawn" drawn "$tmp/$dir/figures/$f.svg"
+		check "$dir: $f has data" test "$(wc -l <"$tmp/$dir/figures/$f.csv")" -ge 2
+		check "$dir: $f can be drawn by hand" by_hand "$tmp/$dir" "$f"
+	done
+}
+page() { # page DIR: what holds of every report
+	html=$tmp/$1/report.html
+	check "$1: the page is whole" sh -c "head -1 '$html' | grep -qi '^<!doctype html>' && tail -1 '$html' | grep -q '</html>'"
+	check "$1: and needs no other" not grep -Eq '(src|href)="(http|//|file)|<link|<script|@import|url\(' "$html"
+	check "$1: every picture has words" sh -c "[ \$(grep -o '<img ' '$html' | wc -l) -eq \$(grep -o '<img alt=\"[^\"]' '$html' | wc -l) ]"
+	check "$1: tags are balanced" balanced "$html"
+}
+balanced() {
+	for t in html head body section ul li p table tr th td div details dl dt dd figure pre h1 h2 small code strong; do
+		[ "$(grep -oE "<$t[ >]" "$1" | wc -l)" -eq "$(grep -o "</$t>" "$1" | wc -l)" ] || { echo "<$t>" >&2; return 1; }
+	done
+}
+
+cat >"$tmp/body" <<'END'
+[host]
+memory = 512 MiB
+timeslice = 100 us
+[vm a]
+memory = 64 MiB
+workload = w
+[vm b]
+memory = 64 MiB
+workload = w
+[workload w]
+processes = 2
+phases = p
+[phase p]
+pattern = zipf
+size = 4 MiB
+operations = 20000
+writes = 30%
+END
+# What gnuplot, a shell, XML, HTML, printf and CSV would each take for something.
+cat - "$tmp/body" >"$tmp/evil.ini" <<'END'
+[experiment]
+title = It's "50%" of <b>x</b> & \\n {y}_z^2 `touch pwned` $(touch pwned) @title #no, 'so'\nsecond <script>
+question = Why, "exactly"? <img src="http://x.invalid/"> 100%s
+sample-interval = 20 us
+END
+cat - "$tmp/body" >"$tmp/vary.ini" <<'END'
+[experiment]
+title = Varied
+question = Which is it?
+sample-interval = 200 us
+repeats = 2
+[vary]
+vm.paging = native, shadow, ept, pv
+END
+cat - "$tmp/body" >"$tmp/asked.ini" <<'END'
+[experiment]
+title = Asked
+figures = walk-references, time
+metric = exits
+[vary]
+vm.levels = 4, 5
+vm.host-levels = 4, 5
+END
+
+check 'a run with a hostile title' "$overbook" run "$tmp/evil.ini" -q -o "$tmp/evil"
+figures evil metric time exits translation memory throughput
+page evil
+check 'the title is text' grep -q '<h1>It&apos;s &quot;50%&quot; of &lt;b&gt;x\|<h1>It&#39;s &quot;50%&quot; of &lt;b&gt;x' "$tmp/evil/report.html"
+check 'and runs nothing' test -z "$(find "$tmp" . -maxdepth 2 -name pwned)"
+check 'digests of a single run are told' grep -q '<code>[0-9a-f]\{16\}</code>' "$tmp/evil/report.html"
+
+check 'a run that varies' "$overbook" run "$tmp/vary.ini" -q -o "$tmp/vary"
+figures vary metric time exits translation memory throughput
+page vary
+check 'the metric has intervals' awk -F, 'NR > 1 && $4 > 0 { n++ } END { exit !n }' "$tmp/vary/figures/metric.csv"
+check 'each combination has its bar' test "$(wc -l <"$tmp/vary/figures/time.csv")" -eq 9
+check 'nothing that is zero is in a legend' not grep -q 'PML full' "$tmp/vary/figures/exits.csv"
+check 'the answer ranks' grep -q 'least with <strong>' "$tmp/vary/report.html"
+check 'the page says how memory compares' grep -q 'their digests are equal\|digests differ' "$tmp/vary/report.html"
+check 'figures over time have a column for each' test "$(head -1 "$tmp/vary/figures/memory.csv" | tr ',' '\n' | wc -l)" -eq 9
+
+check 'a run that asks for figures' "$overbook" run "$tmp/asked.ini" -q -o "$tmp/asked"
+figures asked walk-references time
+page asked
+check 'gets no others' not test -e "$tmp/asked/figures/exits.svg"
+
+# Latencies, failures and the rest, as files alone.
+mkdir "$tmp/made"
+cat >"$tmp/made/experiment.ini" <<'END'
+[experiment]
+title = Made
+question =
+metric = ns_total/operations
+END
+echo '{}' >"$tmp/made/manifest.json"
+cat >"$tmp/made/summary.json" <<'END'
+{"vms": {"a": {"ns_total": 100, "ns_work": 60, "ns_walk": 40, "operations": 10}, "b<i>": {}},
+ "latency": {"a": {"count": 5, "p50_ns": 100, "p90_ns": 400, "p99_ns": 9000, "p99.9_ns": 70000}},
+ "failures": {"b<i>": "out of <memory>"}, "interrupted": true}
+END
+check 'a report on files alone' "$overbook" report "$tmp/made"
+figures made latency time metric
+page made
+check 'failures are told' grep -q '1 of 2 guests failed' "$tmp/made/report.html"
+check 'escaped' grep -q 'out of &lt;memory&gt;' "$tmp/made/report.html"
+check 'and that it was interrupted' grep -q 'was interrupted' "$tmp/made/report.html"
+rm -r "$tmp/made/figures"
+cp -r "$tmp/made" "$tmp/bad"
+for text in '' '{' '[]' '{"vms": 3}' '{"vms": {}}' '{"vms": {"a": []}}'; do
+	printf '%s' "$text" >"$tmp/bad/summary.json"
+	rm -f "$tmp/bad/report.html"
+	"$overbook" report "$tmp/bad" >"$tmp/said" 2>&1
+	check "status 2 for a summary of '$text'" test $? -eq 2
+	check 'with one message' test "$(grep -c . "$tmp/said")" -eq 1
+	check 'and no page' not test -e "$tmp/bad/report.html"
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
