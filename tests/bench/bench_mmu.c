@@ -2,7 +2,7 @@
 /*
  * bench_mmu.c - what a simulated access costs, in nanoseconds of CPU time
  *
- * Streams, made beforehand: l1-hit (48 pages, at random), zipf256M (zipf 0.99 over 256 MiB, ranks scattered), uniform16G. Each through the 1D
+ * Streams: l1-hit (48 pages, at random), zipf256M (zipf 0.99 over 256 MiB, ranks scattered), uniform16G. Each through the 1D
  * walk (native) and the 2D walk 4x4, 4K on 4K (ept), with flat costs and with the data-cache model. Guest frames are given to pages
  * at random, host frames to guest frames too: what first touches in random order leave. Beside them `limit`: a bare loop that does
  * nothing but the exact-LRU look-ups of the same stream in a 64-entry 4-way TLB, and `generator`, which is
@@ -44,60 +44,46 @@ static const uint64_t stream_pages[] = { 48, 65536, 4194304 };
 struct gen {
 	enum stream stream;
 	struct rng rng;
-	uint32_t *cdf;	 /* zipf: rank by table of 2^16 quantiles and a search below each */
-	uint32_t *place; /* rank to page */
-	double *sum;
 	unsigned write_percent;
 };
 
-static void gen_init(struct gen *g, enum stream s, unsigned write_percent)
+#define ZIPF_S 0.99
+
+/* The integral of x^-s, and its inverse. */
+static double zipf_h(double x)
 {
-	*g = (struct gen){ .stream = s, .write_percent = write_percent };
-	rng_seed(&g->rng, 42 + s);
-	if (s != ZIPF)
-		return;
-	uint64_t n = stream_pages[ZIPF], rank = 0;
-	double total = 0, run = 0;
+	return pow(x, 1 - ZIPF_S) / (1 - ZIPF_S);
+}
 
-	g->sum = g_new(double, n);
-	g->cdf = g_new(uint32_t, 65537);
-	g->place = g_new(uint32_t, n);
-	for (uint64_t i = 0; i < n; i++)
-		total += pow((double)(i + 1), -0.99);
-	for (uint64_t i = 0; i < n; i++) {
-		g->sum[i] = run += pow((double)(i + 1), -0.99) / total;
-		g->place[i] = (uint32_t)i;
-	}
-	for (uint32_t q = 0; q <= 65536; q++) {
-		while (rank < n - 1 && g->sum[rank] < q / 65536.0)
-			rank++;
-		g->cdf[q] = (uint32_t)rank;
-	}
-	for (uint64_t i = n - 1; i; i--) {
-		uint64_t j = rng_below(&g->rng, i + 1);
-		uint32_t t = g->place[i];
+static double zipf_h_inverse(double y)
+{
+	return pow(y * (1 - ZIPF_S), 1 / (1 - ZIPF_S));
+}
 
-		g->place[i] = g->place[j];
-		g->place[j] = t;
+/*
+ * Rejection-inversion (Hoermann, Derflinger 1996): no tables, which would push those of the MMU out of the host's caches.
+ */
+static uint64_t zipf_rank(struct rng *rng, uint64_t n)
+{
+	double low = zipf_h(1.5) - 1, high = zipf_h((double)n + 0.5);
+
+	for (;;) {
+		double u = low + (double)(rng_u64(rng) >> 11) / 9007199254740992.0 * (high - low), x = zipf_h_inverse(u);
+		uint64_t k = x < 1.5 ? 1 : x > (double)n ? n : (uint64_t)(x + 0.5);
+
+		if (u >= zipf_h((double)k + 0.5) - pow((double)k, -ZIPF_S))
+			return k - 1;
 	}
 }
 
 static uint64_t gen_page(struct gen *g)
 {
+	uint64_t n = stream_pages[g->stream];
+
 	if (g->stream != ZIPF)
-		return rng_below(&g->rng, stream_pages[g->stream]);
-	double u = (double)(rng_u64(&g->rng) >> 11) / 9007199254740992.0;
-	uint32_t lo = g->cdf[(uint32_t)(u * 65536)], hi = g->cdf[(uint32_t)(u * 65536) + 1];
-
-	while (lo < hi) {
-		uint32_t mid = (lo + hi) / 2;
-
-		if (g->sum[mid] < u)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return g->place[lo];
+		return rng_below(&g->rng, n);
+	/* Ranks are scattered over the pages by an odd multiplier: n is a power of two. */
+	return zipf_rank(&g->rng, n) * 40503 % n;
 }
 
 static void gen_fill(struct gen *g, struct op *ops, uint32_t n)
@@ -230,7 +216,6 @@ struct subject {
 	struct sim_mmu *mmu;
 	struct bare *tlb;
 	struct gen gen;
-	struct op *ops; /* CHUNKS of them, used in turn; a generator makes them anew */
 };
 
 /* As the simulator does it: a quantum at a time. */
@@ -246,17 +231,17 @@ static void run_quanta(struct subject *s, const struct op *ops)
 
 static double run_once(struct subject *s)
 {
-	uint64_t spent = 0;
+	static struct op ops[CHUNK];
+	uint64_t spent = 0, t;
 
 	for (unsigned c = 0; c < CHUNKS; c++) {
-		struct op *ops = s->ops + c * CHUNK;
-		uint64_t t = cpu_ns();
-
-		if (s->generator)
-			gen_fill(&s->gen, ops, CHUNK);
-		else if (s->bare)
+		t = cpu_ns();
+		gen_fill(&s->gen, ops, CHUNK);
+		if (!s->generator)
+			t = cpu_ns();
+		if (s->bare)
 			bare_run(s->tlb, ops, CHUNK);
-		else
+		else if (!s->generator)
 			run_quanta(s, ops);
 		spent += cpu_ns() - t;
 	}
@@ -297,9 +282,8 @@ static void add(GArray *subjects, struct rig *rigs, const struct sim_profile *p,
 	} else if (!s.generator) {
 		s.mmu = mmu_new(p, s.model);
 	}
-	gen_init(&s.gen, s.stream, s.write_percent);
-	s.ops = g_new(struct op, CHUNK * CHUNKS);
-	gen_fill(&s.gen, s.ops, CHUNK * CHUNKS);
+	s.gen = (struct gen){ .stream = s.stream, .write_percent = s.write_percent };
+	rng_seed(&s.gen.rng, 42 + s.stream);
 	g_array_append_val(subjects, s);
 }
 
@@ -335,10 +319,6 @@ int main(int argc, char **argv)
 		printf("%s,%.2f,ns\n", s->row->name, s->row->ns[ROUNDS / 2]);
 		mmu_free(s->mmu);
 		free(s->tlb);
-		g_free(s->ops);
-		g_free(s->gen.sum);
-		g_free(s->gen.cdf);
-		g_free(s->gen.place);
 		g_free(s->row->name);
 		g_free(s->row);
 	}

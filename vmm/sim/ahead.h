@@ -21,8 +21,9 @@
 
 #include "mm/types.h"
 
-#define AHEAD_FAR   24u
-#define AHEAD_NEAR  12u
+/* In operations: the block after the next, and the next. */
+#define AHEAD_FAR   64u
+#define AHEAD_NEAR  32u
 #define AHEAD_HINTS 16384u /* a power of two: 32 GiB of 2 MiB regions */
 
 struct ahead {

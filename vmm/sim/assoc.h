@@ -81,16 +81,27 @@ static inline unsigned assoc_match4(const uint64_t *key, __m128i want)
 		_mm_shuffle_ps(_mm_castsi128_ps(lo), _mm_castsi128_ps(hi), _MM_SHUFFLE(2, 0, 2, 0)));
 }
 
-/* The slot of @key in the set that begins at slot @set, or -1. Recency is not touched. */
+/*
+ * The slot of @key in the set that begins at slot @set, or -1. Recency is not touched. All ways are compared before the
+ * first branch, which is then the only one that cannot be foreseen.
+ */
 static inline int32_t assoc_find(const struct assoc *a, uint32_t set, uint64_t key)
 {
 	__m128i want = _mm_set1_epi64x((long long)key);
 
-	for (uint32_t w = 0; w < a->stride; w += 4) {
-		unsigned hit = assoc_match4(a->key + set + w, want);
+	if (a->stride == 4) {
+		unsigned hit = assoc_match4(a->key + set, want);
 
+		return hit ? (int32_t)(set + (uint32_t)__builtin_ctz(hit)) : -1;
+	}
+	for (uint32_t w = 0; w < a->stride;) {
+		uint64_t hit = 0;
+		uint32_t first = w, end = a->stride - w > 64 ? w + 64 : a->stride;
+
+		for (; w < end; w += 4)
+			hit |= (uint64_t)assoc_match4(a->key + set + w, want) << (w - first);
 		if (hit)
-			return (int32_t)(set + w + (uint32_t)__builtin_ctz(hit));
+			return (int32_t)(set + first + (uint32_t)__builtin_ctzll(hit));
 	}
 	return -1;
 }
@@ -123,12 +134,22 @@ static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
 		min = _mm_min_epu32(min, _mm_load_si128(stamp + w / 4));
 	min = _mm_min_epu32(min, _mm_shuffle_epi32(min, _MM_SHUFFLE(1, 0, 3, 2)));
 	min = _mm_min_epu32(min, _mm_shuffle_epi32(min, _MM_SHUFFLE(2, 3, 0, 1)));
-	for (uint32_t w = 0;; w += 4) {
-		__m128i eq = _mm_cmpeq_epi32(_mm_load_si128(stamp + w / 4), min);
-		unsigned hit = (unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq));
+	if (a->stride == 4) {
+		__m128i eq = _mm_cmpeq_epi32(_mm_load_si128(stamp), min);
 
+		return set + (uint32_t)__builtin_ctz((unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq)));
+	}
+	for (uint32_t w = 0;;) {
+		uint64_t hit = 0;
+		uint32_t first = w, end = a->stride - w > 64 ? w + 64 : a->stride;
+
+		for (; w < end; w += 4) {
+			__m128i eq = _mm_cmpeq_epi32(_mm_load_si128(stamp + w / 4), min);
+
+			hit |= (uint64_t)(unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq)) << (w - first);
+		}
 		if (hit)
-			return set + w + (uint32_t)__builtin_ctz(hit);
+			return set + first + (uint32_t)__builtin_ctzll(hit);
 	}
 }
 
@@ -136,10 +157,13 @@ static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
 static inline uint32_t assoc_insert(struct assoc *a, uint32_t set, uint64_t key, uint64_t val)
 {
 	uint32_t slot = assoc_victim(a, set);
+	uint64_t old = a->key[slot];
 
-	if (a->key[slot])
-		a->count[assoc_key_level(a->key[slot])]--;
-	a->count[assoc_key_level(key)]++;
+	if (!old || assoc_key_level(old) != assoc_key_level(key)) {
+		if (old)
+			a->count[assoc_key_level(old)]--;
+		a->count[assoc_key_level(key)]++;
+	}
 	a->key[slot] = key;
 	a->val[slot] = val;
 	a->stamp[slot] = assoc_tick(a);

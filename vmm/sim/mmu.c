@@ -6,9 +6,9 @@
  * pass: rights may have been widened since, or a dirty bit must be set. A processor reports a fault only after such a walk.
  *
  * Idea. One loop over the halves of the access (a load, a store, or a load and then a store), each of which either is
- * allowed by the entry at hand or drops it and walks. What the walk put into the TLB is what the next half is judged by.
+ * allowed by the entry at hand or drops it and walks (mmu_translate() in mmu_int.h, which mmu_run.c uses too). What the walk put into the TLB is what the next half is judged by.
  *
- * The invalidating instructions are in mmu_flush.c, the batch in mmu_run.c, the walks in walk1.c and walk2.c.
+ * The invalidating instructions are in mmu_flush.c, the batch in mmu_run.c, the walks in walk.c and walk2.h.
  */
 #include "vmm/sim/mmu_int.h"
 
@@ -50,26 +50,18 @@ void mmu_free(struct sim_mmu *m)
 	g_free(m);
 }
 
-/* Bits above the translated ones must repeat the highest of them. */
-static bool canonical(gva_t gva, unsigned levels)
-{
-	unsigned shift = 64 - (levels == 5 ? 57 : 48);
-
-	return (uint64_t)((int64_t)(gva << shift) >> shift) == gva;
-}
-
 /* Look in both levels of TLB. True if found: value and page size. */
-static bool look_up(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, struct space_ids ids, uint64_t *val,
-		    unsigned *level, struct mmu_result *r)
+static bool look_up(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, uint64_t *val, unsigned *level,
+		    struct mmu_result *r)
 {
 	struct tlb_hit hit;
 
-	if (tlb_find(&m->tlb, m->tlb.l1, gva, ids, &hit)) {
+	if (tlb_find(&m->tlb, m->tlb.l1, gva, &m->ids, &hit)) {
 		assoc_touch(hit.a, hit.slot);
 		x->c->tlb_l1_hits++;
 	} else {
 		r->walk_cycles += m->p.l2_tlb_cycles;
-		if (!tlb_find(&m->tlb, m->tlb.l2, gva, ids, &hit)) {
+		if (!tlb_find(&m->tlb, m->tlb.l2, gva, &m->ids, &hit)) {
 			x->c->tlb_misses++;
 			return false;
 		}
@@ -84,31 +76,14 @@ static bool look_up(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, s
 
 void mmu_access(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, struct mmu_result *r)
 {
-	struct space_ids ids = mmu_ids(m, x);
-	struct cpu_mode cpu = cpu_mode_of(x->regs);
-	unsigned level = 0, who = access & ACC_U;
-	uint64_t val = 0;
+	struct translation t = { 0 };
 
 	*r = (struct mmu_result){ .gva = gva };
-	if (!canonical(gva, x->levels)) {
+	if (!mmu_canonical(gva, x->levels)) {
 		r->outcome = MMU_PAGE_FAULT;
 		return;
 	}
-	bool have = look_up(m, x, gva, ids, &val, &level, r);
-
-	for (unsigned half = ACC_R; half <= ACC_X; half <<= 1) {
-		if (!(access & half) || (have && tlb_allows((unsigned)(val & TLB_FLAGS), half | who, cpu)))
-			continue;
-		if (have)
-			tlb_drop(&m->tlb, gva, ids);
-		have = walk_stage1(m, x, gva, half | who, &val, &level, r);
-		if (!have) {
-			r->cycles = r->walk_cycles;
-			return;
-		}
-	}
-	r->hpa = (val & PTE_ADDR) + (gva & (LEVEL_SIZE(level) - 1));
-	r->cycles = r->walk_cycles + mmu_data_cycles(m, x, r->hpa, (val & TLB_REMOTE) != 0);
-	if ((access & (ACC_R | ACC_W)) == (ACC_R | ACC_W))
-		r->cycles += mmu_data_cycles(m, x, r->hpa & PAGE_MASK, (val & TLB_REMOTE) != 0);
+	mmu_enter(m, x);
+	t.found = look_up(m, x, gva, &t.val, &t.level, r);
+	mmu_translate(m, x, gva, access, &t, r);
 }

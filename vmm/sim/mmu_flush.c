@@ -76,10 +76,11 @@ void mmu_flush_all(struct sim_mmu *m)
 
 void mmu_invlpg(struct sim_mmu *m, const struct mmu_context *x, gva_t gva)
 {
-	struct space_ids ids = mmu_ids(m, x);
-	struct reach r = { &m->spaces, x->vpid, m->pcid };
+	mmu_enter(m, x);
 
-	tlb_drop(&m->tlb, gva, ids);
+	struct reach r = { &m->spaces, m->vpid, m->pcid };
+
+	tlb_drop(&m->tlb, gva, &m->ids);
 	drop_pwc(m->pwc, reaches, &r);
 	x->c->tlb_flush_page++;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmu_int.h - the parts of one CPU's translation hardware, as the files mmu*.c and walk*.c share them
+ * mmu_int.h - the parts of one CPU's translation hardware, as the files mmu*.c and walk* share them
  */
 #ifndef OVERBOOK_SIM_MMU_INT_H
 #define OVERBOOK_SIM_MMU_INT_H
@@ -42,7 +42,7 @@ struct stage2 {
 /* A page-walk cache's value: rights of the entries above and of this one, as TLB_W, TLB_U, TLB_X; and: */
 #define PWC_TABLE_W (1u << 3) /* the second stage allows writing to the table */
 
-/* The numbers of x's current address space. May flush everything (see space.h). */
+/* Give (vpid, pcid) numbers. May flush everything (see space.h). */
 void mmu_enter_space(struct sim_mmu *m, unsigned vpid, unsigned pcid);
 
 static inline unsigned mmu_pcid(const struct mmu_context *x)
@@ -50,19 +50,24 @@ static inline unsigned mmu_pcid(const struct mmu_context *x)
 	return x->use_pcid ? (unsigned)(x->regs->cr3 & CR3_PCID) : 0;
 }
 
-static inline struct space_ids mmu_ids(struct sim_mmu *m, const struct mmu_context *x)
+/* Make m->ids those of x's current address space. */
+static inline void mmu_enter(struct sim_mmu *m, const struct mmu_context *x)
 {
 	unsigned pcid = mmu_pcid(x);
 
 	if (m->vpid != x->vpid || m->pcid != pcid || !m->ids.own)
 		mmu_enter_space(m, x->vpid, pcid);
-	return m->ids;
+}
+
+/* May a reference leave the node, and does that matter? */
+static inline bool mmu_numa(const struct sim_mmu *m, const struct mmu_context *x)
+{
+	return x->frames && m->p.remote_node_cycles && frames_nodes(x->frames) > 1;
 }
 
 static inline bool mmu_remote(const struct sim_mmu *m, const struct mmu_context *x, hpa_t hpa)
 {
-	return x->frames && m->p.remote_node_cycles && frames_nodes(x->frames) > 1 &&
-	       frames_node(x->frames, hpa >> PAGE_SHIFT) != x->node;
+	return mmu_numa(m, x) && frames_node(x->frames, hpa >> PAGE_SHIFT) != x->node;
 }
 
 /* The cost of one reference to a table entry. */
@@ -99,13 +104,6 @@ static inline void mmu_set_bits(struct sim_mmu *m, const struct mmu_context *x, 
 }
 
 /*
- * Second stage: translate @gpa for @access (one of ACC_R, ACC_W, ACC_X); @table: the access is the guest's own walk.
- * False: r says why not. Sets A/D bits and feeds the caches as it succeeds.
- */
-bool walk_stage2(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, unsigned access, bool table,
-		 struct stage2 *out, struct mmu_result *r);
-
-/*
  * A complete walk for one access (ACC_R, ACC_W or ACC_X, with ACC_U): sets A/D bits and fills the TLB. Returns the entry's value and page
  * size, or false with the fault in r.
  */
@@ -130,6 +128,48 @@ static inline bool mmu_page_fault(const struct mmu_context *x, unsigned access, 
 	r->error = error | (access & ACC_W ? PF_W : 0) | (access & ACC_U ? PF_U : 0) |
 		   (access & ACC_X && (cpu.nx || cpu.smep) ? PF_I : 0);
 	return false;
+}
+
+/* Bits above the translated ones must repeat the highest of them. */
+static inline bool mmu_canonical(gva_t gva, unsigned levels)
+{
+	unsigned shift = 64 - (levels == 5 ? 57 : 48);
+
+	return (uint64_t)((int64_t)(gva << shift) >> shift) == gva;
+}
+
+/* What is known of an address: the TLB entry that serves it, if one was found. */
+struct translation {
+	bool found;
+	unsigned level;
+	uint64_t val;
+};
+
+/*
+ * From the look-up to the end of an access: each half that the entry at hand does not allow drops it and walks; then the data
+ * is referenced. r->walk_cycles holds what the look-up cost.
+ */
+static inline void mmu_translate(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access,
+				 struct translation *t, struct mmu_result *r)
+{
+	struct cpu_mode cpu = cpu_mode_of(x->regs);
+	unsigned who = access & ACC_U;
+
+	for (unsigned half = ACC_R; half <= ACC_X; half <<= 1) {
+		if (!(access & half) || (t->found && tlb_allows((unsigned)(t->val & TLB_FLAGS), half | who, cpu)))
+			continue;
+		if (t->found)
+			tlb_drop(&m->tlb, gva, &m->ids);
+		t->found = walk_stage1(m, x, gva, half | who, &t->val, &t->level, r);
+		if (!t->found) {
+			r->cycles = r->walk_cycles;
+			return;
+		}
+	}
+	r->hpa = (t->val & PTE_ADDR) + (gva & (LEVEL_SIZE(t->level) - 1));
+	r->cycles = r->walk_cycles + mmu_data_cycles(m, x, r->hpa, (t->val & TLB_REMOTE) != 0);
+	if ((access & (ACC_R | ACC_W)) == (ACC_R | ACC_W))
+		r->cycles += mmu_data_cycles(m, x, r->hpa & PAGE_MASK, (t->val & TLB_REMOTE) != 0);
 }
 
 #endif

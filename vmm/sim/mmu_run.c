@@ -6,8 +6,8 @@
  * times what the look-up does. The rest wait for table entries in the host's own memory.
  *
  * Idea. Blocks of MMU_BUDGET_OPS operations. A load, store or fetch whose 4K page is in the first-level TLB with every
- * right it needs is done here, in a few instructions and without a branch on what it is; anything else goes to
- * mmu_access(). What a hit counts and costs is the same for all of a kind, so it is counted in registers and
+ * right it needs is done here, in a few instructions and without a branch on what it is; anything else takes the
+ * plain model's code, entered as late as possible. What a hit counts and costs is the same for all of a kind, so it is counted in registers and
  * accounted per batch. While many of a block's operations missed, the next block is looked at ahead (ahead.h).
  *
  * Invariant: counters, cycles, results, TLB contents, A/D bits, log and contents are those of a loop over mmu_access()
@@ -31,11 +31,10 @@ _Static_assert(NEED_WRITE < 256 && OP_EXEC < 4, "needs fit a byte");
 struct batch {
 	struct sim_mmu *m;
 	const struct mmu_context *x;
-	struct space_ids ids;
-	uint64_t kinds[4]; /* operations done, by kind */
-	uint64_t l1_hits;  /* done here */
-	uint64_t hits[2], far[2]; /* of those with flat costs: loads and fetches, stores; how many left the node */
-	uint64_t work, walk;   /* cycles known so far: all but what counts above will give */
+	uint64_t reads, writes, fetches; /* operations done */
+	uint64_t l1_hits, l2_hits, misses; /* counted here, not by mmu_access() */
+	uint64_t loads, stores;		 /* of the hits: those with flat costs on this node; a load may be a fetch */
+	uint64_t work, walk;		 /* cycles known so far: all but what counts above will give */
 };
 
 static inline void count_latency(const struct batch *b, uint64_t cycles, uint64_t n)
@@ -44,110 +43,167 @@ static inline void count_latency(const struct batch *b, uint64_t cycles, uint64_
 		b->x->latency[cycles < MMU_LATENCY_BINS ? cycles : MMU_LATENCY_BINS - 1] += n;
 }
 
-/* Prefetch for operation @far, and for @near, whose guest entry should have arrived. */
-static inline void look_ahead(struct batch *b, const struct op *far, const struct op *near)
+/*
+ * Fetch what the block after the next will need of the guest's leaf entries, and the next one of the second stage's.
+ * (Always inlined: as a function of its own it has no effect that GCC would see, and is dropped.)
+ */
+static inline __attribute__((always_inline)) void look_ahead(const struct batch *b, const struct op *ops, uint32_t n)
 {
 	struct ahead *a = &b->m->ahead;
 	const uint8_t *bytes = b->x->bytes;
 
-	if (far)
-		__builtin_prefetch(ahead_entry(a->stage1, bytes, OP_VA(far)));
-	if (near && b->x->walk == MMU_2D)
-		__builtin_prefetch(ahead_entry(a->stage2, bytes, *ahead_entry(a->stage1, bytes, OP_VA(near)) & PTE_ADDR));
+	for (uint32_t i = 0; i < MMU_BUDGET_OPS && i + AHEAD_FAR < n; i++)
+		__builtin_prefetch(ahead_entry(a->stage1, bytes, OP_VA(&ops[i + AHEAD_FAR])));
+	if (b->x->walk == MMU_1D)
+		return;
+	for (uint32_t i = 0; i < MMU_BUDGET_OPS && i + AHEAD_NEAR < n; i++) {
+		const uint64_t *e = ahead_entry(a->stage1, bytes, OP_VA(&ops[i + AHEAD_NEAR]));
+
+		__builtin_prefetch(ahead_entry(a->stage2, bytes, *e & PTE_ADDR));
+	}
 }
 
-/* An operation that the fast path cannot do. False: it faulted. */
-static bool run_slowly(struct batch *b, const struct op *op, struct mmu_result *r)
+/* An operation is done, translated to @hpa at @cycles (op_cycles not included). */
+static inline void complete(struct batch *b, const struct op *op, hpa_t hpa, uint64_t cycles)
 {
-	mmu_access(b->m, b->x, OP_VA(op), access_of[OP_KIND(op)], r);
+	unsigned kind = OP_KIND(op);
+
+	count_latency(b, cycles + b->m->p.op_cycles, 1);
+	if (kind == OP_WRITE && b->x->content)
+		b->x->content[hpa >> PAGE_SHIFT].stamp = op->arg;
+	b->reads += kind == OP_READ;
+	b->writes += kind == OP_WRITE;
+	b->fetches += kind == OP_EXEC;
+}
+
+/* A hit, where caches are modelled or frames may be remote. */
+static inline void complete_hit(struct batch *b, const struct op *op, hpa_t hpa, bool remote)
+{
+	uint64_t cycles = mmu_data_cycles(b->m, b->x, hpa, remote);
+
+	if (OP_KIND(op) == OP_WRITE)
+		cycles += mmu_data_cycles(b->m, b->x, hpa & PAGE_MASK, remote);
+	b->work += cycles;
+	complete(b, op, hpa, cycles);
+}
+
+/* Could an entry of another size, or a global one, map what the 4K entries of the space do not? */
+static inline bool only_4k(const struct tlb *t)
+{
+	return !t->globals && !(t->l1[2]->count[2] | t->l1[3]->count[3] | t->l2[2]->count[2] | t->l2[3]->count[3]);
+}
+
+/*
+ * An operation whose 4K page is not in the first-level TLB (or, @found, not with the rights it needs). What is common is done
+ * here: the second level, or a walk, settles it. The rest is mmu_access()'s. False: it faulted.
+ */
+static bool run_miss(struct batch *b, const struct op *op, bool found, struct mmu_result *r)
+{
+	struct sim_mmu *m = b->m;
+	unsigned kind = OP_KIND(op);
+	gva_t va = OP_VA(op);
+	struct translation t = { .level = 1 };
+	struct tlb_hit hit;
+
+	if (found || !only_4k(&m->tlb) || !mmu_canonical(va, b->x->levels)) {
+		mmu_access(m, b->x, va, access_of[kind], r);
+	} else {
+		*r = (struct mmu_result){ .gva = va, .walk_cycles = m->p.l2_tlb_cycles };
+		t.found = tlb_probe(m->tlb.l2[1], va, 1, b->m->ids.own, &hit);
+		if (t.found) {
+			assoc_touch(hit.a, hit.slot);
+			tlb_promote(&m->tlb, va, &hit);
+			t.val = hit.a->val[hit.slot];
+			b->l2_hits++;
+		} else {
+			b->misses++;
+		}
+		mmu_translate(m, b->x, va, access_of[kind], &t, r);
+	}
 	if (r->outcome != MMU_OK)
 		return false;
 	b->walk += r->walk_cycles;
 	b->work += r->cycles - r->walk_cycles;
-	count_latency(b, r->cycles + b->m->p.op_cycles, 1);
-	if (OP_KIND(op) == OP_WRITE && b->x->content)
-		b->x->content[r->hpa >> PAGE_SHIFT].stamp = op->arg;
+	complete(b, op, r->hpa, r->cycles);
 	return true;
 }
 
 /*
- * Up to @n operations, at most MMU_BUDGET_OPS. @ways4: the first-level TLB is four-way; @model: data caches are
- * modelled; @ahead: operations that may be looked at beyond the last. Returns how many were done.
+ * Operations from @i on that hit, up to @n; returns the first that does not (or is no access), and whether its page was there.
+ * @simple: a four-way TLB, flat costs, one node.
  */
-static inline __attribute__((always_inline)) uint32_t run_block(struct batch *b, const struct op *ops, uint32_t n, bool ways4,
-								 bool model, uint32_t ahead, struct mmu_result *r)
+static inline __attribute__((always_inline)) uint32_t run_hits(struct batch *b, const struct op *ops, uint32_t i, uint32_t n,
+								bool simple, bool *found)
 {
 	struct assoc *l1 = b->m->tlb.l1[1];
 	const uint64_t *key = l1->key, *val = l1->val;
-	uint32_t *stamp = l1->stamp, clock = l1->clock, mask = l1->set_mask, i;
+	uint32_t *stamp = l1->stamp, clock = l1->clock, mask = l1->set_mask, first = i;
 	struct pattern *content = b->x->content, nowhere;
-	uint64_t kinds[4] = { 0 }, tag = (uint64_t)1 << KEY_LEVEL_SHIFT | b->ids.own, writes = 0, far[2] = { 0 }, slow = 0;
+	uint64_t tag = (uint64_t)1 << KEY_LEVEL_SHIFT | b->m->ids.own, writes = 0, fetches = 0;
 
-	for (i = 0; i < n; i++) {
+	*found = false;
+	for (; i < n; i++) {
 		unsigned kind = OP_KIND(&ops[i]);
 		uint64_t va = OP_VA(&ops[i]), page = va >> PAGE_SHIFT, want = page << KEY_PAGE_SHIFT | tag, v;
 		uint32_t slot;
 
-		if (kind > OP_EXEC)
-			break;
-		if (ahead)
-			look_ahead(b, i + AHEAD_FAR < n + ahead ? &ops[i + AHEAD_FAR] : NULL,
-				   i + AHEAD_NEAR < n + ahead ? &ops[i + AHEAD_NEAR] : NULL);
-		if (ways4) {
+		if (simple) {
 			uint32_t set = ((uint32_t)page & mask) * 4;
 			unsigned hit = assoc_match4(key + set, _mm_set1_epi64x((long long)want));
 
-			slot = set + (uint32_t)__builtin_ctz(hit | 16);
-			v = hit ? val[slot] : 0;
-		} else {
-			int32_t found = assoc_find(l1, assoc_set(l1, page), want);
-
-			slot = (uint32_t)found;
-			v = found >= 0 ? val[slot] : 0;
-		}
-		unsigned need = NEEDS >> 8 * kind & 255;
-
-		if (__builtin_expect((v & need) != need, 0)) {
-			l1->clock = clock;
-			if (!run_slowly(b, &ops[i], r))
+			if (__builtin_expect(!hit, 0))
 				break;
-			clock = l1->clock;
-			kinds[kind]++;
-			slow++;
+			slot = set + (uint32_t)__builtin_ctz(hit);
+		} else {
+			int32_t at = assoc_find(l1, assoc_set(l1, page), want);
+
+			if (at < 0)
+				break;
+			slot = (uint32_t)at;
+		}
+		v = val[slot];
+		unsigned need = NEEDS >> 8 * (kind & 3) & 255;
+
+		/* A kind beyond OP_EXEC has no needs to speak of: it ends the batch. */
+		if (__builtin_expect((v & need) != need || kind > OP_EXEC, 0)) {
+			*found = true;
+			break;
+		}
+		stamp[slot] = ++clock;
+		if (!simple) {
+			complete_hit(b, &ops[i], (v & PTE_ADDR) + (va & (PAGE_SIZE - 1)), v & TLB_REMOTE);
 			continue;
 		}
-		bool write = kind == OP_WRITE;
-		struct pattern *to = write && content ? &content[(v & PTE_ADDR) >> PAGE_SHIFT] : &nowhere;
+		struct pattern *to = kind == OP_WRITE && content ? &content[(v & PTE_ADDR) >> PAGE_SHIFT] : &nowhere;
 
-		stamp[slot] = ++clock;
 		to->stamp = ops[i].arg;
-		kinds[kind]++;
-		if (model) {
-			hpa_t hpa = (v & PTE_ADDR) + (va & (PAGE_SIZE - 1));
-			uint64_t cycles = mmu_data_cycles(b->m, b->x, hpa, v & TLB_REMOTE);
-
-			if (write)
-				cycles += mmu_data_cycles(b->m, b->x, hpa & PAGE_MASK, v & TLB_REMOTE);
-			b->work += cycles;
-			count_latency(b, cycles + b->m->p.op_cycles, 1);
-		} else {
-			writes += write;
-			far[write] += v & TLB_REMOTE ? 1 : 0;
-		}
+		writes += kind & 1;
+		fetches += kind >> 1;
 	}
 	l1->clock = clock;
-	for (unsigned k = 0; k <= OP_EXEC; k++)
-		b->kinds[k] += kinds[k];
-	uint64_t done = kinds[OP_READ] + kinds[OP_WRITE] + kinds[OP_EXEC];
-
-	b->l1_hits += done - slow;
-	if (!model) {
-		b->hits[0] += done - slow - writes;
-		b->hits[1] += writes;
-		b->far[0] += far[0];
-		b->far[1] += far[1];
+	b->l1_hits += i - first;
+	if (simple) {
+		b->writes += writes;
+		b->fetches += fetches;
+		b->reads += i - first - writes - fetches;
+		b->loads += i - first - writes;
+		b->stores += writes;
 	}
-	b->m->ahead.on = slow >= AHEAD_MISSES;
+	return i;
+}
+
+/* Up to @n operations, at most MMU_BUDGET_OPS. Returns how many were done. */
+static uint32_t run_block(struct batch *b, const struct op *ops, uint32_t n, bool simple, struct mmu_result *r)
+{
+	uint32_t i = 0, misses = 0;
+	bool found;
+
+	for (;; i++, misses++) {
+		i = simple ? run_hits(b, ops, i, n, true, &found) : run_hits(b, ops, i, n, false, &found);
+		if (i == n || OP_KIND(&ops[i]) > OP_EXEC || !run_miss(b, &ops[i], found, r))
+			break;
+	}
+	b->m->ahead.on = misses >= AHEAD_MISSES;
 	return i;
 }
 
@@ -156,21 +212,7 @@ static uint64_t batch_work(const struct batch *b)
 {
 	const struct sim_profile *p = &b->m->p;
 
-	return b->work + (b->kinds[OP_READ] + b->kinds[OP_WRITE] + b->kinds[OP_EXEC]) * p->op_cycles +
-	       (b->hits[0] + 2 * b->hits[1]) * p->flat_data_cycles + (b->far[0] + 2 * b->far[1]) * p->remote_node_cycles;
-}
-
-/* With flat costs the hits of a kind all took the same. A store is two references: its load and itself. */
-static void account_latency(const struct batch *b)
-{
-	const struct sim_profile *p = &b->m->p;
-
-	for (unsigned store = 0; store < 2; store++) {
-		uint64_t near = p->op_cycles + (1 + store) * (uint64_t)p->flat_data_cycles;
-
-		count_latency(b, near, b->hits[store] - b->far[store]);
-		count_latency(b, near + (1 + store) * (uint64_t)p->remote_node_cycles, b->far[store]);
-	}
+	return b->work + (b->reads + b->writes + b->fetches) * p->op_cycles + (b->loads + 2 * b->stores) * p->flat_data_cycles;
 }
 
 static void account(const struct batch *b, uint64_t *work, uint64_t *walk)
@@ -179,35 +221,37 @@ static void account(const struct batch *b, uint64_t *work, uint64_t *walk)
 
 	*work += batch_work(b);
 	*walk += b->walk;
-	c->accesses += b->kinds[OP_READ] + b->kinds[OP_WRITE] + b->kinds[OP_EXEC];
-	c->reads += b->kinds[OP_READ];
-	c->writes += b->kinds[OP_WRITE];
-	c->fetches += b->kinds[OP_EXEC];
+	c->accesses += b->reads + b->writes + b->fetches;
+	c->reads += b->reads;
+	c->writes += b->writes;
+	c->fetches += b->fetches;
 	c->tlb_l1_hits += b->l1_hits;
-	account_latency(b);
+	c->tlb_l2_hits += b->l2_hits;
+	c->tlb_misses += b->misses;
+	/* Hits with flat costs all took the same. A store is two references: its load and itself. */
+	count_latency(b, b->m->p.op_cycles + b->m->p.flat_data_cycles, b->loads);
+	count_latency(b, b->m->p.op_cycles + 2ull * b->m->p.flat_data_cycles, b->stores);
 }
 
 uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op *ops, uint32_t n, uint64_t budget,
 		 uint64_t *work, uint64_t *walk, struct mmu_result *r)
 {
-	struct batch b = { .m = m, .x = x, .ids = mmu_ids(m, x) };
-	bool ways4 = m->tlb.l1[1]->stride == 4;
+	struct batch b = { .m = m, .x = x };
+	struct assoc *l1 = m->tlb.l1[1];
+	bool simple = l1->stride == 4 && !m->cache_model && !mmu_numa(m, x);
 	uint32_t done = 0;
 
+	mmu_enter(m, x);
 	r->outcome = MMU_OK;
 	while (done < n && !(budget && batch_work(&b) + b.walk >= budget)) {
 		uint32_t block = n - done < MMU_BUDGET_OPS ? n - done : MMU_BUDGET_OPS, k;
-		uint32_t ahead = m->ahead.on ? n - done - block : 0;
 
 		/* No tick of a block may be the last: an operation takes at most three. */
-		if (m->tlb.l1[1]->clock > ASSOC_LAST_TICK - 8 * MMU_BUDGET_OPS)
-			assoc_renumber(m->tlb.l1[1]);
-		if (m->cache_model)
-			k = ways4 ? run_block(&b, ops + done, block, true, true, ahead, r) :
-				    run_block(&b, ops + done, block, false, true, ahead, r);
-		else
-			k = ways4 ? run_block(&b, ops + done, block, true, false, ahead, r) :
-				    run_block(&b, ops + done, block, false, false, ahead, r);
+		if (l1->clock > ASSOC_LAST_TICK - 8 * MMU_BUDGET_OPS)
+			assoc_renumber(l1);
+		if (m->ahead.on)
+			look_ahead(&b, ops + done, n - done);
+		k = run_block(&b, ops + done, block, simple, r);
 		done += k;
 		if (k < block)
 			break;

@@ -26,7 +26,7 @@ void tlb_free(struct tlb *t)
 		assoc_free(&t->array[i]);
 }
 
-void tlb_drop(struct tlb *t, gva_t gva, struct space_ids ids)
+void tlb_drop(struct tlb *t, gva_t gva, const struct space_ids *ids)
 {
 	for (unsigned level = 1; level <= 3; level++) {
 		struct assoc *arrays[] = { t->l1[level], t->l2[level] };
@@ -35,9 +35,9 @@ void tlb_drop(struct tlb *t, gva_t gva, struct space_ids ids)
 		for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++) {
 			if (!arrays[i]->count[level])
 				continue;
-			if (tlb_probe(arrays[i], gva, level, ids.own, &hit))
+			if (tlb_probe(arrays[i], gva, level, ids->own, &hit))
 				assoc_drop(hit.a, hit.slot);
-			if (t->globals && tlb_probe(arrays[i], gva, level, ids.global, &hit))
+			if (t->globals && tlb_probe(arrays[i], gva, level, ids->global, &hit))
 				assoc_drop(hit.a, hit.slot);
 		}
 	}

@@ -103,7 +103,7 @@ static inline bool tlb_probe(struct assoc *a, gva_t gva, unsigned level, unsigne
 }
 
 /* Look in one level of TLB: small pages first, the space's own entries before global ones. Recency is untouched. */
-static inline bool tlb_find(struct tlb *t, struct assoc *const *by_level, gva_t gva, struct space_ids ids,
+static inline bool tlb_find(struct tlb *t, struct assoc *const *by_level, gva_t gva, const struct space_ids *ids,
 			    struct tlb_hit *hit)
 {
 	for (unsigned level = 1; level <= 3; level++) {
@@ -111,9 +111,9 @@ static inline bool tlb_find(struct tlb *t, struct assoc *const *by_level, gva_t 
 
 		if (!a->count[level])
 			continue;
-		if (tlb_probe(a, gva, level, ids.own, hit))
+		if (tlb_probe(a, gva, level, ids->own, hit))
 			return true;
-		if (t->globals && tlb_probe(a, gva, level, ids.global, hit))
+		if (t->globals && tlb_probe(a, gva, level, ids->global, hit))
 			return true;
 	}
 	return false;
@@ -136,10 +136,10 @@ static inline unsigned tlb_level(const struct tlb *t, unsigned level)
 }
 
 /* Put the result of a walk into both levels. @val: address of the page of @level and flags. */
-static inline void tlb_fill(struct tlb *t, gva_t gva, unsigned level, struct space_ids ids, uint64_t val)
+static inline void tlb_fill(struct tlb *t, gva_t gva, unsigned level, const struct space_ids *ids, uint64_t val)
 {
 	uint64_t page = assoc_page(gva, level);
-	uint64_t key = assoc_key(page, level, val & TLB_GLOBAL ? ids.global : ids.own);
+	uint64_t key = assoc_key(page, level, val & TLB_GLOBAL ? ids->global : ids->own);
 	struct assoc *l1 = t->l1[level], *l2 = t->l2[level];
 
 	t->globals |= (val & TLB_GLOBAL) != 0;
@@ -149,7 +149,7 @@ static inline void tlb_fill(struct tlb *t, gva_t gva, unsigned level, struct spa
 }
 
 /* Drop every entry of the space and every global one that maps @gva, whatever its size. */
-void tlb_drop(struct tlb *t, gva_t gva, struct space_ids ids);
+void tlb_drop(struct tlb *t, gva_t gva, const struct space_ids *ids);
 /* Drop entries that map @gva in any space for which @match holds. */
 void tlb_drop_address(struct tlb *t, gva_t gva, bool (*match)(unsigned space, void *ctx), void *ctx);
 void tlb_drop_spaces(struct tlb *t, bool (*match)(unsigned space, void *ctx), void *ctx);

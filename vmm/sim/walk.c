@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * walk1.c - the first stage: a linear address through the table at CR3, in one or two dimensions
+ * walk.c - the first stage: a linear address through the table at CR3, in one or two dimensions
  *
  * Problem. On a TLB miss the processor walks four or five levels of table. In 1D an entry holds host-physical addresses (shadow,
  * pv; native with a bias); in 2D guest-physical ones, each of which goes through the second stage first.
@@ -16,10 +16,13 @@
  *   hold the host-physical address of the next table, which saves translating it.
  * - A fault drops what the caches knew of the address: the next attempt reads the tables.
  *
- * Invariants: as in walk2.c; that 1D and 2D cost (sum over levels of m_i + 1) + m references is
+ * The walk is compiled three times: for one dimension and for EPT with flat costs on one node, which is what long runs do,
+ * and for everything else. Only constants differ.
+ *
+ * Invariants: as in walk2.h; that 1D and 2D cost (sum over levels of m_i + 1) + m references is
  * tests/unit/test_walk_refs.c.
  */
-#include "vmm/sim/mmu_int.h"
+#include "vmm/sim/walk2.h"
 
 /* One level of a walk in progress. */
 struct step {
@@ -42,6 +45,8 @@ struct walk {
 	hpa_t table;	    /* the next table, if `known` */
 	bool known, table_w;
 	unsigned rights;
+	bool missing; /* an A or D bit that this access has to set */
+	struct tally t;
 	struct step steps[MAX_LEVELS + 1];
 };
 
@@ -64,7 +69,7 @@ static bool fault(struct walk *w, uint32_t error)
 }
 
 /* Where to begin: below the lowest entry that a page-walk cache knows, else at the root. */
-static void begin(struct walk *w)
+ALWAYS_INLINE void begin(struct kind k, struct walk *w)
 {
 	const struct mmu_context *x = w->x;
 
@@ -85,14 +90,14 @@ static void begin(struct walk *w)
 		w->top = level - 1;
 		return;
 	}
-	w->table_gpa = (x->walk == MMU_2D || x->bias ? x->regs->cr3 : x->root) & PTE_ADDR;
+	w->table_gpa = (k.two || x->bias ? x->regs->cr3 : x->root) & PTE_ADDR;
 	w->rights = TLB_W | TLB_U | TLB_X;
 	w->known = false;
 	w->top = x->levels;
 }
 
 /* 1D: an address as an entry spells it. False if it lies beyond the guest's memory. */
-static bool locate(struct walk *w, uint64_t addr, bool table, hpa_t *hpa)
+static inline bool locate(struct walk *w, uint64_t addr, bool table, hpa_t *hpa)
 {
 	const struct mmu_context *x = w->x;
 
@@ -107,20 +112,20 @@ static bool locate(struct walk *w, uint64_t addr, bool table, hpa_t *hpa)
 }
 
 /* Find the host-physical address of the table for @level's entry. */
-static bool find_table(struct walk *w, unsigned level)
+ALWAYS_INLINE bool find_table(struct kind k, struct walk *w, unsigned level)
 {
 	const struct mmu_context *x = w->x;
 	gpa_t entry_gpa = w->table_gpa + 8 * PT_INDEX(w->gva, level);
-	struct stage2 s;
+	struct stage2 s = { 0 };
 
 	if (w->known) {
 		w->known = false; /* of this table only */
 		return true;
 	}
 	w->table_w = true;
-	if (x->walk == MMU_1D)
+	if (!k.two)
 		return locate(w, w->table_gpa, true, &w->table);
-	if (!walk_stage2(w->m, x, entry_gpa, x->npt || x->ad_bits ? ACC_W : ACC_R, true, &s, w->r))
+	if (!walk_stage2(k, w->m, x, entry_gpa, k.npt || x->ad_bits ? ACC_W : ACC_R, true, &s, &w->t, w->r))
 		return false;
 	w->table = s.hpa & PAGE_MASK;
 	w->table_w = (s.flags & ACC_W) != 0;
@@ -128,7 +133,7 @@ static bool find_table(struct walk *w, unsigned level)
 }
 
 /* Bits that must be zero in a present entry. SDM vol. 3A, tables 4-14 to 4-20. */
-static uint64_t reserved_bits(const struct mmu_context *x, unsigned level, bool leaf)
+static inline uint64_t reserved_bits(const struct mmu_context *x, unsigned level, bool leaf)
 {
 	uint64_t bits = PTE_ADDR & (~0ull << x->maxphyaddr);
 
@@ -142,22 +147,21 @@ static uint64_t reserved_bits(const struct mmu_context *x, unsigned level, bool 
 }
 
 /* Read entries down to a leaf. */
-static bool descend(struct walk *w)
+ALWAYS_INLINE bool descend(struct kind k, struct walk *w)
 {
 	const struct mmu_context *x = w->x;
 
 	for (unsigned level = w->top;; level--) {
-		if (!find_table(w, level))
+		if (!find_table(k, w, level))
 			return false;
 
 		uint64_t offset = 8 * PT_INDEX(w->gva, level);
 		uint64_t *entry = (uint64_t *)(x->bytes + w->table + offset), e = *entry;
 		bool leaf = level == 1 || (level <= 3 && (e & PTE_PS));
 
-		w->r->refs++;
-		x->c->walk_refs++;
-		x->c->walk_refs_guest++;
-		w->r->walk_cycles += mmu_table_cycles(w->m, x, w->table + offset);
+		w->t.refs_guest++;
+		if (k.model || k.numa)
+			w->t.cycles += mmu_table_cycles(w->m, x, w->table + offset);
 		if (!(e & PTE_P))
 			return fault(w, 0);
 		if (e & reserved_bits(x, level, leaf))
@@ -173,11 +177,20 @@ static bool descend(struct walk *w)
 	}
 }
 
-static uint64_t bits_to_set(const struct walk *w, unsigned level)
+static inline uint64_t bits_to_set(const struct walk *w, unsigned level)
 {
 	uint64_t bits = level == w->leaf && (w->access & ACC_W) ? PTE_A | PTE_D : PTE_A;
 
 	return bits & ~w->steps[level].val;
+}
+
+static inline bool lacks_bits(const struct walk *w)
+{
+	uint64_t all = PTE_A | PTE_D;
+
+	for (unsigned level = w->top; level >= w->leaf; level--)
+		all &= w->steps[level].val | (level == w->leaf && (w->access & ACC_W) ? 0 : PTE_D);
+	return all != (PTE_A | PTE_D);
 }
 
 /* Setting a guest's A or D bit writes to its table: the second stage must allow that. */
@@ -206,7 +219,7 @@ static void set_bits(struct walk *w)
 }
 
 /* Entries above the leaf that this walk read go into the page-walk caches. */
-static void fill_pwc(struct walk *w)
+ALWAYS_INLINE void fill_pwc(struct walk *w)
 {
 	for (unsigned level = w->top; level > w->leaf; level--) {
 		struct assoc *a = &w->m->pwc[level];
@@ -221,7 +234,7 @@ static void fill_pwc(struct walk *w)
 }
 
 /* Translate the page itself, in whichever dimension, and put it into the TLB. */
-static bool finish(struct walk *w, uint64_t *val, unsigned *level)
+ALWAYS_INLINE bool finish(struct kind k, struct walk *w, uint64_t *val, unsigned *level)
 {
 	const struct mmu_context *x = w->x;
 	const struct step *leaf = &w->steps[w->leaf];
@@ -229,10 +242,11 @@ static bool finish(struct walk *w, uint64_t *val, unsigned *level)
 	uint64_t addr = (leaf->val & PTE_ADDR & ~inside) | (w->gva & inside);
 	struct stage2 s = { .flags = ACC_RWX | S2_DIRTY, .level = w->leaf };
 
-	if (x->walk == MMU_1D ? !locate(w, addr, false, &s.hpa) :
-				!walk_stage2(w->m, x, addr, w->access & ACC_RWX, false, &s, w->r))
+	if (!k.two ? !locate(w, addr, false, &s.hpa) :
+		     !walk_stage2(k, w->m, x, addr, w->access & ACC_RWX, false, &s, &w->t, w->r))
 		return false;
-	set_bits(w);
+	if (w->missing)
+		set_bits(w);
 	fill_pwc(w);
 
 	bool dirty = (leaf->val & PTE_D) || (w->access & ACC_W);
@@ -246,27 +260,66 @@ static bool finish(struct walk *w, uint64_t *val, unsigned *level)
 	/* With a bias a large page is not aligned to its size in host memory: the entry holds where it begins. */
 	*val = (s.hpa - (w->gva & (LEVEL_SIZE(*level) - 1))) | leaf->rights | (s.flags & ACC_R ? TLB_LOAD : 0) |
 	       (s.flags & ACC_X ? TLB_FETCH : 0) | (store ? TLB_STORE : 0) | (global ? TLB_GLOBAL : 0) |
-	       (mmu_remote(w->m, x, s.hpa) ? TLB_REMOTE : 0);
-	tlb_fill(&w->m->tlb, w->gva, *level, w->m->ids, *val);
+	       (k.numa && mmu_remote(w->m, x, s.hpa) ? TLB_REMOTE : 0);
+	tlb_fill(&w->m->tlb, w->gva, *level, &w->m->ids, *val);
 	return true;
 }
 
-bool walk_stage1(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
-		 unsigned *level, struct mmu_result *r)
+/* What the walk did, whether it succeeded or not. */
+static inline void publish(struct kind k, const struct walk *w)
+{
+	const struct tally *t = &w->t;
+	struct counters *c = w->x->c;
+	uint32_t refs = t->refs_guest + t->refs_host;
+
+	c->walks++;
+	c->walk_refs += refs;
+	c->walk_refs_guest += t->refs_guest;
+	c->walk_refs_host += t->refs_host;
+	c->ntlb_hits += t->ntlb_hits;
+	c->ntlb_misses += t->ntlb_misses;
+	w->r->refs += refs;
+	w->r->walk_cycles += w->m->p.walk_start_cycles;
+	w->r->walk_cycles += k.model || k.numa ? t->cycles : (uint64_t)refs * w->m->p.flat_ref_cycles;
+}
+
+ALWAYS_INLINE bool walk_as(struct kind k, struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access,
+			   uint64_t *val, unsigned *level, struct mmu_result *r)
 {
 	struct walk w;
+	bool ok;
 
 	w.m = m;
 	w.x = x;
 	w.r = r;
 	w.gva = gva;
 	w.access = access;
-	x->c->walks++;
-	r->walk_cycles += m->p.walk_start_cycles;
-	begin(&w);
-	if (!descend(&w))
-		return false;
-	if (!stage1_allows(w.rights, access, cpu_mode_of(x->regs)))
-		return fault(&w, PF_P);
-	return may_set_bits(&w) && finish(&w, val, level);
+	w.t = (struct tally){ 0 };
+	begin(k, &w);
+	ok = descend(k, &w);
+	if (ok && !stage1_allows(w.rights, access, cpu_mode_of(x->regs)))
+		ok = fault(&w, PF_P);
+	if (ok) {
+		w.missing = lacks_bits(&w);
+		ok = (!w.missing || may_set_bits(&w)) && finish(k, &w, val, level);
+	}
+	publish(k, &w);
+	return ok;
+}
+
+bool walk_stage1(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
+		 unsigned *level, struct mmu_result *r)
+{
+	struct kind k = {
+		.two = x->walk == MMU_2D,
+		.npt = x->npt,
+		.model = m->cache_model,
+		.numa = mmu_numa(m, x),
+	};
+
+	if (!k.two && !k.model && !k.numa)
+		return walk_as((struct kind){ 0 }, m, x, gva, access, val, level, r);
+	if (k.two && !k.npt && !k.model && !k.numa)
+		return walk_as((struct kind){ .two = true }, m, x, gva, access, val, level, r);
+	return walk_as(k, m, x, gva, access, val, level, r);
 }
