@@ -21,6 +21,12 @@
 #include "vmm/report.h"
 #include "vmm/results.h"
 
+/* How far a task is. */
+struct task_state {
+	double done; /* in [0, 1] */
+	uint64_t operations;
+};
+
 struct task {
 	struct experiment *e;
 	struct progress *bar;  /* of a single task, drawn by itself; NULL in a child */
@@ -28,7 +34,7 @@ struct task {
 	char *name;	       /* of its sub-directory; "" when it is the only one */
 	uint64_t seed;
 	pid_t pid;	       /* while a child runs it */
-	double *done;	       /* progress, in memory shared with the child */
+	struct task_state *state; /* in memory shared with the child */
 };
 
 struct options {
@@ -58,10 +64,10 @@ static void task_progress(struct run *r, double done, void *ctx)
 {
 	struct task *t = ctx;
 
-	(void)r;
-	*t->done = done;
+	t->state->done = done;
+	t->state->operations = r->operations;
 	if (t->bar)
-		progress_draw(t->bar, done, 0);
+		progress_draw(t->bar, done, 0, r->operations);
 }
 
 static GPtrArray *collect_overrides(const struct options *o, GError **error)
@@ -195,13 +201,18 @@ static struct task *by_pid(const GPtrArray *tasks, pid_t pid)
 	return NULL;
 }
 
-static double all_progress(const GPtrArray *tasks)
+static void draw_all(struct progress *bar, const GPtrArray *tasks, unsigned finished)
 {
+	uint64_t operations = 0;
 	double sum = 0;
 
-	for (guint i = 0; i < tasks->len; i++)
-		sum += *((struct task *)g_ptr_array_index(tasks, i))->done;
-	return sum / tasks->len;
+	for (guint i = 0; i < tasks->len; i++) {
+		const struct task *t = g_ptr_array_index(tasks, i);
+
+		sum += t->state->done;
+		operations += t->state->operations;
+	}
+	progress_draw(bar, sum / tasks->len, finished, operations);
 }
 
 static int run_many(const struct options *o, GPtrArray *tasks, const char *dir)
@@ -223,12 +234,12 @@ static int run_many(const struct options *o, GPtrArray *tasks, const char *dir)
 		struct task *t = pid > 0 ? by_pid(tasks, pid) : NULL;
 
 		if (!t) {
-			progress_draw(&bar, all_progress(tasks), finished);
+			draw_all(&bar, tasks, finished);
 			g_usleep(2000);
 			continue;
 		}
 		t->pid = 0;
-		*t->done = 1;
+		t->state->done = 1;
 		alive--;
 		finished++;
 		if (WIFSIGNALED(child_status))
@@ -265,7 +276,7 @@ static int combine(const struct options *o, const GPtrArray *tasks, const char *
 static int run_all(const struct options *o, GPtrArray *tasks, const struct experiment *whole, const char *dir)
 {
 	struct task *first = g_ptr_array_index(tasks, 0);
-	double *shared = mmap(NULL, tasks->len * sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+	struct task_state *shared = mmap(NULL, tasks->len * sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			      -1, 0);
 	uint64_t repeats = first->e->experiment.repeats;
 	gint64 start_us = g_get_real_time();
@@ -274,7 +285,7 @@ static int run_all(const struct options *o, GPtrArray *tasks, const struct exper
 	if (shared == MAP_FAILED)
 		return cmd_error(CMD_FAILED, "out of memory");
 	for (guint i = 0; i < tasks->len; i++)
-		((struct task *)g_ptr_array_index(tasks, i))->done = &shared[i];
+		((struct task *)g_ptr_array_index(tasks, i))->state = &shared[i];
 	if (tasks->len == 1 && !*first->name) {
 		struct progress bar;
 

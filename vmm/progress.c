@@ -15,7 +15,7 @@ void progress_begin(struct progress *p, gboolean quiet, unsigned nruns)
 	p->nruns = nruns;
 }
 
-void progress_draw(struct progress *p, double done, unsigned finished)
+void progress_draw(struct progress *p, double done, unsigned finished, uint64_t operations)
 {
 	gint64 now = g_get_monotonic_time();
 	char bar[WIDTH + 1];
@@ -31,8 +31,9 @@ void progress_draw(struct progress *p, double done, unsigned finished)
 	double elapsed = (double)(now - p->start_us) / G_USEC_PER_SEC;
 
 	fprintf(stderr, "\r\033[K[%s] %3.0f%%  run %u of %u", bar, done * 100, MIN(finished + 1, p->nruns), p->nruns);
+	fprintf(stderr, "  %.1f M operations/s", (double)operations / 1e6 / elapsed);
 	if (done > 0.005)
-		fprintf(stderr, "  %.1f%%/s  %.0f s left", done * 100 / elapsed, elapsed / done - elapsed);
+		fprintf(stderr, "  %.0f s left", elapsed / done - elapsed);
 	fflush(stderr);
 }
 

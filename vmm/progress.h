@@ -9,6 +9,7 @@
 #define OVERBOOK_VMM_PROGRESS_H
 
 #include <glib.h>
+#include <stdint.h>
 
 struct progress {
 	gboolean on; /* stderr is a terminal and -q was not given */
@@ -17,8 +18,8 @@ struct progress {
 };
 
 void progress_begin(struct progress *p, gboolean quiet, unsigned nruns);
-/* @done: of all runs together, in [0, 1]; @finished: runs that are over. */
-void progress_draw(struct progress *p, double done, unsigned finished);
+/* @done: of all runs together, in [0, 1]; @finished: runs that are over; @operations: executed so far. */
+void progress_draw(struct progress *p, double done, unsigned finished, uint64_t operations);
 /* Wipe the bar, so that a line can be printed. */
 void progress_clear(struct progress *p);
 

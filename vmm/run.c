@@ -60,3 +60,34 @@ void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct count
 
 	g_array_append_val(r->samples, s);
 }
+
+/* Operations that the script says will be performed; 0: it does not say. */
+static uint64_t expected_operations(const struct script *sc)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < sc->nphases; i++)
+		if (!(sc->phase[i].flags & PHASE_CHILD))
+			n += sc->phase[i].noperations;
+	return n * sc->nprocesses;
+}
+
+void run_part_add(struct run_part *p, const struct script *sc, uint64_t operations, bool over)
+{
+	uint64_t n = expected_operations(sc);
+
+	p->expected += n;
+	p->done += over ? n : MIN(n, operations);
+	p->operations += operations;
+}
+
+void run_part_report(struct run *r, const struct run_part *p, uint64_t now_ns)
+{
+	uint64_t duration = r->e->experiment.duration_ns;
+	double part = p->expected ? (double)p->done / (double)p->expected : 0;
+
+	if (duration)
+		part = MAX(part, (double)now_ns / (double)duration);
+	r->operations = p->operations;
+	r->progress(r, part, r->progress_ctx);
+}

@@ -45,12 +45,19 @@ struct run {
 	struct counters host; /* sums and host-only counters */
 	uint64_t end_ns;
 	bool interrupted;  /* by SIGINT: what was measured is kept */
+	uint64_t operations; /* executed so far by all VMs: kept up to date for progress() */
 	void (*progress)(struct run *r, double done, void *ctx); /* may be NULL; done in [0, 1] */
 	void *progress_ctx;
 };
 
 struct run *run_new(const struct experiment *e, uint64_t seed);
 void run_free(struct run *r);
+/* How far a run is: a backend that has a progress() to call adds up its VMs and reports. */
+struct run_part {
+	uint64_t expected, done, operations;
+};
+void run_part_add(struct run_part *p, const struct script *sc, uint64_t operations, bool over);
+void run_part_report(struct run *r, const struct run_part *p, uint64_t now_ns);
 void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct counters *c);
 
 extern volatile sig_atomic_t run_stop; /* set by SIGINT: backends end at the next quantum */

@@ -162,27 +162,15 @@ static bool over(const struct kvm_machine *m)
 	return duration && m->now_ns >= duration;
 }
 
-/* Operations that the scripts say they will perform; those without a number count as done when their VM is. */
 static void progress(struct kvm_machine *m)
 {
-	uint64_t duration = m->run->e->experiment.duration_ns, done = 0, all = 0;
+	struct run_part part = { 0 };
 
 	if (!m->run->progress)
 		return;
-	for (unsigned i = 0; i < m->nvms; i++) {
-		const struct script *s = m->vms[i]->script;
-		uint64_t n = 0;
-
-		for (uint32_t p = 0; p < s->nphases; p++)
-			n += s->phase[p].flags & PHASE_CHILD ? 0 : s->phase[p].noperations * s->nprocesses;
-		all += n;
-		done += m->vms[i]->done ? n : MIN(n, kvm_vcpu_page(m->vms[i])->operations);
-	}
-	double part = all ? (double)done / (double)all : 0;
-
-	if (duration)
-		part = MAX(part, (double)m->now_ns / (double)duration);
-	m->run->progress(m->run, part, m->run->progress_ctx);
+	for (unsigned i = 0; i < m->nvms; i++)
+		run_part_add(&part, m->vms[i]->script, kvm_vcpu_page(m->vms[i])->operations, m->vms[i]->done);
+	run_part_report(m->run, &part, m->now_ns);
 }
 
 static void digest(struct kvm_vm *vm)

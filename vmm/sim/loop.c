@@ -73,34 +73,15 @@ static void read_counters(void *ctx, unsigned i, struct counters *out)
 	*out = s->vms[i]->counters;
 }
 
-/* Operations that a VM's script will perform, as far as it says; 0: it does not. */
-static uint64_t expected_operations(const struct script *sc)
-{
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < sc->nphases; i++)
-		if (!(sc->phase[i].flags & PHASE_CHILD))
-			n += sc->phase[i].noperations;
-	return n * sc->nprocesses;
-}
-
 static void progress(struct sim *s, uint64_t now)
 {
-	uint64_t duration = s->run->e->experiment.duration_ns, done = 0, all = 0;
+	struct run_part part = { 0 };
 
 	if (!s->run->progress)
 		return;
-	for (unsigned i = 0; i < s->nvms; i++) {
-		uint64_t n = expected_operations(s->vms[i]->script);
-
-		all += n;
-		done += s->vms[i]->done ? n : MIN(n, s->vms[i]->operations);
-	}
-	double part = all ? (double)done / (double)all : 0;
-
-	if (duration && (double)now / (double)duration > part)
-		part = (double)now / (double)duration;
-	s->run->progress(s->run, part, s->run->progress_ctx);
+	for (unsigned i = 0; i < s->nvms; i++)
+		run_part_add(&part, s->vms[i]->script, s->vms[i]->operations, s->vms[i]->done);
+	run_part_report(s->run, &part, now);
 }
 
 static bool over(const struct sim *s, uint64_t now)
