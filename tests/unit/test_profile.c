@@ -162,6 +162,29 @@ START_TEST(what_if_the_file_is_wrong)
 }
 END_TEST
 
+/* docs/cost-model.md has a row for every field: its name, then its value in the first three profiles. */
+START_TEST(what_if_the_document_is_out_of_step)
+{
+	char *text;
+
+	ck_assert(g_file_get_contents("docs/cost-model.md", &text, NULL, NULL));
+	for (unsigned f = 0; profile_field(f); f++) {
+		GString *row = g_string_new(NULL);
+
+		g_string_printf(row, "\n| %s |", profile_field(f));
+		for (unsigned i = 0; i < 3; i++) {
+			char *value = profile_get(profiles[i], profile_field(f));
+
+			g_string_append_printf(row, " %s |", value);
+			g_free(value);
+		}
+		ck_assert_msg(strstr(text, row->str) != NULL, "no such row in docs/cost-model.md:%s", row->str);
+		g_string_free(row, TRUE);
+	}
+	g_free(text);
+}
+END_TEST
+
 START_TEST(what_if_there_is_no_such_profile)
 {
 	GError *err = NULL;
@@ -189,6 +212,7 @@ int main(void)
 	tcase_add_test(tc, what_if_good_values_are_odd);
 	tcase_add_test(tc, what_if_a_user_writes_a_profile);
 	tcase_add_loop_test(tc, what_if_the_file_is_wrong, 0, 7);
+	tcase_add_test(tc, what_if_the_document_is_out_of_step);
 	tcase_add_test(tc, what_if_there_is_no_such_profile);
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
