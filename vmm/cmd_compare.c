@@ -11,6 +11,7 @@
 
 #include "mm/counters.h"
 #include "vmm/cmd.h"
+#include "vmm/text.h"
 #include "vmm/view.h"
 
 static const struct view_row *same_row(const struct view *v, const struct view_row *row)
@@ -31,11 +32,21 @@ static gboolean differs(const GPtrArray *views, const struct view_row *row, cons
 	return FALSE;
 }
 
+static void print_field(const char *text, const char *after)
+{
+	g_autoptr(GString) out = g_string_new(NULL);
+
+	text_csv(out, text);
+	printf("%s%s", out->str, after);
+}
+
 static void print_row(const GPtrArray *views, const struct view_row *row, const struct counter_info *c)
 {
 	double first = view_counter(row, c->name, NULL);
 
-	printf("%s,\"%s\",%s,%.0f", row->vm, row->label, c->name, first);
+	print_field(row->vm, ",");
+	print_field(row->label, ",");
+	printf("%s,%.0f", c->name, first);
 	for (guint i = 1; i < views->len; i++) {
 		const struct view_row *r = same_row(g_ptr_array_index(views, i), row);
 		double x = r ? view_counter(r, c->name, NULL) : NAN;
@@ -55,11 +66,12 @@ static int compare(const GPtrArray *views, gboolean all)
 	const struct view *first = g_ptr_array_index(views, 0);
 	int status = CMD_OK;
 
-	printf("vm,combination,counter,%s", first->dir);
-	for (guint i = 1; i < views->len; i++) {
+	printf("vm,combination,counter");
+	for (guint i = 0; i < views->len; i++) {
 		const struct view *v = g_ptr_array_index(views, i);
 
-		printf(",%s,ratio", v->dir);
+		putchar(',');
+		print_field(v->dir, i ? ",ratio" : "");
 	}
 	putchar('\n');
 	for (guint n = 0; n < first->rows->len; n++) {
@@ -73,8 +85,8 @@ static int compare(const GPtrArray *views, gboolean all)
 			const struct view_row *r = same_row(v, row);
 
 			if (r && row->digest && r->digest && strcmp(row->digest, r->digest))
-				status = cmd_error(CMD_FAILED, "digests of VM \"%s\" differ: %s in %s, %s in %s", row->vm,
-						   row->digest, first->dir, r->digest, v->dir);
+				status = cmd_error(CMD_FAILED, "digests of VM \"%s\" differ: %s in %s, %s in %s",
+						   row->vm, row->digest, first->dir, r->digest, v->dir);
 		}
 	}
 	return status;
@@ -85,9 +97,9 @@ int cmd_compare(int argc, char **argv)
 	g_auto(GStrv) dirs = NULL;
 	gboolean all = FALSE;
 	const GOptionEntry entries[] = {
-		{ "all", 'a', 0, G_OPTION_ARG_NONE, &all, "also counters that are equal everywhere", NULL },
-		{ G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &dirs, NULL, "DIR DIR..." },
-		{ NULL, 0, 0, 0, NULL, NULL, NULL },
+		{"all", 'a', 0, G_OPTION_ARG_NONE, &all, "also counters that are equal everywhere", NULL},
+		{G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &dirs, NULL, "DIR DIR..."},
+		{NULL, 0, 0, 0, NULL, NULL, NULL},
 	};
 	g_autoptr(GOptionContext) ctx = g_option_context_new("- the counters of several runs side by side, as CSV");
 	g_autoptr(GPtrArray) views = g_ptr_array_new_with_free_func((GDestroyNotify)view_free);

@@ -2,12 +2,13 @@
 /*
  * figure.h - what a figure is made of
  *
- * A figure is a gnuplot template, results/figures/NAME.gp, and a function that writes the data it plots, figures/NAME.csv, and what
- * else it must know, as variables in figures/run.gp. Titles, colours and layout are the template's, which a user may edit.
+ * A figure is a gnuplot template, results/figures/NAME.gp, and a function that writes the data it plots,
+ * figures/NAME.csv, and what else it must know, as variables in figures/run.gp. Titles, colours and layout are the
+ * template's, which a user may edit.
  *
  * Bars and points come as panels (small multiples): one for each VM, with a scale of its own, and in it one bar for
  * each combination; in a single run one panel, a bar for each VM. All panels have the same number of rows in the CSV: a
- * combination that lacks a VM has a row without values.
+ * combination that lacks a VM, or has no value for it, has a row of NaN.
  */
 #ifndef OVERBOOK_VMM_FIGURE_H
 #define OVERBOOK_VMM_FIGURE_H
@@ -20,8 +21,8 @@
 
 struct figure {
 	const char *name;
-	const char *caption;   /* a sentence for whoever sees the picture, or cannot */
-	gboolean asked;	       /* drawn only if [experiment] figures names it */
+	const char *caption; /* a sentence for whoever sees the picture, or cannot */
+	gboolean asked;	     /* drawn only if [experiment] figures names it */
 	/* FALSE: the directory has nothing that it could show. */
 	gboolean (*data)(const struct view *v, GString *csv, GString *vars);
 };
@@ -29,7 +30,8 @@ struct figure {
 /* In the order in which a report shows them; ends with a row without a name. */
 extern const struct figure figure_table[];
 
-/* One part of a stacked bar: a counter, how it is called, the style (results/figures/style.gp) it always has; its name in a sentence. */
+/* One part of a stacked bar: a counter, how it is called, the style (results/figures/style.gp) it always has; its name
+ * in a sentence. */
 struct figure_part {
 	const char *counter, *title;
 	unsigned style;

@@ -2,8 +2,8 @@
 /*
  * figure_series.c - data of the figures over time, from the samples.csv of each run
  *
- * One line for each VM in a single run; with several combinations a panel for each VM and in it a line for each of them (its first
- * repetition). Runs sample at times of their own, so a row of the CSV has values for one run only; gnuplot
+ * One line for each VM in a single run; with several combinations a panel for each VM and in it a line for each of them
+ * (its first repetition). Runs sample at times of their own, so a row of the CSV has values for one run only; gnuplot
  * draws a line through the cells of its column that are not empty.
  */
 #include <math.h>
@@ -15,7 +15,7 @@
 struct series {
 	const struct view *v;
 	const char *counter;
-	gboolean rate;	/* per nanosecond, else as it is */
+	gboolean rate; /* per nanosecond, else as it is */
 	double factor;
 	GString *csv;
 	guint nvms, nlines; /* columns: nvms * nlines, a VM's side by side */
@@ -77,7 +77,8 @@ static void find_ends(const struct series *s, char **lines, int column, int colu
 static void add_run(struct series *s, guint line, char **lines)
 {
 	g_auto(GStrv) header = g_strsplit(lines[0], ",", -1);
-	g_autofree double *now = g_new0(double, s->nvms), *last = g_new0(double, s->nvms), *value = g_new(double, s->nvms);
+	g_autofree double *now = g_new0(double, s->nvms), *last = g_new0(double, s->nvms),
+			  *value = g_new(double, s->nvms);
 	g_autofree double *end = g_new0(double, s->nvms);
 	int column = column_of(header, s->counter), columns = (int)g_strv_length(header);
 	double last_ns = 0, longest = 0;
@@ -166,14 +167,14 @@ static gboolean series(struct series *s, const char *name, GString *vars)
 
 gboolean figure_memory(const struct view *v, GString *csv, GString *vars)
 {
-	struct series s = { .v = v, .counter = "pages_resident", .factor = 4.0 / 1024, .csv = csv };
+	struct series s = {.v = v, .counter = "pages_resident", .factor = 4.0 / 1024, .csv = csv};
 
 	return series(&s, "memory", vars);
 }
 
 gboolean figure_throughput(const struct view *v, GString *csv, GString *vars)
 {
-	struct series s = { .v = v, .counter = "operations", .rate = TRUE, .factor = 1000, .csv = csv };
+	struct series s = {.v = v, .counter = "operations", .rate = TRUE, .factor = 1000, .csv = csv};
 
 	return series(&s, "throughput", vars);
 }

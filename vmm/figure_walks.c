@@ -3,8 +3,9 @@
  * figure_walks.c - data of walk-references: table entries per walk, for each pair of a guest's and a host's tables
  *
  * Two maps, cold and warm walks. Down: levels and page size of the guest. Across: what its walks go through besides:
- * nothing (native), tables that the VMM keeps in their place (shadow, pv), or second-stage tables of so many levels and pages of
- * such a size (ept). All of it is read from each run's own experiment.ini, so it does not matter which keys were varied.
+ * nothing (native), tables that the VMM keeps in their place (shadow, pv), or second-stage tables of so many levels and
+ * pages of such a size (ept). All of it is read from each run's own experiment.ini, so it does not matter which keys
+ * were varied.
  */
 #include <math.h>
 #include <string.h>
@@ -54,7 +55,7 @@ static void place_add(GArray *a, guint order, char *title)
 		g_free(title);
 		return;
 	}
-	struct place p = { order, title };
+	struct place p = {order, title};
 
 	g_array_insert_val(a, i, p);
 }
@@ -79,7 +80,7 @@ static void cell_add(GArray *cells, guint panel, guint row, guint column, double
 			return;
 		}
 	}
-	struct cell c = { panel, row, column, value, 1 };
+	struct cell c = {panel, row, column, value, 1};
 
 	g_array_append_val(cells, c);
 }
@@ -126,7 +127,7 @@ static guint number(const char *text)
 
 static guint mode_order(const char *mode)
 {
-	static const char *const order[] = { "native", "pv", "shadow", "ept" };
+	static const char *const order[] = {"native", "pv", "shadow", "ept"};
 	guint i = 0;
 
 	while (i < G_N_ELEMENTS(order) && strcmp(mode, order[i]))
@@ -201,7 +202,7 @@ static void titles(const GArray *a, const char *name, GString *vars)
 
 gboolean figure_walk_references(const struct view *v, GString *csv, GString *vars)
 {
-	struct map m = { places_new(), places_new(), places_new(), g_array_new(FALSE, FALSE, sizeof(struct cell)) };
+	struct map m = {places_new(), places_new(), places_new(), g_array_new(FALSE, FALSE, sizeof(struct cell))};
 	gboolean any;
 
 	for (guint i = 0; i < v->rows->len; i++)
@@ -212,7 +213,8 @@ gboolean figure_walk_references(const struct view *v, GString *csv, GString *var
 		const struct cell *c = &g_array_index(m.cells, struct cell, i);
 
 		g_string_append_printf(csv, "%u,%u,%u,%.6g\n", place_index(m.panels, c->panel) + 1,
-				       place_index(m.rows, c->row) + 1, place_index(m.columns, c->column) + 1, c->sum / c->n);
+				       place_index(m.rows, c->row) + 1, place_index(m.columns, c->column) + 1,
+				       c->sum / c->n);
 	}
 	if (any) {
 		titles(m.panels, "walk_panels", vars);

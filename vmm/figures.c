@@ -2,8 +2,9 @@
 /*
  * figures.c - from results to pictures
  *
- * Each figure's template is copied into the run directory and run there, so that whoever wants another colour edits the copy and
- * runs gnuplot by hand. Which figures are drawn: those that [experiment] figures names, else those that have something to show.
+ * Each figure's template is copied into the run directory and run there, so that whoever wants another colour edits the
+ * copy and runs gnuplot by hand. Which figures are drawn: those that [experiment] figures names, else those that have
+ * something to show.
  */
 #include "vmm/data.h"
 #include "vmm/figure.h"
@@ -13,16 +14,16 @@
 #include "vmm/vmm.h"
 
 const struct figure figure_table[] = {
-	{ "metric", "The experiment's measure for each guest; less is better. Whiskers: 95% intervals over repetitions.", FALSE,
-	  figure_metric },
-	{ "walk-references", "Table entries that the processor reads in one page walk.", TRUE, figure_walk_references },
-	{ "time", "Time per operation: useful work, translation, and VM exits by cause.", FALSE, figure_time },
-	{ "exits", "VM exits per 1,000 operations, by cause.", FALSE, figure_exits },
-	{ "translation", "Accesses that the first-level TLB did not translate.", FALSE, figure_translation },
-	{ "latency", "Latencies of requests: median and tail.", FALSE, figure_latency },
-	{ "memory", "Guest memory resident in host frames, over time.", FALSE, figure_memory },
-	{ "throughput", "Operations in each second, over time.", FALSE, figure_throughput },
-	{ NULL, NULL, FALSE, NULL },
+	{"metric", "The experiment's measure for each guest; less is better. Repeated runs have their 95% interval.",
+	 FALSE, figure_metric},
+	{"walk-references", "Table entries that the processor reads in one page walk.", TRUE, figure_walk_references},
+	{"time", "Time per operation: useful work, translation, and VM exits by cause.", FALSE, figure_time},
+	{"exits", "VM exits per 1,000 operations, by cause.", FALSE, figure_exits},
+	{"translation", "Accesses that the first-level TLB did not translate.", FALSE, figure_translation},
+	{"latency", "Latencies of requests: median and tail.", FALSE, figure_latency},
+	{"memory", "Guest memory resident in host frames, over time.", FALSE, figure_memory},
+	{"throughput", "Operations in each second, over time.", FALSE, figure_throughput},
+	{NULL, NULL, FALSE, NULL},
 };
 
 static gboolean wanted(const struct view *v, const struct figure *f)
@@ -40,7 +41,8 @@ static gboolean copy_template(const char *dir, const char *name, GError **error)
 
 	if (!from) {
 		g_set_error(error, VMM_ERROR, VMM_LACKS,
-			    "the template %s is not to be found: set OVERBOOK_DATA to the folder that holds figures/", file);
+			    "the template %s is not to be found: set OVERBOOK_DATA to the folder that holds figures/",
+			    file);
 		return FALSE;
 	}
 	return g_file_get_contents(from, &text, &len, error) && g_file_set_contents(to, text, (gssize)len, error);
@@ -49,7 +51,7 @@ static gboolean copy_template(const char *dir, const char *name, GError **error)
 /* What the templates load. */
 static gboolean copy_shared(const char *dir, GError **error)
 {
-	static const char *const shared[] = { "style", "grid", "bars", "stacked", "lines" };
+	static const char *const shared[] = {"style", "grid", "bars", "stacked", "lines"};
 	gboolean ok = TRUE;
 
 	for (unsigned i = 0; ok && i < G_N_ELEMENTS(shared); i++)
@@ -61,7 +63,7 @@ static gboolean gnuplot(const char *dir, const char *name, GError **error)
 {
 	g_autofree char *script = g_strdup_printf("figures/%s.gp", name);
 	g_autofree char *err = NULL;
-	char *argv[] = { "gnuplot", script, NULL };
+	char *argv[] = {"gnuplot", script, NULL};
 	int status;
 
 	if (!g_spawn_sync(dir, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &err,
@@ -96,10 +98,12 @@ static guint longest(const GPtrArray *names, guint most)
 static void common_vars(const struct view *v, GString *vars)
 {
 	gboolean single = v->labels->len < 2;
-	guint panels = single ? 1 : MIN(v->vms->len, FIGURE_PANELS), bars = MIN(single ? v->vms->len : v->labels->len, FIGURE_BARS);
+	guint panels = single ? 1 : MIN(v->vms->len, FIGURE_PANELS),
+	      bars = MIN(single ? v->vms->len : v->labels->len, FIGURE_BARS);
 
-	g_string_append(vars, "# What the templates need to know of this run. Panels are VMs and bars combinations, or\n"
-			      "# in a single run there is one panel and bars are VMs.\n");
+	g_string_append(vars,
+			"# What the templates need to know of this run. Panels are VMs and bars combinations, or\n"
+			"# in a single run there is one panel and bars are VMs.\n");
 	text_gnuplot_set(vars, "run_title", v->title);
 	g_string_append_printf(vars, "panels = %u\nbars = %u\n", panels, bars);
 	g_string_append_printf(vars, "label_column = %u\nlabel_length = %u\n", single ? 1 : 2,

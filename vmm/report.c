@@ -2,8 +2,8 @@
 /*
  * report.c - report.html: the answer first, then what supports it
  *
- * One self-contained page: no network, no script; figures are embedded. It is laid out for a phone's width first, tables
- * scroll in a box of their own, and colours follow the reader's light or dark setting.
+ * One self-contained page: no network, no script; figures are embedded. It is laid out for a phone's width first,
+ * tables scroll in a box of their own, and colours follow the reader's light or dark setting.
  */
 #include <string.h>
 
@@ -14,9 +14,12 @@
 
 static const char *const page_style =
 	"<style>\n"
-	":root{color-scheme:light dark;--fg:#1a1a1a;--bg:#fff;--soft:#f2f4f6;--line:#ccc;--mark:#1b4f72;--bad:#b03a2e}\n"
-	"@media(prefers-color-scheme:dark){:root{--fg:#e6e6e6;--bg:#16181b;--soft:#23262b;--line:#444;--mark:#7fb3d5;--bad:#ec7063}}\n"
-	"body{font:16px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:56rem;margin:0 auto;padding:1rem;"
+	":root{color-scheme:light "
+	"dark;--fg:#1a1a1a;--bg:#fff;--soft:#f2f4f6;--line:#ccc;--mark:#1b4f72;--bad:#b03a2e}\n"
+	"@media(prefers-color-scheme:dark){:root{--fg:#e6e6e6;--bg:#16181b;--soft:#23262b;--line:#444;--mark:#7fb3d5;--"
+	"bad:#ec7063}}\n"
+	"body{font:16px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:56rem;margin:0 "
+	"auto;padding:1rem;"
 	"overflow-wrap:anywhere}\n"
 	"h1{font-size:1.5rem;line-height:1.2}h2{font-size:1.15rem;margin-top:2rem}\n"
 	".answer,.failed{background:var(--soft);border-left:.3rem solid var(--mark);padding:.1rem 1rem;margin:1rem 0}\n"
@@ -26,10 +29,12 @@ static const char *const page_style =
 	"table{border-collapse:collapse;font-size:.9rem;overflow-wrap:normal}\n"
 	"th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}\n"
 	"td{white-space:nowrap;font-variant-numeric:tabular-nums}\n"
-	"th:first-child{text-align:left}th[scope=row]{font-weight:normal}.guest th{padding-top:.8rem}.wide{min-width:13rem}\n"
+	"th:first-child{text-align:left}th[scope=row]{font-weight:normal}.guest "
+	"th{padding-top:.8rem}.wide{min-width:13rem}\n"
 	"small{opacity:.75}details{margin:1rem 0}summary{cursor:pointer}dt{font-weight:600}dd{margin:0 0 .4rem 1rem}\n"
 	"pre{background:var(--soft);padding:.8rem;overflow-x:auto;font-size:.82rem;white-space:pre-wrap}\n"
-	"figure{margin:1.5rem 0}figcaption{font-size:.9rem}img{display:block;max-width:100%;height:auto;background:#fff;"
+	"figure{margin:1.5rem "
+	"0}figcaption{font-size:.9rem}img{display:block;max-width:100%;height:auto;background:#fff;"
 	"border-radius:.3rem}\n"
 	"</style>\n";
 
@@ -44,8 +49,9 @@ static void embed(const struct view *v, const struct figure *f, GString *out)
 	base64 = g_base64_encode((const guchar *)svg, len);
 	g_string_append(out, "<figure><img alt=\"");
 	text_html(out, f->caption);
-	g_string_append_printf(out, " The data is in figures/%s.csv.\" src=\"data:image/svg+xml;base64,%s\">\n<figcaption>", f->name,
-			       base64);
+	g_string_append_printf(out,
+			       " The data is in figures/%s.csv.\" src=\"data:image/svg+xml;base64,%s\">\n<figcaption>",
+			       f->name, base64);
 	text_html(out, f->caption);
 	g_string_append_printf(out, " <small><code>figures/%s.gp</code></small></figcaption></figure>\n", f->name);
 }
@@ -60,7 +66,8 @@ static void figures(const struct view *v, GString *out)
 		return;
 	g_string_append(out, "<h2>Figures</h2>\n");
 	g_string_append(out, all->str);
-	g_string_append(out, "<p><small>To change a figure, edit its template and run <code>gnuplot figures/NAME.gp</code> in the run's "
+	g_string_append(out, "<p><small>To change a figure, edit its template and run <code>gnuplot "
+			     "figures/NAME.gp</code> in the run's "
 			     "directory.</small></p>\n");
 }
 
@@ -78,8 +85,9 @@ static void file_section(const struct view *v, const char *title, const char *fi
 gboolean report_write(const char *dir, GError **error)
 {
 	struct view *v = view_load(dir, error);
-	g_autoptr(GString) out = g_string_new("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-					      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>");
+	g_autoptr(GString) out =
+		g_string_new("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+			     "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>");
 	g_autofree char *path = g_build_filename(dir, "report.html", NULL);
 
 	if (!v)

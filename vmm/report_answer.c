@@ -3,8 +3,8 @@
  * report_answer.c - the answer, in words
  *
  * Computed from the experiment's metric, of which less is better. With several combinations: for each guest which comes
- * lowest, how many times as much the others come to, and, where the metric is a time, the part of the vCPU's time that grew most. In
- * a single run: the metric of each guest and where its time went.
+ * lowest, how many times as much the others come to, and, where the metric is a time, the part of the vCPU's time that
+ * grew most. In a single run: the metric of each guest and where its time went.
  */
 #include <math.h>
 #include <string.h>
@@ -71,7 +71,7 @@ static GArray *ranking(const struct view *v, const char *vm)
 
 	for (guint i = 0; i < v->labels->len; i++) {
 		const struct view_row *row = view_find(v, g_ptr_array_index(v->labels, i), vm);
-		struct rank r = { row, row ? view_metric(row, v->metric, NULL) : NAN, i };
+		struct rank r = {row, row ? view_metric(row, v->metric, NULL) : NAN, i};
 
 		if (!isnan(r.x))
 			g_array_append_val(a, r);
@@ -81,7 +81,8 @@ static GArray *ranking(const struct view *v, const char *vm)
 }
 
 /* "; ept 1.40 times as much, above all for page walks and TLB misses" */
-static void runner_up(const struct view *v, const struct rank *r, const struct rank *best, const char *lead, GString *out)
+static void runner_up(const struct view *v, const struct rank *r, const struct rank *best, const char *lead,
+		      GString *out)
 {
 	g_autofree char *times = text_number(r->x / best->x), *value = text_number(r->x);
 	const struct figure_part *p = is_time(v->metric) ? culprit(r->row, best->row) : NULL;
@@ -100,7 +101,8 @@ static void runner_up(const struct view *v, const struct rank *r, const struct r
 
 static void ranked(const struct view *v, const GArray *a, GString *out)
 {
-	const struct rank *best = &g_array_index(a, struct rank, 0), *worst = &g_array_index(a, struct rank, a->len - 1);
+	const struct rank *best = &g_array_index(a, struct rank, 0),
+			  *worst = &g_array_index(a, struct rank, a->len - 1);
 	g_autofree char *low = text_number(best->x), *unit = view_metric_unit(v->metric);
 
 	if (worst->x <= best->x) {
@@ -268,14 +270,16 @@ void report_failures(const struct view *v, GString *out)
 	guint n = 0;
 
 	if (v->interrupted)
-		g_string_append(out, "<section class=\"failed\"><p>The run was interrupted: what follows is what it had done "
-				     "until then.</p></section>\n");
+		g_string_append(
+			out, "<section class=\"failed\"><p>The run was interrupted: what follows is what it had done "
+			     "until then.</p></section>\n");
 	for (guint i = 0; i < v->rows->len; i++)
 		n += ((const struct view_row *)g_ptr_array_index(v->rows, i))->failure != NULL;
 	if (!n)
 		return;
-	g_string_append_printf(out, "<section class=\"failed\"><p>%u of %u guests failed; their numbers end there:</p>\n<ul>\n", n,
-			       v->rows->len);
+	g_string_append_printf(
+		out, "<section class=\"failed\"><p>%u of %u guests failed; their numbers end there:</p>\n<ul>\n", n,
+		v->rows->len);
 	for (guint i = 0; i < v->rows->len; i++) {
 		const struct view_row *r = g_ptr_array_index(v->rows, i);
 		gboolean told = !r->failure;

@@ -8,27 +8,27 @@
 #include "vmm/text.h"
 #include "vmm/vmm.h"
 
-#define OPEN_ROWS   40 /* a longer table is folded */
+#define OPEN_ROWS    40 /* a longer table is folded */
 #define MANY_COLUMNS 24 /* more guests than this: their counters are left to summary.csv */
 
 /* The columns of the first table: what to print of a row, and how it is headed. */
 static const struct {
 	const char *head, *metric;
 } columns[] = {
-	{ "ns per operation", "ns_total/operations" },
-	{ "operations", "operations" },
-	{ "page walks", "walks" },
-	{ "references per walk", "walk_refs/walks" },
-	{ "VM exits", "exits" },
-	{ "guest page faults", "guest_faults" },
-	{ "host faults", "faults_absent" },
-	{ "resident pages", "pages_resident" },
-	{ "table frames", "table_frames" },
+	{"ns per operation", "ns_total/operations"},
+	{"operations", "operations"},
+	{"page walks", "walks"},
+	{"references per walk", "walk_refs/walks"},
+	{"VM exits", "exits"},
+	{"guest page faults", "guest_faults"},
+	{"host faults", "faults_absent"},
+	{"resident pages", "pages_resident"},
+	{"table frames", "table_frames"},
 };
 
 static const struct {
 	const char *head, *point;
-} latencies[] = { { "median ns", "p50_ns" }, { "99th ns", "p99_ns" }, { "99.9th ns", "p99.9_ns" } };
+} latencies[] = {{"median ns", "p50_ns"}, {"99th ns", "p99_ns"}, {"99.9th ns", "p99.9_ns"}};
 
 static void cell(GString *out, double x)
 {
@@ -40,7 +40,7 @@ static void cell(GString *out, double x)
 static gboolean any_metric(const struct view *v, const char *metric)
 {
 	for (guint i = 0; i < v->rows->len; i++)
-		if (view_metric(g_ptr_array_index(v->rows, i), metric, NULL) != 0)
+		if (view_metric(g_ptr_array_index(v->rows, i), metric, NULL) > 0)
 			return TRUE;
 	return FALSE;
 }
@@ -94,7 +94,8 @@ static void table(const struct view *v, GString *out)
 	for (guint i = 0; i < v->vms->len; i++) {
 		guest_heading(v, g_ptr_array_index(v->vms, i), out);
 		for (guint j = 0; j < v->labels->len; j++) {
-			const struct view_row *r = view_find(v, g_ptr_array_index(v->labels, j), g_ptr_array_index(v->vms, i));
+			const struct view_row *r =
+				view_find(v, g_ptr_array_index(v->labels, j), g_ptr_array_index(v->vms, i));
 
 			if (r)
 				row(v, r, latency, out);
@@ -134,11 +135,16 @@ static void digests(const struct view *v, GString *out)
 		text_html(differ, g_ptr_array_index(v->vms, i));
 	}
 	if (differ->len)
-		g_string_append_printf(out, "<p>The memory that guests leave is not the same in every combination: digests differ for "
-					    "%s. With <code>schedule = free</code>, or where seeds or workloads are varied, that is to "
-					    "be expected.</p>\n", differ->str);
+		g_string_append_printf(
+			out,
+			"<p>The memory that guests leave is not the same in every combination: digests differ for "
+			"%s. With <code>schedule = free</code>, or where seeds or workloads are varied, that is to "
+			"be expected.</p>\n",
+			differ->str);
 	else if (any)
-		g_string_append(out, "<p>Every guest leaves the same memory in every combination: their digests are equal.</p>\n");
+		g_string_append(
+			out,
+			"<p>Every guest leaves the same memory in every combination: their digests are equal.</p>\n");
 	if (v->labels->len > 1)
 		return;
 	for (guint i = 0; i < v->rows->len; i++) {
@@ -226,7 +232,8 @@ void report_numbers(const struct view *v, GString *out)
 	guint n = ((const struct view_row *)g_ptr_array_index(v->rows, 0))->counters->len;
 
 	if (n > 1)
-		g_string_append_printf(out, "<p>Means of %u repetitions; <code>means.csv</code> has their 95%% intervals.</p>\n", n);
+		g_string_append_printf(
+			out, "<p>Means of %u repetitions; <code>means.csv</code> has their 95%% intervals.</p>\n", n);
 	table(v, out);
 	digests(v, out);
 	legend(v, out);

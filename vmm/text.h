@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* text.h - text that comes from a user, put where it could be taken for something else: a CSV field, a gnuplot script, a page */
+/* text.h - text that comes from a user, put where it could be taken for something else: a CSV field, a gnuplot script,
+ * a page */
 #ifndef OVERBOOK_VMM_TEXT_H
 #define OVERBOOK_VMM_TEXT_H
 

@@ -65,7 +65,8 @@ static const char *text(JsonObject *o, const char *name)
 {
 	JsonNode *n = o ? json_object_get_member(o, name) : NULL;
 
-	return n && JSON_NODE_HOLDS_VALUE(n) && json_node_get_value_type(n) == G_TYPE_STRING ? json_node_get_string(n) : NULL;
+	return n && JSON_NODE_HOLDS_VALUE(n) && json_node_get_value_type(n) == G_TYPE_STRING ? json_node_get_string(n)
+											     : NULL;
 }
 
 static void remember(GPtrArray *set, const char *name)
@@ -98,8 +99,8 @@ static gboolean add_run(struct view *v, const char *run, const char *label, GErr
 	remember(v->labels, label);
 	for (GList *l = names; l; l = l->next) {
 		if (!section(vms, l->data)) {
-			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/%s/summary.json: VM \"%s\" has no counters", v->dir, run,
-				    (char *)l->data);
+			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/%s/summary.json: VM \"%s\" has no counters",
+				    v->dir, run, (char *)l->data);
 			return FALSE;
 		}
 		struct view_row *row = (struct view_row *)view_find(v, label, l->data);
@@ -146,7 +147,8 @@ static gboolean add_runs(struct view *v, JsonArray *runs, GError **error)
 		g_autofree char *label = label_of(set);
 
 		if (!text(run, "directory")) {
-			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/manifest.json: run %u has no directory", v->dir, i);
+			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/manifest.json: run %u has no directory", v->dir,
+				    i);
 			return FALSE;
 		}
 		if (!*v->keys && set) {
@@ -239,9 +241,9 @@ const struct view_row *view_find(const struct view *v, const char *label, const 
 double view_t95(guint degrees)
 {
 	/* Tables to 30 degrees of freedom, then the normal's quantile (within 4%). */
-	static const double t[] = { 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-				    2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-				    2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042 };
+	static const double t[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+				   2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+				   2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
 
 	return degrees >= 1 && degrees <= G_N_ELEMENTS(t) ? t[degrees - 1] : 1.96;
 }

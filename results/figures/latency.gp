@@ -7,8 +7,7 @@ title = "Latency"
 legends = 4
 load "figures/bars.gp"
 set logscale y
-set yrange [*:*]
-set offsets 0, 0, graph 0.05, graph 0.05
+set yrange [latency_low:latency_high]
 points = "6 4 9 7"
 do for [p = 1:panels] {
 	set lmargin at screen left(p)

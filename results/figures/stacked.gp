@@ -13,11 +13,11 @@ do for [p = 1:panels] {
 	set bmargin at screen bottom(p)
 	set title panel_title[p] offset 0, -0.4 noenhanced
 	set ylabel (column_of(p) == 0 ? unit : "") offset 0.8, 0
-	plot for [i = 1:parts] data using i + 2:xtic(label_column) every ::first(p)::last(p) \
+	plot for [i = 1:parts] data using (or_zero(i + 2)):xtic(label_column) every ::first(p)::last(p) \
 			fs pattern fill(int(word(styles, i))) border lc rgb "#000000" \
 			lc rgb color(int(word(styles, i))) lw 0.8 dt 1 notitle, \
-		data using 0:(sum [i = 3:parts + 2] column(i)):(short(sum [i = 3:parts + 2] column(i))) every ::first(p)::last(p) \
-			with labels offset 0, 0.6 font "sans,13" notitle
+		data using 0:(sum [i = 3:parts + 2] or_zero(i)):(valid(3) ? short(sum [i = 3:parts + 2] or_zero(i)) : "none") \
+			every ::first(p)::last(p) with labels offset 0, 0.6 font "sans,13" notitle
 	unset label 1
 }
 

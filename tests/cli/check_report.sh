@@ -137,6 +137,7 @@ check 'a report on files alone' "$overbook" report "$tmp/made"
 figures made latency time metric
 page made
 check 'failures are told' grep -q '1 of 2 guests failed' "$tmp/made/report.html"
+check 'an impossible value is told as none' grep -q NaN "$tmp/made/figures/metric.csv"
 check 'escaped' grep -q 'out of &lt;memory&gt;' "$tmp/made/report.html"
 check 'and that it was interrupted' grep -q 'was interrupted' "$tmp/made/report.html"
 rm -r "$tmp/made/figures"

@@ -47,8 +47,9 @@ static struct view *must_load(void)
 static void put_run(const char *name, int ns, int operations)
 {
 	char *file = g_strdup_printf("%s/summary.json", name);
-	char *text = g_strdup_printf("{\"vms\": {\"a\": {\"ns_total\": %d, \"operations\": %d}}, \"digest\": {\"a\": \"%04x\"}}", ns,
-				     operations, (unsigned)ns);
+	char *text = g_strdup_printf(
+		"{\"vms\": {\"a\": {\"ns_total\": %d, \"operations\": %d}}, \"digest\": {\"a\": \"%04x\"}}", ns,
+		operations, (unsigned)ns);
 
 	put(file, text);
 	g_free(text);
@@ -132,7 +133,8 @@ END_TEST
 START_TEST(what_if_two_keys_are_varied)
 {
 	put("experiment.ini", INI "figures=time, exits\n");
-	put("manifest.json", "{\"runs\": [{\"directory\": \"r\", \"set\": {\"vm.paging\": \"ept\", \"vm.levels\": \"5\"}}]}");
+	put("manifest.json",
+	    "{\"runs\": [{\"directory\": \"r\", \"set\": {\"vm.paging\": \"ept\", \"vm.levels\": \"5\"}}]}");
 	put_run("r", 1, 1);
 	struct view *v = must_load();
 
@@ -147,14 +149,14 @@ END_TEST
 static const struct {
 	const char *metric, *label, *unit;
 } labels[] = {
-	{ "ns_total/operations", "ns_total / operations (ns per operation)", "ns per operation" },
-	{ " walk_refs / walks ", "walk_refs / walks (walk refs per walk)", "walk refs per walk" },
-	{ "ns_walk/tlb_misses", "ns_walk / tlb_misses (ns per tlb miss)", "ns per tlb miss" },
-	{ "ns_walk/accesses", "ns_walk / accesses (ns per access)", "ns per access" },
-	{ "ns_total/guest_switches", "ns_total / guest_switches (ns per guest switch)", "ns per guest switch" },
-	{ "ns_walk/ns_total", "ns_walk / ns_total (ns per ns)", "ns per ns" },
-	{ "pages_resident", "pages_resident (pages)", "pages" },
-	{ "exits", "exits", "" },
+	{"ns_total/operations", "ns_total / operations (ns per operation)", "ns per operation"},
+	{" walk_refs / walks ", "walk_refs / walks (walk refs per walk)", "walk refs per walk"},
+	{"ns_walk/tlb_misses", "ns_walk / tlb_misses (ns per tlb miss)", "ns per tlb miss"},
+	{"ns_walk/accesses", "ns_walk / accesses (ns per access)", "ns per access"},
+	{"ns_total/guest_switches", "ns_total / guest_switches (ns per guest switch)", "ns per guest switch"},
+	{"ns_walk/ns_total", "ns_walk / ns_total (ns per ns)", "ns per ns"},
+	{"pages_resident", "pages_resident (pages)", "pages"},
+	{"exits", "exits", ""},
 };
 
 START_TEST(what_if_a_metric_is_put_in_words)
@@ -182,23 +184,23 @@ END_TEST
 static const struct {
 	const char *file, *text, *names;
 } bad[] = {
-	{ "experiment.ini", "no key file", "no run directory" },
-	{ "manifest.json", "", "manifest.json" },
-	{ "manifest.json", "[]", "manifest.json" },
-	{ "manifest.json", "{", "manifest.json" },
-	{ "manifest.json", "{\"runs\": 1}", "runs" },
-	{ "manifest.json", "{\"runs\": []}", "runs" },
-	{ "manifest.json", "{\"runs\": [1]}", "run 0" },
-	{ "manifest.json", "{\"runs\": [{}]}", "run 0" },
-	{ "manifest.json", "{\"runs\": [{\"directory\": 1}]}", "run 0" },
-	{ "manifest.json", "{\"runs\": [{\"directory\": \"nowhere\"}]}", "nowhere" },
-	{ "summary.json", "", "summary.json" },
-	{ "summary.json", "null", "summary.json" },
-	{ "summary.json", "{}", "vms" },
-	{ "summary.json", "{\"vms\": 1}", "vms" },
-	{ "summary.json", "{\"vms\": {}}", "vms" },
-	{ "summary.json", "{\"vms\": {\"a\": 1}}", "a" },
-	{ "summary.json", "\xff\xfe", "summary.json" },
+	{"experiment.ini", "no key file", "no run directory"},
+	{"manifest.json", "", "manifest.json"},
+	{"manifest.json", "[]", "manifest.json"},
+	{"manifest.json", "{", "manifest.json"},
+	{"manifest.json", "{\"runs\": 1}", "runs"},
+	{"manifest.json", "{\"runs\": []}", "runs"},
+	{"manifest.json", "{\"runs\": [1]}", "run 0"},
+	{"manifest.json", "{\"runs\": [{}]}", "run 0"},
+	{"manifest.json", "{\"runs\": [{\"directory\": 1}]}", "run 0"},
+	{"manifest.json", "{\"runs\": [{\"directory\": \"nowhere\"}]}", "nowhere"},
+	{"summary.json", "", "summary.json"},
+	{"summary.json", "null", "summary.json"},
+	{"summary.json", "{}", "vms"},
+	{"summary.json", "{\"vms\": 1}", "vms"},
+	{"summary.json", "{\"vms\": {}}", "vms"},
+	{"summary.json", "{\"vms\": {\"a\": 1}}", "a"},
+	{"summary.json", "\xff\xfe", "summary.json"},
 };
 
 START_TEST(what_if_a_file_is_malformed)
@@ -223,8 +225,9 @@ START_TEST(what_if_a_value_is_of_the_wrong_kind)
 {
 	put("experiment.ini", INI);
 	put("manifest.json", "{}");
-	put("summary.json", "{\"interrupted\": [], \"vms\": {\"a\": {\"walks\": \"x\", \"exits\": {}, \"operations\": 2.5}},"
-			    "\"digest\": {\"a\": 3}, \"failures\": [], \"latency\": {\"a\": 4}}");
+	put("summary.json",
+	    "{\"interrupted\": [], \"vms\": {\"a\": {\"walks\": \"x\", \"exits\": {}, \"operations\": 2.5}},"
+	    "\"digest\": {\"a\": 3}, \"failures\": [], \"latency\": {\"a\": 4}}");
 	struct view *v = must_load();
 	const struct view_row *a = view_find(v, "", "a");
 
