@@ -153,10 +153,11 @@ END_TEST
 
 /* Shipped experiments, shortened where they would run for long. What they vary is varied here. */
 static const struct {
-	const char *path, *set[4];
+	const char *path, *set[5];
 } shipped[] = {
 	{ "workloads/hello.ini", { NULL } },
-	{ "workloads/paging-modes.ini", { "experiment.warm-up=0", "experiment.duration=15 ms", NULL } },
+	{ "workloads/paging-modes.ini",
+	  { "experiment.warm-up=0", "experiment.duration=15 ms", "phase sort-wait.think-time=0", NULL } },
 };
 
 START_TEST(what_if_a_shipped_experiment_runs_in_each_mode)
