@@ -97,9 +97,9 @@ int cmd_compare(int argc, char **argv)
 	g_auto(GStrv) dirs = NULL;
 	gboolean all = FALSE;
 	const GOptionEntry entries[] = {
-		{"all", 'a', 0, G_OPTION_ARG_NONE, &all, "also counters that are equal everywhere", NULL},
-		{G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &dirs, NULL, "DIR DIR..."},
-		{NULL, 0, 0, 0, NULL, NULL, NULL},
+		{ "all", 'a', 0, G_OPTION_ARG_NONE, &all, "also counters that are equal everywhere", NULL },
+		{ G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &dirs, NULL, "DIR DIR..." },
+		{ NULL, 0, 0, 0, NULL, NULL, NULL },
 	};
 	g_autoptr(GOptionContext) ctx = g_option_context_new("- the counters of several runs side by side, as CSV");
 	g_autoptr(GPtrArray) views = g_ptr_array_new_with_free_func((GDestroyNotify)view_free);

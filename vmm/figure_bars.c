@@ -7,39 +7,39 @@
 #include "vmm/text.h"
 
 const struct figure_part figure_time_parts[] = {
-	{"ns_work", "useful work", 1, "useful work"},
-	{"ns_walk", "page walks and TLB misses", 2, "page walks and TLB misses"},
-	{"ns_guest_kernel", "guest kernel", 3, "the guest kernel"},
-	{"ns_exit_page_fault", "exits: page faults", 4, "exits for page faults"},
-	{"ns_exit_traced_write", "exits: traced writes", 5, "exits for traced writes"},
-	{"ns_exit_cr_write", "exits: CR3 loads", 6, "exits for CR3 loads"},
-	{"ns_exit_invlpg", "exits: INVLPG", 7, "exits for INVLPG"},
-	{"ns_exit_ept", "exits: EPT violations", 8, "EPT violations"},
-	{"ns_exit_hypercall", "exits: hypercalls", 9, "hypercalls"},
-	{"ns_exit_other", "exits: other", 10, "other exits"},
-	{"ns_host_memory", "host memory manager", 11, "the host memory manager"},
-	{NULL, NULL, 0, NULL},
+	{ "ns_work", "useful work", 1, "useful work" },
+	{ "ns_walk", "page walks and TLB misses", 2, "page walks and TLB misses" },
+	{ "ns_guest_kernel", "guest kernel", 3, "the guest kernel" },
+	{ "ns_exit_page_fault", "exits: page faults", 4, "exits for page faults" },
+	{ "ns_exit_traced_write", "exits: traced writes", 5, "exits for traced writes" },
+	{ "ns_exit_cr_write", "exits: CR3 loads", 6, "exits for CR3 loads" },
+	{ "ns_exit_invlpg", "exits: INVLPG", 7, "exits for INVLPG" },
+	{ "ns_exit_ept", "exits: EPT violations", 8, "EPT violations" },
+	{ "ns_exit_hypercall", "exits: hypercalls", 9, "hypercalls" },
+	{ "ns_exit_other", "exits: other", 10, "other exits" },
+	{ "ns_host_memory", "host memory manager", 11, "the host memory manager" },
+	{ NULL, NULL, 0, NULL },
 };
 
 static const struct figure_part exit_parts[] = {
-	{"exits_page_fault", "page faults", 4, NULL},
-	{"exits_traced_write", "traced writes", 5, NULL},
-	{"exits_cr_write", "CR3 loads", 6, NULL},
-	{"exits_invlpg", "INVLPG", 7, NULL},
-	{"exits_ept_violation", "EPT violations", 8, NULL},
-	{"exits_ept_misconfig", "EPT misconfigurations", 2, NULL},
-	{"exits_pml_full", "PML full", 12, NULL},
-	{"exits_hypercall", "hypercalls", 9, NULL},
-	{"exits_io", "port and MMIO", 10, NULL},
-	{"exits_halt", "halts", 3, NULL},
-	{NULL, NULL, 0, NULL},
+	{ "exits_page_fault", "page faults", 4, NULL },
+	{ "exits_traced_write", "traced writes", 5, NULL },
+	{ "exits_cr_write", "CR3 loads", 6, NULL },
+	{ "exits_invlpg", "INVLPG", 7, NULL },
+	{ "exits_ept_violation", "EPT violations", 8, NULL },
+	{ "exits_ept_misconfig", "EPT misconfigurations", 2, NULL },
+	{ "exits_pml_full", "PML full", 12, NULL },
+	{ "exits_hypercall", "hypercalls", 9, NULL },
+	{ "exits_io", "port and MMIO", 10, NULL },
+	{ "exits_halt", "halts", 3, NULL },
+	{ NULL, NULL, 0, NULL },
 };
 
 /* First-level hits are not shown: they are what is left to 100%, nearly all of it. */
 static const struct figure_part translation_parts[] = {
-	{"tlb_l2_hits", "hit in the second-level TLB", 3, NULL},
-	{"tlb_misses", "page walk", 2, NULL},
-	{NULL, NULL, 0, NULL},
+	{ "tlb_l2_hits", "hit in the second-level TLB", 3, NULL },
+	{ "tlb_misses", "page walk", 2, NULL },
+	{ NULL, NULL, 0, NULL },
 };
 
 /* Writes the values of one row, each after a comma; @row is NULL where a combination lacks the VM. */
@@ -101,7 +101,7 @@ static void stack_values(const struct view *v, const struct view_row *row, const
 static gboolean stacked(const struct view *v, const char *name, const struct figure_part *parts,
 			const char *const *whole, double factor, GString *csv, GString *vars)
 {
-	struct stack s = {.whole = whole, .factor = factor};
+	struct stack s = { .whole = whole, .factor = factor };
 
 	g_string_append(csv, "vm,combination");
 	g_string_append_printf(vars, "%s_styles = '", name);
@@ -119,7 +119,7 @@ static gboolean stacked(const struct view *v, const char *name, const struct fig
 	return s.n > 0;
 }
 
-static const char *const operations[] = {"operations", NULL};
+static const char *const operations[] = { "operations", NULL };
 
 gboolean figure_time(const struct view *v, GString *csv, GString *vars)
 {
@@ -133,7 +133,7 @@ gboolean figure_exits(const struct view *v, GString *csv, GString *vars)
 
 gboolean figure_translation(const struct view *v, GString *csv, GString *vars)
 {
-	static const char *const lookups[] = {"tlb_l1_hits", "tlb_l2_hits", "tlb_misses", NULL};
+	static const char *const lookups[] = { "tlb_l1_hits", "tlb_l2_hits", "tlb_misses", NULL };
 
 	return stacked(v, "translation", translation_parts, lookups, 100, csv, vars);
 }
@@ -162,7 +162,7 @@ gboolean figure_metric(const struct view *v, GString *csv, GString *vars)
 	return any && v->rows->len > 1;
 }
 
-static const char *const points[] = {"p50_ns", "p90_ns", "p99_ns", "p99.9_ns"};
+static const char *const points[] = { "p50_ns", "p90_ns", "p99_ns", "p99.9_ns" };
 
 static void latency_values(const struct view *v, const struct view_row *row, const void *ctx, GString *csv)
 {

@@ -134,13 +134,15 @@ static void header(const struct series *s)
 	g_string_append_c(s->csv, '\n');
 }
 
-/* A series of fewer than four points is no picture. */
+/* A series of fewer than four points is no picture, nor are more lines than can be told apart. */
 static gboolean series(struct series *s, const char *name, GString *vars)
 {
 	gboolean single = s->v->labels->len < 2, ok = FALSE;
 
 	s->nvms = MIN(s->v->vms->len, single ? FIGURE_LINES : FIGURE_PANELS);
 	s->nlines = MIN(s->v->labels->len, FIGURE_LINES);
+	if (s->v->labels->len > FIGURE_LINES)
+		return FALSE;
 	s->points = g_new0(guint, s->nvms * s->nlines);
 	header(s);
 	for (guint j = 0; j < s->nlines; j++) {
@@ -160,21 +162,30 @@ static gboolean series(struct series *s, const char *name, GString *vars)
 		g_string_append_printf(vars, "%s%u", i ? " " : "", MAX(s->points[i], 1));
 		ok = ok || s->points[i] >= 4;
 	}
-	g_string_append(vars, "'\n");
+	g_string_append_printf(vars, "'\narray %s_titles[%u] = [", name, single ? s->nvms : s->nlines);
+	for (guint i = 0; i < (single ? s->nvms : s->nlines); i++) {
+		g_string_append(vars, i ? ", " : "");
+		text_gnuplot_quoted(vars, g_ptr_array_index(single ? s->v->vms : s->v->labels, i));
+	}
+	g_string_append(vars, "]\n");
+	if (s->nvms < s->v->vms->len)
+		g_string_append_printf(vars, "%s_note = ' (%u of %u guests)'\n", name, s->nvms, s->v->vms->len);
+	else
+		g_string_append_printf(vars, "%s_note = ''\n", name);
 	g_free(s->points);
 	return ok;
 }
 
 gboolean figure_memory(const struct view *v, GString *csv, GString *vars)
 {
-	struct series s = {.v = v, .counter = "pages_resident", .factor = 4.0 / 1024, .csv = csv};
+	struct series s = { .v = v, .counter = "pages_resident", .factor = 4.0 / 1024, .csv = csv };
 
 	return series(&s, "memory", vars);
 }
 
 gboolean figure_throughput(const struct view *v, GString *csv, GString *vars)
 {
-	struct series s = {.v = v, .counter = "operations", .rate = TRUE, .factor = 1000, .csv = csv};
+	struct series s = { .v = v, .counter = "operations", .rate = TRUE, .factor = 1000, .csv = csv };
 
 	return series(&s, "throughput", vars);
 }

@@ -127,7 +127,7 @@ static guint number(const char *text)
 
 static guint mode_order(const char *mode)
 {
-	static const char *const order[] = {"native", "pv", "shadow", "ept"};
+	static const char *const order[] = { "native", "pv", "shadow", "ept" };
 	guint i = 0;
 
 	while (i < G_N_ELEMENTS(order) && strcmp(mode, order[i]))

@@ -16,14 +16,14 @@
 const struct figure figure_table[] = {
 	{"metric", "The experiment's measure for each guest; less is better. Repeated runs have their 95% interval.",
 	 FALSE, figure_metric},
-	{"walk-references", "Table entries that the processor reads in one page walk.", TRUE, figure_walk_references},
-	{"time", "Time per operation: useful work, translation, and VM exits by cause.", FALSE, figure_time},
-	{"exits", "VM exits per 1,000 operations, by cause.", FALSE, figure_exits},
-	{"translation", "Accesses that the first-level TLB did not translate.", FALSE, figure_translation},
-	{"latency", "Latencies of requests: median and tail.", FALSE, figure_latency},
-	{"memory", "Guest memory resident in host frames, over time.", FALSE, figure_memory},
-	{"throughput", "Operations in each second, over time.", FALSE, figure_throughput},
-	{NULL, NULL, FALSE, NULL},
+	{ "walk-references", "Table entries that the processor reads in one page walk.", TRUE, figure_walk_references },
+	{ "time", "Time per operation: useful work, translation, and VM exits by cause.", FALSE, figure_time },
+	{ "exits", "VM exits per 1,000 operations, by cause.", FALSE, figure_exits },
+	{ "translation", "Accesses that the first-level TLB did not translate.", FALSE, figure_translation },
+	{ "latency", "Latency of accesses, the faults that they take included: from the median to the tail.", FALSE, figure_latency },
+	{ "memory", "Guest memory resident in host frames, over time.", FALSE, figure_memory },
+	{ "throughput", "Operations in each second, over time.", FALSE, figure_throughput },
+	{ NULL, NULL, FALSE, NULL },
 };
 
 static gboolean wanted(const struct view *v, const struct figure *f)
@@ -51,7 +51,7 @@ static gboolean copy_template(const char *dir, const char *name, GError **error)
 /* What the templates load. */
 static gboolean copy_shared(const char *dir, GError **error)
 {
-	static const char *const shared[] = {"style", "grid", "bars", "stacked", "lines"};
+	static const char *const shared[] = { "style", "grid", "bars", "stacked", "lines" };
 	gboolean ok = TRUE;
 
 	for (unsigned i = 0; ok && i < G_N_ELEMENTS(shared); i++)
@@ -63,7 +63,7 @@ static gboolean gnuplot(const char *dir, const char *name, GError **error)
 {
 	g_autofree char *script = g_strdup_printf("figures/%s.gp", name);
 	g_autofree char *err = NULL;
-	char *argv[] = {"gnuplot", script, NULL};
+	char *argv[] = { "gnuplot", script, NULL };
 	int status;
 
 	if (!g_spawn_sync(dir, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &err,
@@ -94,6 +94,24 @@ static guint longest(const GPtrArray *names, guint most)
 	return max;
 }
 
+/* " (12 of 20 guests, 40 of 48 combinations)", or "". */
+static char *left_out(const struct view *v, guint panels, guint bars)
+{
+	gboolean single = v->labels->len < 2;
+	guint vms = single ? bars : panels;
+	GString *out = g_string_new(NULL);
+
+	if (vms < v->vms->len)
+		g_string_append_printf(out, "%u of %u guests", vms, v->vms->len);
+	if (!single && bars < v->labels->len)
+		g_string_append_printf(out, "%s%u of %u combinations", out->len ? ", " : "", bars, v->labels->len);
+	if (out->len) {
+		g_string_prepend(out, " (");
+		g_string_append_c(out, ')');
+	}
+	return g_string_free(out, FALSE);
+}
+
 /* What every template may use. */
 static void common_vars(const struct view *v, GString *vars)
 {
@@ -104,7 +122,6 @@ static void common_vars(const struct view *v, GString *vars)
 	g_string_append(vars,
 			"# What the templates need to know of this run. Panels are VMs and bars combinations, or\n"
 			"# in a single run there is one panel and bars are VMs.\n");
-	text_gnuplot_set(vars, "run_title", v->title);
 	g_string_append_printf(vars, "panels = %u\nbars = %u\n", panels, bars);
 	g_string_append_printf(vars, "label_column = %u\nlabel_length = %u\n", single ? 1 : 2,
 			       longest(single ? v->vms : v->labels, bars));
@@ -114,9 +131,9 @@ static void common_vars(const struct view *v, GString *vars)
 		text_gnuplot_quoted(vars, single ? "" : g_ptr_array_index(v->vms, i));
 	}
 	g_string_append(vars, "]\n");
-	if (v->vms->len > (single ? FIGURE_BARS : FIGURE_PANELS) || v->labels->len > FIGURE_BARS)
-		g_string_append_printf(vars, "run_title = run_title . ' (only the first of %u VMs, %u combinations)'\n",
-				       v->vms->len, v->labels->len);
+	g_autofree char *note = left_out(v, panels, bars);
+
+	text_gnuplot_set(vars, "note", note);
 }
 
 /* Data and template of every figure that fits; @drawn gets their rows. */

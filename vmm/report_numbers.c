@@ -15,20 +15,20 @@
 static const struct {
 	const char *head, *metric;
 } columns[] = {
-	{"ns per operation", "ns_total/operations"},
-	{"operations", "operations"},
-	{"page walks", "walks"},
-	{"references per walk", "walk_refs/walks"},
-	{"VM exits", "exits"},
-	{"guest page faults", "guest_faults"},
-	{"host faults", "faults_absent"},
-	{"resident pages", "pages_resident"},
-	{"table frames", "table_frames"},
+	{ "ns per operation", "ns_total/operations" },
+	{ "operations", "operations" },
+	{ "page walks", "walks" },
+	{ "references per walk", "walk_refs/walks" },
+	{ "VM exits", "exits" },
+	{ "guest page faults", "guest_faults" },
+	{ "host faults", "faults_absent" },
+	{ "resident pages", "pages_resident" },
+	{ "table frames", "table_frames" },
 };
 
 static const struct {
 	const char *head, *point;
-} latencies[] = {{"median ns", "p50_ns"}, {"99th ns", "p99_ns"}, {"99.9th ns", "p99.9_ns"}};
+} latencies[] = {{ "latency: median, ns", "p50_ns" }, { "99th percentile, ns", "p99_ns" }, {"99.9th percentile, ns", "p99.9_ns"} };
 
 static void cell(GString *out, double x)
 {

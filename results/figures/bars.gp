@@ -1,7 +1,9 @@
 # Panels of bars: grid.gp for as many as run.gp says. It wants figure, title and legends.
 tilted = label_length * 9 > 34
-panel_px = 82 + 36 * bars
-tics_px = tilted ? 22 + least(6.2 * label_length, 190) : 30
+tics_px = tilted ? 24 + least(5.6 * label_length, 190) : 30
+# The first label reaches to the left of its bar.
+left_px = tilted ? most(78, least(6.6 * label_length, 220) - 10) : 78
+panel_px = left_px + 4 + 36 * bars
 npanels = panels
 load "figures/grid.gp"
 if (tilted) {

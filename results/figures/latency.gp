@@ -1,9 +1,9 @@
-# Latencies: from the median to the 99.9th percentile.
+# Latency of accesses, the faults that they take included: from the median to the 99.9th percentile.
 # Run from the run directory: gnuplot figures/latency.gp
 load "figures/style.gp"
 load "figures/run.gp"
 figure = "latency"
-title = "Latency"
+title = "Latency of accesses, faults included"
 legends = 4
 load "figures/bars.gp"
 set logscale y

@@ -1,5 +1,5 @@
-# Lines over time, panel by panel. It wants figure, title, unit, lines (in each panel), npanels and points
-# (how many in each column).
+# Lines over time, panel by panel. It wants figure, title, unit, lines (in each panel), npanels, points
+# (how many in each column) and line_title(), note.
 legends = lines
 legend_extra_px = 14
 panel_px = npanels == 1 ? 640 : 340
@@ -32,5 +32,5 @@ set xrange [0:1]
 set yrange [0:1]
 set key at screen 0.5, screen (legend_py - 8) / fig_py center top horizontal maxcols legend_columns Left reverse samplen 4 \
 	spacing 1.25 noenhanced
-plot for [i = 1:lines] data using (NaN):(NaN) with linespoints lt i title columnheader(i + 1)
+plot for [i = 1:lines] data using (NaN):(NaN) with linespoints lt i title line_title(i)
 unset multiplot

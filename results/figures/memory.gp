@@ -8,4 +8,6 @@ unit = "MiB"
 lines = memory_lines
 npanels = memory_panels
 points = memory_points
+note = memory_note
+line_title(i) = memory_titles[i]
 load "figures/lines.gp"

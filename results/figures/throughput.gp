@@ -8,4 +8,6 @@ unit = "million operations per second"
 lines = throughput_lines
 npanels = throughput_panels
 points = throughput_points
+note = throughput_note
+line_title(i) = throughput_titles[i]
 load "figures/lines.gp"

@@ -98,14 +98,14 @@ vm.host-levels = 4, 5
 END
 
 check 'a run with a hostile title' "$overbook" run "$tmp/evil.ini" -q -o "$tmp/evil"
-figures evil metric time exits translation memory throughput
+figures evil metric time exits translation latency memory throughput
 page evil
 check 'the title is text' grep -q '<h1>It&apos;s &quot;50%&quot; of &lt;b&gt;x\|<h1>It&#39;s &quot;50%&quot; of &lt;b&gt;x' "$tmp/evil/report.html"
 check 'and runs nothing' test -z "$(find "$tmp" . -maxdepth 2 -name pwned)"
 check 'digests of a single run are told' grep -q '<code>[0-9a-f]\{16\}</code>' "$tmp/evil/report.html"
 
 check 'a run that varies' "$overbook" run "$tmp/vary.ini" -q -o "$tmp/vary"
-figures vary metric time exits translation memory throughput
+figures vary metric time exits translation latency memory throughput
 page vary
 check 'the metric has intervals' awk -F, 'NR > 1 && $4 > 0 { n++ } END { exit !n }' "$tmp/vary/figures/metric.csv"
 check 'each combination has its bar' test "$(wc -l <"$tmp/vary/figures/time.csv")" -eq 9

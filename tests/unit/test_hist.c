@@ -26,7 +26,7 @@ static uint64_t naive(uint64_t *v, unsigned n, uint32_t ppm)
 	return 0;
 }
 
-static const uint32_t points[] = {0, 1, 100000, 500000, 900000, 990000, 999000, 999999, 1000000};
+static const uint32_t points[] = { 0, 1, 100000, 500000, 900000, 990000, 999000, 999999, 1000000 };
 
 START_TEST(what_if_values_are_random)
 {

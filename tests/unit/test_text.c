@@ -12,15 +12,15 @@ static const struct {
 	escape_fn escape;
 	const char *in, *out;
 } cases[] = {
-	{text_csv, "plain 1", "plain 1"},
-	{text_csv, "a,b", "\"a,b\""},
-	{text_csv, "say \"x\"", "\"say \"\"x\"\"\""},
-	{text_csv, "two\nlines", "\"two\nlines\""},
-	{text_gnuplot_field, "a,b", "\"a,b\""},
-	{text_gnuplot_field, "say \"x\"\n", "\"say 'x' \""},
-	{text_gnuplot_quoted, "it's `date` \\n %d \"", "'it''s `date` \\n %d \"'"},
-	{text_gnuplot_quoted, "two\r\nlines", "'two  lines'"},
-	{text_html, "<a href=\"x\">&'", "&lt;a href=&quot;x&quot;&gt;&amp;&apos;"},
+	{ text_csv, "plain 1", "plain 1" },
+	{ text_csv, "a,b", "\"a,b\"" },
+	{ text_csv, "say \"x\"", "\"say \"\"x\"\"\"" },
+	{ text_csv, "two\nlines", "\"two\nlines\"" },
+	{ text_gnuplot_field, "a,b", "\"a,b\"" },
+	{ text_gnuplot_field, "say \"x\"\n", "\"say 'x' \"" },
+	{ text_gnuplot_quoted, "it's `date` \\n %d \"", "'it''s `date` \\n %d \"'" },
+	{ text_gnuplot_quoted, "two\r\nlines", "'two  lines'" },
+	{ text_html, "<a href=\"x\">&'", "&lt;a href=&quot;x&quot;&gt;&amp;&apos;" },
 };
 
 START_TEST(what_if_text_has_special_characters)
@@ -49,16 +49,16 @@ static const struct {
 	double x;
 	const char *text;
 } numbers[] = {
-	{0, "0"},
-	{7, "7"},
-	{2.0135, "2.01"},
-	{9.999, "10.0"},
-	{12.34, "12.3"},
-	{99.97, "100"},
-	{123.4, "123"},
-	{999.7, "1\u202f000"},
-	{1234567, "1\u202f234\u202f567"},
-	{999, "999"},
+	{ 0, "0" },
+	{ 7, "7" },
+	{ 2.0135, "2.01" },
+	{ 9.999, "10.0" },
+	{ 12.34, "12.3" },
+	{ 99.97, "100" },
+	{ 123.4, "123" },
+	{ 999.7, "1\u202f000" },
+	{ 1234567, "1\u202f234\u202f567" },
+	{ 999, "999" },
 	{-4.5, "-4.50"},
 	{-12345, "-12\u202f345"},
 };

@@ -149,14 +149,14 @@ END_TEST
 static const struct {
 	const char *metric, *label, *unit;
 } labels[] = {
-	{"ns_total/operations", "ns_total / operations (ns per operation)", "ns per operation"},
-	{" walk_refs / walks ", "walk_refs / walks (walk refs per walk)", "walk refs per walk"},
-	{"ns_walk/tlb_misses", "ns_walk / tlb_misses (ns per tlb miss)", "ns per tlb miss"},
-	{"ns_walk/accesses", "ns_walk / accesses (ns per access)", "ns per access"},
-	{"ns_total/guest_switches", "ns_total / guest_switches (ns per guest switch)", "ns per guest switch"},
-	{"ns_walk/ns_total", "ns_walk / ns_total (ns per ns)", "ns per ns"},
-	{"pages_resident", "pages_resident (pages)", "pages"},
-	{"exits", "exits", ""},
+	{ "ns_total/operations", "ns_total / operations (ns per operation)", "ns per operation" },
+	{ " walk_refs / walks ", "walk_refs / walks (walk refs per walk)", "walk refs per walk" },
+	{ "ns_walk/tlb_misses", "ns_walk / tlb_misses (ns per tlb miss)", "ns per tlb miss" },
+	{ "ns_walk/accesses", "ns_walk / accesses (ns per access)", "ns per access" },
+	{ "ns_total/guest_switches", "ns_total / guest_switches (ns per guest switch)", "ns per guest switch" },
+	{ "ns_walk/ns_total", "ns_walk / ns_total (ns per ns)", "ns per ns" },
+	{ "pages_resident", "pages_resident (pages)", "pages" },
+	{ "exits", "exits", "" },
 };
 
 START_TEST(what_if_a_metric_is_put_in_words)
@@ -184,23 +184,23 @@ END_TEST
 static const struct {
 	const char *file, *text, *names;
 } bad[] = {
-	{"experiment.ini", "no key file", "no run directory"},
-	{"manifest.json", "", "manifest.json"},
-	{"manifest.json", "[]", "manifest.json"},
-	{"manifest.json", "{", "manifest.json"},
-	{"manifest.json", "{\"runs\": 1}", "runs"},
-	{"manifest.json", "{\"runs\": []}", "runs"},
-	{"manifest.json", "{\"runs\": [1]}", "run 0"},
-	{"manifest.json", "{\"runs\": [{}]}", "run 0"},
-	{"manifest.json", "{\"runs\": [{\"directory\": 1}]}", "run 0"},
-	{"manifest.json", "{\"runs\": [{\"directory\": \"nowhere\"}]}", "nowhere"},
-	{"summary.json", "", "summary.json"},
-	{"summary.json", "null", "summary.json"},
-	{"summary.json", "{}", "vms"},
-	{"summary.json", "{\"vms\": 1}", "vms"},
-	{"summary.json", "{\"vms\": {}}", "vms"},
-	{"summary.json", "{\"vms\": {\"a\": 1}}", "a"},
-	{"summary.json", "\xff\xfe", "summary.json"},
+	{ "experiment.ini", "no key file", "no run directory" },
+	{ "manifest.json", "", "manifest.json" },
+	{ "manifest.json", "[]", "manifest.json" },
+	{ "manifest.json", "{", "manifest.json" },
+	{ "manifest.json", "{\"runs\": 1}", "runs" },
+	{ "manifest.json", "{\"runs\": []}", "runs" },
+	{ "manifest.json", "{\"runs\": [1]}", "run 0" },
+	{ "manifest.json", "{\"runs\": [{}]}", "run 0" },
+	{ "manifest.json", "{\"runs\": [{\"directory\": 1}]}", "run 0" },
+	{ "manifest.json", "{\"runs\": [{\"directory\": \"nowhere\"}]}", "nowhere" },
+	{ "summary.json", "", "summary.json" },
+	{ "summary.json", "null", "summary.json" },
+	{ "summary.json", "{}", "vms" },
+	{ "summary.json", "{\"vms\": 1}", "vms" },
+	{ "summary.json", "{\"vms\": {}}", "vms" },
+	{ "summary.json", "{\"vms\": {\"a\": 1}}", "a" },
+	{ "summary.json", "\xff\xfe", "summary.json" },
 };
 
 START_TEST(what_if_a_file_is_malformed)
