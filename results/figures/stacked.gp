@@ -17,7 +17,7 @@ do for [p = 1:panels] {
 			fs pattern fill(int(word(styles, i))) border lc rgb "#000000" \
 			lc rgb color(int(word(styles, i))) lw 0.8 dt 1 notitle, \
 		data using 0:(sum [i = 3:parts + 2] or_zero(i)):(valid(3) ? short(sum [i = 3:parts + 2] or_zero(i)) : "none") \
-			every ::first(p)::last(p) with labels offset 0, 0.6 font "sans,13" notitle
+			every ::first(p)::last(p) with labels offset 0, 0.6 font label_font notitle
 	unset label 1
 }
 
