@@ -2,7 +2,7 @@
 tilted = label_length * 9 > 34
 tics_px = tilted ? 24 + least(5.6 * label_length, 190) : 30
 # The first label reaches to the left of its bar.
-left_px = tilted ? most(78, least(6.6 * label_length, 220) - 10) : 78
+left_px = tilted ? most(92, least(6.6 * label_length, 220) - 10) : 92
 panel_px = left_px + 4 + 36 * bars
 label_font = bars > 26 ? "sans,9" : "sans,13"
 npanels = panels

@@ -1,10 +1,10 @@
 # Lays out small multiples with one legend below them, and begins the picture figures/NAME.svg. It wants: figure (NAME), title,
 # npanels, panel_px (the least width of a panel), tics_px (height of what is below its axis), legends (number of entries), note (what to say of
 # what is left out).
-if (!exists("left_px")) left_px = 78
+if (!exists("left_px")) left_px = 92
 columns = npanels < 2 ? 1 : npanels < 5 ? 2 : npanels < 10 ? 3 : 4
 columns = int(most(1, least(columns, floor(1080.0 / panel_px))))
-panel_px = least(most(panel_px, npanels == 1 ? 640 : columns == 2 ? 340 : 280), 1080.0 / columns)
+panel_px = least(most(panel_px, npanels == 1 ? 640 : columns == 2 ? 350 : 290), 1080.0 / columns)
 rows = int(ceil(npanels / real(columns)))
 panel_py = 210.0 + 36 + tics_px
 legend_columns = legends < 1 ? 1 : int(least(legends, floor(columns * panel_px / 300.0)))
