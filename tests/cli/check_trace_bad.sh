@@ -1,4 +1,6 @@
-# !/bin/sh Bad traces, texts and command lines: each ends with status 2, one line on stderr that names what is wrong,
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Bad traces, texts and command lines: each ends with status 2, one line on stderr that names what is wrong,
 # nothing on stdout, and leaves nothing behind.
 set -u
 overbook=$PWD/${B:-build}/overbook
