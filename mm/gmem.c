@@ -404,6 +404,7 @@ static int copy(struct gmem *g, gpa_t gpa, uint8_t *out, const uint8_t *in, size
 	uint64_t size = g->cfg.npages << PAGE_SHIFT;
 	int err = 0;
 
+	g_assert(in || out);
 	if (gpa > size || len > size - gpa)
 		return ERR(-EFAULT);
 	while (len && !err) {

@@ -119,7 +119,7 @@ static bool contiguous(const struct gmem *g, gfn_t start, uint64_t n)
 	for (uint64_t i = 0; i < n; i++)
 		if (g->page[start + i] >> WORD_HFN != first + i)
 			return false;
-	return first % n == 0;
+	return !(first & (n - 1));
 }
 
 /* Move every page of the block into one fresh run. */

@@ -126,18 +126,17 @@ static unsigned evict_some(struct shadow *s, unsigned n, bool roots)
 	GList *next;
 
 	for (GList *l = s->lru.head; l && done < n; l = next) {
-		struct shadow_page *sp = l->data;
-		struct shadow_page *after;
+		struct shadow_page *sp = l->data, *after;
 
 		next = l->next;
 		if (sp->stamp == s->stamp || (sp->nroots && !roots))
 			continue;
-		after = next ? next->data : NULL;
+		after = next ? next->data : sp;
 		shadow_page_zap(s, sp);
 		s->c->shadow_evictions++;
 		done++;
 		/* A direct child may have gone with it. */
-		if (after && after->dead)
+		if (after != sp && after->dead)
 			next = s->lru.head;
 	}
 	return done;

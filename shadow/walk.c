@@ -146,7 +146,7 @@ static int descend(struct shadow *s, const struct guest_regs *regs, gva_t gva, s
 int shadow_walk(struct shadow *s, const struct guest_regs *regs, gva_t gva, unsigned access, struct guest_walk *w,
 		uint32_t *error)
 {
-	uint32_t why;
+	uint32_t why = 0;
 	int ret;
 
 	if (!(regs->cr0 & CR0_PG)) {

@@ -332,17 +332,17 @@ static int run_experiment(const struct options *o)
 	g_autofree char *tmp = NULL;
 	int status = CMD_OK;
 
-	if (!tasks)
-		status = cmd_gerror(error);
-	else if (!backends[whole->experiment.machine]->available(&error))
+	if (!tasks || !backends[whole->experiment.machine]->available(&error))
 		status = cmd_gerror(error);
 	else if (!o->force && g_file_test(final, G_FILE_TEST_EXISTS))
 		status = cmd_error(CMD_USAGE, "%s exists: name another directory with -o, or replace it with --force", final);
-	else if (!(tmp = rundir_begin(final, &error)))
+	else
+		tmp = rundir_begin(final, &error);
+	if (!status && !tmp)
 		status = cmd_gerror(error);
-	if (!status)
+	if (tmp)
 		status = run_all(o, tasks, whole, tmp);
-	if (!status) {
+	if (tmp && !status) {
 		draw(o, tmp);
 		if (!rundir_commit(tmp, final, o->force, &error))
 			status = cmd_gerror(error);

@@ -126,7 +126,7 @@ int cmd_trace_import(int argc, char **argv)
 
 static void kinds_string(unsigned kinds, char out[4])
 {
-	strcpy(out, "---");
+	memcpy(out, "---", 4);
 	for (int k = 0; k < TRACE_KINDS; k++)
 		if (kinds & 1u << k)
 			out[k] = "rwi"[k];
