@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "mm/paging.h"
+#include "mm/replace.h"
 #include "vmm/cmd.h"
 #include "vmm/conf.h"
+#include "vmm/figure.h"
 #include "vmm/sim/profile.h"
 #include "vmm/vmm.h"
 #include "workloads/pattern.h"
@@ -53,6 +55,36 @@ static void list_modes(void)
 		printf("%-8s %s\n", paging_modes[i]->name, paging_modes[i]->summary);
 }
 
+/* What [costs] may override, and a profile's file say, with the values of the processors that come built in. */
+static void list_costs(void)
+{
+	printf("%-22s", "field");
+	for (int i = 0; profiles[i]; i++)
+		printf(" %12s", profiles[i]->name);
+	putchar('\n');
+	for (unsigned f = 0; profile_field(f); f++) {
+		printf("%-22s", profile_field(f));
+		for (int i = 0; profiles[i]; i++) {
+			g_autofree char *value = profile_get(profiles[i], profile_field(f));
+
+			printf(" %12s", value);
+		}
+		putchar('\n');
+	}
+}
+
+static void list_figures(void)
+{
+	for (const struct figure *f = figure_table; f->name; f++)
+		printf("%-16s %s%s\n", f->name, f->caption, f->asked ? " Only if asked for." : "");
+}
+
+static void list_policies(void)
+{
+	for (int i = 0; replace_policies[i]; i++)
+		printf("%-8s %s\n", replace_policies[i]->name, replace_policies[i]->summary);
+}
+
 static void list_keys(void)
 {
 	g_autofree char *text = experiment_reference();
@@ -69,6 +101,9 @@ static const struct {
 	{"patterns", "contents of pages", list_patterns},
 	{"profiles", "processors", list_profiles},
 	{"modes", "paging modes", list_modes},
+	{"costs", "fields of a processor's profile, and their values", list_costs},
+	{"figures", "pictures that a run draws", list_figures},
+	{"policies", "page replacement, for overbook trace mrc", list_policies},
 	{"keys", "sections and keys of an experiment file", list_keys},
 };
 

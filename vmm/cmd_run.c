@@ -380,6 +380,8 @@ int cmd_run(int argc, char **argv)
 	g_option_context_add_main_entries(ctx, entries, NULL);
 	if (!g_option_context_parse(ctx, &argc, &argv, &error))
 		status = cmd_gerror(error);
+	else if (rest && rest[1] && strchr(rest[1], '='))
+		status = cmd_error(CMD_USAGE, "run takes one experiment file; for a key, write --set %s", rest[1]);
 	else if (!rest || rest[1])
 		status = cmd_error(CMD_USAGE, "run takes one experiment file; see overbook run --help");
 	else if (o.jobs < 1 || o.jobs > 1024)

@@ -272,7 +272,7 @@ struct experiment *experiment_load(const char *path, const GPtrArray *overrides,
 	gboolean ok = raw != NULL;
 
 	for (guint i = 0; ok && overrides && i < overrides->len; i++)
-		ok = raw_override(raw, g_ptr_array_index(overrides, i), " (an override)", &why);
+		ok = raw_override(raw, g_ptr_array_index(overrides, i), " (overridden)", &why);
 	ok = ok && (e = experiment_build(raw, &why)) && vary_read(e, raw, overrides, &why) &&
 	     experiment_check(e, &why) && check_scripts(e, &why) && vary_check(e, raw, &why);
 	raw_free(raw);

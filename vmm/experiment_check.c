@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "vmm/conf.h"
+#include "vmm/figure.h"
 #include "vmm/sim/profile.h"
 #include "vmm/vmm.h"
 
@@ -78,9 +79,33 @@ static gboolean check_metric(const struct experiment *e, GError **error)
 		     "expected a counter, or one counter / another; see overbook list counters");
 }
 
+/* Each figure asked for is one there is. */
+static gboolean check_figures(const struct experiment *e, GError **error)
+{
+	g_autoptr(GPtrArray) names = g_ptr_array_new();
+
+	for (const struct figure *f = figure_table; f->name; f++)
+		g_ptr_array_add(names, (gpointer)f->name);
+	g_ptr_array_add(names, NULL);
+	for (char **name = e->experiment.figures; name && *name; name++) {
+		const char *const *known = (const char *const *)names->pdata;
+
+		if (g_strv_contains(known, *name))
+			continue;
+
+		g_autofree char *all = g_strjoinv(", ", (char **)names->pdata);
+		const char *near = conf_nearest(*name, known);
+
+		return fault(e, error, SECTION_EXPERIMENT, &e->experiment, "figures",
+			     "there is no figure \"%s\"%s%s%s allowed are %s", *name, near ? "; did you mean \"" : ";",
+			     near ? near : "", near ? "\"?" : "", all);
+	}
+	return TRUE;
+}
+
 static gboolean check_experiment(const struct experiment *e, GError **error)
 {
-	if (!check_metric(e, error))
+	if (!check_metric(e, error) || !check_figures(e, error))
 		return FALSE;
 	const struct conf_experiment *x = &e->experiment;
 
@@ -108,7 +133,7 @@ static gboolean check_costs(const struct experiment *e, GError **error)
 	profile_free(p);
 	if (why)
 		g_set_error(error, EXPERIMENT_ERROR, 0,
-			    "%s: [costs] %s; allowed are the fields of a profile: `overbook list profiles`", e->path,
+			    "%s: [costs] %s; see `overbook list costs`", e->path,
 			    why->message);
 	return !why;
 }

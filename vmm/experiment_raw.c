@@ -138,7 +138,9 @@ gboolean raw_fault(const struct raw *raw, const struct raw_section *s, const str
 	g_autofree char *key = e ? shorten(e->key) : NULL, *value = e ? shorten(e->value) : NULL;
 	g_autofree char *at = e ? g_strdup_printf(" %s = %s%s", key, value, e->from) : g_strdup("");
 
-	fail(error, "%s: [%s%s%s]%s: %s", raw->path, info->name, *s->name ? " " : "", s->name, at, text);
+	const char *several = e && *e->from && strchr(e->value, ',') ? "; several values to try go into [vary]" : "";
+
+	fail(error, "%s: [%s%s%s]%s: %s%s", raw->path, info->name, *s->name ? " " : "", s->name, at, text, several);
 	return FALSE;
 }
 

@@ -17,8 +17,8 @@
 
 static const char good[] =
 	"[experiment]\ntitle = Fuzz\nquestion = Why?\nmachine = sim\nschedule = lockstep\nseed = 5\nquantum = 1000\n"
-	"duration = 1 s\nsample-interval = 10 ms\nwarm-up = 1 ms\nrepeats = 2\nevents = no\ndigest = yes\nfigures = a, "
-	"b\n"
+	"duration = 1 s\nsample-interval = 10 ms\nwarm-up = 1 ms\nrepeats = 2\nevents = no\ndigest = yes\nfigures = time, "
+	"exits\n"
 	"[host]\ncpus = 2\nmemory = 1 GiB\nnodes = 2\npage-size = 2M\ntimeslice = 1 ms\ncaches = flat\nprofile = zen3\n"
 	"[vm a]\ncount = 2\nmemory = 64 MiB\narena = 8 MiB\npaging = ept\nlevels = 4\nhost-levels = 5\nmax-leaf = 2M\n"
 	"pcid = yes\nept-ad = yes\nunsync = no\ndirty-log = pml\ndirty-interval = 5 ms\nshadow-limit = 100\n"

@@ -40,6 +40,9 @@ START_TEST(every_list)
 		     {"patterns", "pointer"},
 		     {"profiles", "zen3"},
 		     {"modes", "shadow"},
+		     {"costs", "exit_cycles"},
+		     {"figures", "throughput"},
+		     {"policies", "clock0"},
 		     {"keys", "[vm NAME]"}};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {

@@ -179,7 +179,7 @@ static void fixpoint_of(const char *text, const char *const *set, bool without_v
 }
 
 #define RICH                                                                                                           \
-	"[experiment]\ntitle = A = b, [c]; d\nfigures = a, b\nwarm-up = 1.5 us\nduration = 1 s\n[host]\nnodes = 2\n"   \
+	"[experiment]\ntitle = A = b, [c]; d\nfigures = time, exits\nwarm-up = 1.5 us\nduration = 1 s\n[host]\nnodes = 2\n"   \
 	"page-size = 2M\n[vm a]\ncount = 3\nworkload = w\npaging = shadow\nnode = 1\n[vm b]\nworkload = w\nlevels = "  \
 	"5\n"                                                                                                          \
 	"[workload w]\nphases = p; q; c\nprocesses = 2\n[phase p]\npattern = zipf\ntheta = 0.5\ncontents = text:3\n"   \
@@ -330,7 +330,7 @@ static const struct {
 	{"[vary]\nvm.memory = 64 MiB, 9 MiB\n", NULL, "memory = 9 MiB|multiple of 2 MiB"},
 	{"[vary]\nvary.x = 1\n", NULL, "[vary]"},
 	{"", "vm.memory=9 MiB", "memory = 9 MiB|multiple of 2 MiB"},
-	{"", "vm.memory=4 MiB", "memory = 4 MiB (an override)|from 8 MiB"},
+	{"", "vm.memory=4 MiB", "memory = 4 MiB (overridden)|from 8 MiB"},
 	{"", "vm.arena=64 MiB", "arena = 64 MiB|less than the VM's memory"},
 	{"", "vm.arena=1 MiB", "arena = 1 MiB|multiple of 2 MiB"},
 	{"", "vm.shadow-limit=3", "shadow-limit = 3|at least 16"},
