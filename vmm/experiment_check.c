@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* experiment_check.c - what no key can say alone: that names exist, that sizes add up, that choices fit together */
 #include <string.h>
-#include <unistd.h>
 
 #include "vmm/conf.h"
 #include "vmm/figure.h"
 #include "vmm/sim/profile.h"
+#include "vmm/trace.h"
 #include "vmm/vmm.h"
 
 #define MIB (1ull << 20)
@@ -231,8 +231,15 @@ static gboolean check_trace(const struct experiment *e, const struct conf_phase 
 		return fault(e, error, SECTION_PHASE, ph, "loops", "only pattern = trace has loops");
 	if (ph->pattern == PHASE_TRACE && !*ph->trace)
 		return fault(e, error, SECTION_PHASE, ph, "trace", "pattern = trace needs the name of a trace file");
-	if (ph->pattern == PHASE_TRACE && access(ph->trace, R_OK))
-		return fault(e, error, SECTION_PHASE, ph, "trace", "there is no such file that can be read");
+	if (ph->pattern != PHASE_TRACE)
+		return TRUE;
+
+	g_autoptr(GError) why = NULL;
+	struct trace_reader *r = trace_open(ph->trace, &why);
+
+	if (!r)
+		return fault(e, error, SECTION_PHASE, ph, "trace", "%s", why->message);
+	trace_close(r);
 	return TRUE;
 }
 

@@ -304,7 +304,7 @@ static const struct {
 	{"[phase q]\npattern = zip\n", NULL, "pattern = zip|one of sequential"},
 	{"[phase q]\npattern = uniform\n", NULL, "operations = 0|never ends"},
 	{"[phase q]\npattern = trace\n", NULL, "trace = |needs the name"},
-	{"[phase q]\npattern = trace\ntrace = /nonexistent\n", NULL, "trace = /nonexistent|no such file"},
+	{"[phase q]\npattern = trace\ntrace = /nonexistent\n", NULL, "trace = /nonexistent|cannot be opened"},
 	{"[phase q]\npattern = mmap\noperations = 1\ncontents = text\n", NULL, "contents = text|only zero"},
 	{"[phase q]\npattern = content\noperations = 1\n", NULL, "contents = zero|writes contents"},
 	{"[phase q]\npattern = sequential\noperations = 1\nstep = 12\n", NULL, "step = 12 B|multiple of 8"},
