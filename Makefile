@@ -156,7 +156,7 @@ tidy:
 # Two steps: what is installed first decides what the second make finds.
 demo:
 	$(Q)$(MAKE) --no-print-directory deps
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all
 	$(Q)workloads/demo.sh $(B)/overbook
 
 install: $(B)/overbook

@@ -156,6 +156,7 @@ static const struct {
 	const char *path, *set[5];
 } shipped[] = {
 	{ "workloads/hello.ini", { NULL } },
+	{ "workloads/walk-references.ini", { "experiment.digest=yes", "vm.levels=5", "vm.host-levels=4", NULL } },
 	{ "workloads/paging-modes.ini",
 	  { "experiment.warm-up=0", "experiment.duration=15 ms", "phase sort-wait.think-time=0", NULL } },
 };
