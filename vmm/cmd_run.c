@@ -215,6 +215,16 @@ static void draw_all(struct progress *bar, const GPtrArray *tasks, unsigned fini
 	progress_draw(bar, sum / tasks->len, finished, operations);
 }
 
+/* Interrupted: what has begun ends early and is kept, the rest is not begun. */
+static int drop_rest(GPtrArray *tasks, unsigned begun)
+{
+	if (!begun)
+		return cmd_error(CMD_FAILED, "interrupted before anything was measured");
+	cmd_error(CMD_OK, "interrupted: %u of %u runs were begun, their results are kept", begun, tasks->len);
+	g_ptr_array_set_size(tasks, (gint)begun);
+	return CMD_OK;
+}
+
 static int run_many(const struct options *o, GPtrArray *tasks, const char *dir)
 {
 	struct progress bar;
@@ -228,7 +238,7 @@ static int run_many(const struct options *o, GPtrArray *tasks, const char *dir)
 			alive += !status;
 		}
 		if (run_stop && next < tasks->len && !status)
-			status = cmd_error(CMD_FAILED, "interrupted after %u of %u runs", finished, tasks->len);
+			status = drop_rest(tasks, next);
 		int child_status;
 		pid_t pid = waitpid(-1, &child_status, WNOHANG);
 		struct task *t = pid > 0 ? by_pid(tasks, pid) : NULL;
@@ -276,8 +286,8 @@ static int combine(const struct options *o, const GPtrArray *tasks, const char *
 static int run_all(const struct options *o, GPtrArray *tasks, const struct experiment *whole, const char *dir)
 {
 	struct task *first = g_ptr_array_index(tasks, 0);
-	struct task_state *shared = mmap(NULL, tasks->len * sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			      -1, 0);
+	size_t nbytes = tasks->len * sizeof(struct task_state);
+	struct task_state *shared = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t repeats = first->e->experiment.repeats;
 	gint64 start_us = g_get_real_time();
 	int status;
@@ -298,7 +308,7 @@ static int run_all(const struct options *o, GPtrArray *tasks, const struct exper
 		if (!status)
 			status = combine(o, tasks, dir, whole, repeats, start_us);
 	}
-	munmap(shared, tasks->len * sizeof(*shared));
+	munmap(shared, nbytes);
 	return status;
 }
 

@@ -47,6 +47,9 @@ phase() { file "$1" "$rest$2\n"; }
 printf '%b' "$rest" >"$tmp/good.ini"
 keys=0
 while IFS= read -r line; do
+	case $line in # a key without default is written as a comment
+	'# '*' = ...') line=${line#\# } ;;
+	esac
 	case $line in
 	'['*)
 		section=${line#\[}

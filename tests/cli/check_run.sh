@@ -80,6 +80,19 @@ check 'the event log tells of a page' sh -c "
 	vm=\$(sed -n 's/^\[vm \(.*\)\]/\1/p' '$tmp/ev/experiment.ini' | head -1) &&
 	'$overbook' page '$tmp/ev' \"\$vm\" 4096 | grep -qi resident"
 
+"$overbook" run "$tmp/vary.ini" -q --jobs 1 --no-figures --set 'phase p.operations=0' --set 'experiment.duration=3 s' \
+	-o "$tmp/stopped" 2>"$tmp/err" &
+pid=$!
+until [ -n "$(find "$tmp" -maxdepth 2 -path '*stopped*' -name 'paging=*')" ] || ! kill -0 $pid; do
+	sleep 0.05
+done
+kill -INT $pid "$(pgrep -P $pid)" 2>/dev/null
+wait $pid
+check 'Ctrl-C ends a series of runs: status 0' test $? -eq 0
+check 'what was measured is kept' grep -q ',host,' "$tmp/stopped/summary.csv"
+check 'and says so' grep -q '"interrupted" : true' "$tmp/stopped/paging=shadow,seed=1/summary.json"
+check 'the rest was not begun' test ! -e "$tmp/stopped/paging=ept,seed=2"
+
 mkdir "$tmp/empty"
 for bad in 'run' 'run nosuch.ini' 'run workloads/hello.ini extra' 'run workloads/hello.ini --set vm.nokey=1' \
 	'run workloads/hello.ini --set vm.memory=lots' 'run workloads/hello.ini --set nonsense' \

@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 #include "mm/counters.h"
+#include "mm/paging.h"
 #include "vmm/cmd.h"
+#include "vmm/conf.h"
+#include "vmm/vmm.h"
 #include "workloads/workload.h"
 
 /* What `list WHAT` writes to stdout; *status is its exit status. g_free. */
@@ -56,6 +59,20 @@ START_TEST(every_list)
 }
 END_TEST
 
+/* What if a paging mode has a name in one table and a place in the other? */
+START_TEST(modes_as_keys)
+{
+	const struct conf_key *k = conf_sections[SECTION_VM].keys;
+	int n = 0;
+
+	while (strcmp(k->name, "paging"))
+		k++;
+	for (; paging_modes[n] && k->choices[n]; n++)
+		ck_assert_str_eq(paging_modes[n]->name, k->choices[n]);
+	ck_assert(n == MODE_COUNT && !paging_modes[n] && !k->choices[n]);
+}
+END_TEST
+
 START_TEST(complete)
 {
 	int status;
@@ -94,6 +111,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, every_list);
 	tcase_add_test(tc, complete);
+	tcase_add_test(tc, modes_as_keys);
 	tcase_add_test(tc, anything_else);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_NORMAL);
