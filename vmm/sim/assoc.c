@@ -67,8 +67,9 @@ void assoc_drop_spaces(struct assoc *a, bool (*match)(unsigned space, void *ctx)
 {
 	uint32_t n = a->ways ? a->stride * (a->set_mask + 1) : 0;
 
-	if (!(a->count[0] | a->count[1] | a->count[2] | a->count[3]))
+	if (!(a->seen[0] | a->seen[1] | a->seen[2] | a->seen[3]))
 		return;
+	memset(a->seen, 0, sizeof(a->seen));
 	/* Neighbours mostly belong to one space: ask once. */
 	unsigned last = 0;
 	bool doomed = false;
@@ -83,5 +84,7 @@ void assoc_drop_spaces(struct assoc *a, bool (*match)(unsigned space, void *ctx)
 		last = space;
 		if (doomed)
 			assoc_drop(a, s);
+		else
+			a->seen[assoc_key_level(a->key[s])] = true;
 	}
 }

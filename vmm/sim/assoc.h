@@ -40,7 +40,7 @@ struct assoc {
 	uint32_t ways;	   /* 0: there is no such structure, every look-up misses */
 	uint32_t stride;   /* ways rounded up to four */
 	uint32_t set_mask; /* sets - 1 */
-	uint32_t count[4]; /* valid entries by page size */
+	bool seen[4];	   /* by page size: false if there are surely no entries of it */
 	uint32_t clock;	   /* last stamp given */
 	uint32_t *stamp;
 	uint64_t *key, *val;
@@ -130,8 +130,9 @@ static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
 	const __m128i *stamp = (const __m128i *)(a->stamp + set);
 	__m128i min = _mm_load_si128(stamp);
 
-	for (uint32_t w = 4; w < a->stride; w += 4)
-		min = _mm_min_epu32(min, _mm_load_si128(stamp + w / 4));
+	if (a->stride != 4)
+		for (uint32_t w = 4; w < a->stride; w += 4)
+			min = _mm_min_epu32(min, _mm_load_si128(stamp + w / 4));
 	min = _mm_min_epu32(min, _mm_shuffle_epi32(min, _MM_SHUFFLE(1, 0, 3, 2)));
 	min = _mm_min_epu32(min, _mm_shuffle_epi32(min, _MM_SHUFFLE(2, 3, 0, 1)));
 	if (a->stride == 4) {
@@ -157,13 +158,8 @@ static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
 static inline uint32_t assoc_insert(struct assoc *a, uint32_t set, uint64_t key, uint64_t val)
 {
 	uint32_t slot = assoc_victim(a, set);
-	uint64_t old = a->key[slot];
 
-	if (!old || assoc_key_level(old) != assoc_key_level(key)) {
-		if (old)
-			a->count[assoc_key_level(old)]--;
-		a->count[assoc_key_level(key)]++;
-	}
+	a->seen[assoc_key_level(key)] = true;
 	a->key[slot] = key;
 	a->val[slot] = val;
 	a->stamp[slot] = assoc_tick(a);
@@ -172,7 +168,6 @@ static inline uint32_t assoc_insert(struct assoc *a, uint32_t set, uint64_t key,
 
 static inline void assoc_drop(struct assoc *a, uint32_t slot)
 {
-	a->count[assoc_key_level(a->key[slot])]--;
 	a->key[slot] = 0;
 	a->stamp[slot] = 0;
 }

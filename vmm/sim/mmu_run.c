@@ -76,21 +76,35 @@ static inline void complete(struct batch *b, const struct op *op, hpa_t hpa, uin
 	b->fetches += kind == OP_EXEC;
 }
 
-/* A hit, where caches are modelled or frames may be remote. */
-static inline void complete_hit(struct batch *b, const struct op *op, hpa_t hpa, bool remote)
+/* An entry with @val of page size @level serves the operation; finding it took @walk cycles. */
+static inline void complete_entry(struct batch *b, const struct op *op, uint64_t val, unsigned level, uint64_t walk)
 {
+	hpa_t hpa = (val & PTE_ADDR) + (OP_VA(op) & (LEVEL_SIZE(level) - 1));
+	bool remote = val & TLB_REMOTE;
 	uint64_t cycles = mmu_data_cycles(b->m, b->x, hpa, remote);
 
 	if (OP_KIND(op) == OP_WRITE)
 		cycles += mmu_data_cycles(b->m, b->x, hpa & PAGE_MASK, remote);
 	b->work += cycles;
-	complete(b, op, hpa, cycles);
+	b->walk += walk;
+	complete(b, op, hpa, walk + cycles);
+}
+
+/* mmu_access() or its second part did the operation, or found a fault. */
+static inline bool complete_result(struct batch *b, const struct op *op, const struct mmu_result *r)
+{
+	if (r->outcome != MMU_OK)
+		return false;
+	b->walk += r->walk_cycles;
+	b->work += r->cycles - r->walk_cycles;
+	complete(b, op, r->hpa, r->cycles);
+	return true;
 }
 
 /* Could an entry of another size, or a global one, map what the 4K entries of the space do not? */
 static inline bool only_4k(const struct tlb *t)
 {
-	return !t->globals && !(t->l1[2]->count[2] | t->l1[3]->count[3] | t->l2[2]->count[2] | t->l2[3]->count[3]);
+	return !t->globals && !(t->l1[2]->seen[2] | t->l1[3]->seen[3] | t->l2[2]->seen[2] | t->l2[3]->seen[3]);
 }
 
 /*
@@ -100,32 +114,36 @@ static inline bool only_4k(const struct tlb *t)
 static bool run_miss(struct batch *b, const struct op *op, bool found, struct mmu_result *r)
 {
 	struct sim_mmu *m = b->m;
-	unsigned kind = OP_KIND(op);
+	unsigned kind = OP_KIND(op), need = NEEDS >> 8 * kind & 255, first = kind == OP_EXEC ? ACC_X : ACC_R;
 	gva_t va = OP_VA(op);
 	struct translation t = { .level = 1 };
 	struct tlb_hit hit;
 
 	if (found || !only_4k(&m->tlb) || !mmu_canonical(va, b->x->levels)) {
 		mmu_access(m, b->x, va, access_of[kind], r);
-	} else {
-		*r = (struct mmu_result){ .gva = va, .walk_cycles = m->p.l2_tlb_cycles };
-		t.found = tlb_probe(m->tlb.l2[1], va, 1, b->m->ids.own, &hit);
-		if (t.found) {
-			assoc_touch(hit.a, hit.slot);
-			tlb_promote(&m->tlb, va, &hit);
-			t.val = hit.a->val[hit.slot];
-			b->l2_hits++;
-		} else {
-			b->misses++;
-		}
-		mmu_translate(m, b->x, va, access_of[kind], &t, r);
+		return complete_result(b, op, r);
 	}
-	if (r->outcome != MMU_OK)
-		return false;
-	b->walk += r->walk_cycles;
-	b->work += r->cycles - r->walk_cycles;
-	complete(b, op, r->hpa, r->cycles);
-	return true;
+	*r = (struct mmu_result){ .gva = va, .walk_cycles = m->p.l2_tlb_cycles };
+	t.found = tlb_probe(m->tlb.l2[1], va, 1, b->m->ids.own, &hit);
+	if (t.found) {
+		assoc_touch(hit.a, hit.slot);
+		tlb_promote(&m->tlb, va, &hit);
+		t.val = hit.a->val[hit.slot];
+		b->l2_hits++;
+	} else {
+		b->misses++;
+		t.found = walk_stage1(m, b->x, va, first | ACC_U, &t.val, &t.level, r);
+		if (!t.found) {
+			r->cycles = r->walk_cycles;
+			return false;
+		}
+	}
+	if ((t.val & need) == need) {
+		complete_entry(b, op, t.val, t.level, r->walk_cycles);
+		return true;
+	}
+	mmu_translate(m, b->x, va, access_of[kind], &t, r);
+	return complete_result(b, op, r);
 }
 
 /*
@@ -171,7 +189,7 @@ static inline __attribute__((always_inline)) uint32_t run_hits(struct batch *b, 
 		}
 		stamp[slot] = ++clock;
 		if (!simple) {
-			complete_hit(b, &ops[i], (v & PTE_ADDR) + (va & (PAGE_SIZE - 1)), v & TLB_REMOTE);
+			complete_entry(b, &ops[i], v, 1, 0);
 			continue;
 		}
 		struct pattern *to = kind == OP_WRITE && content ? &content[(v & PTE_ADDR) >> PAGE_SHIFT] : &nowhere;

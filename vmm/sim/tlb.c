@@ -33,7 +33,7 @@ void tlb_drop(struct tlb *t, gva_t gva, const struct space_ids *ids)
 		struct tlb_hit hit;
 
 		for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++) {
-			if (!arrays[i]->count[level])
+			if (!arrays[i]->seen[level])
 				continue;
 			if (tlb_probe(arrays[i], gva, level, ids->own, &hit))
 				assoc_drop(hit.a, hit.slot);

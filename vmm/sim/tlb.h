@@ -109,7 +109,7 @@ static inline bool tlb_find(struct tlb *t, struct assoc *const *by_level, gva_t 
 	for (unsigned level = 1; level <= 3; level++) {
 		struct assoc *a = by_level[level];
 
-		if (!a->count[level])
+		if (!a->seen[level])
 			continue;
 		if (tlb_probe(a, gva, level, ids->own, hit))
 			return true;

@@ -55,17 +55,27 @@ void walk_drop_pwc(struct assoc *pwc, uint64_t addr, unsigned space)
 	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
 		struct assoc *a = &pwc[level];
 		uint64_t page = assoc_page(addr, level);
-		int32_t slot = a->count[0] ? assoc_find(a, assoc_set(a, page), assoc_key(page, 0, space)) : -1;
+		int32_t slot = a->seen[0] ? assoc_find(a, assoc_set(a, page), assoc_key(page, 0, space)) : -1;
 
 		if (slot >= 0)
 			assoc_drop(a, (uint32_t)slot);
 	}
 }
 
-static bool fault(struct walk *w, uint32_t error)
+/*
+ * In what follows a struct walk is never passed by address to a function that is not inlined: then the compiler may keep it in registers,
+ * whatever is stored through other pointers. What is rare gets a copy.
+ */
+static __attribute__((noinline)) bool stop_fault(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access,
+						 uint32_t error, struct mmu_result *r)
 {
-	walk_drop_pwc(w->m->pwc, w->gva, w->m->ids.own);
-	return mmu_page_fault(w->x, w->access, error, w->r);
+	walk_drop_pwc(m->pwc, gva, m->ids.own);
+	return mmu_page_fault(x, access, error, r);
+}
+
+ALWAYS_INLINE bool fault(const struct walk *w, uint32_t error)
+{
+	return stop_fault(w->m, w->x, w->gva, w->access, error, w->r);
 }
 
 /* Where to begin: below the lowest entry that a page-walk cache knows, else at the root. */
@@ -73,10 +83,11 @@ ALWAYS_INLINE void begin(struct kind k, struct walk *w)
 {
 	const struct mmu_context *x = w->x;
 
-	for (unsigned level = 2; level <= x->levels; level++) {
+#pragma GCC unroll 4
+	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
 		struct assoc *a = &w->m->pwc[level];
 		uint64_t page = assoc_page(w->gva, level);
-		int32_t slot = a->count[0] ? assoc_find(a, assoc_set(a, page), assoc_key(page, 0, w->m->ids.own)) : -1;
+		int32_t slot = a->seen[0] ? assoc_find(a, assoc_set(a, page), assoc_key(page, 0, w->m->ids.own)) : -1;
 
 		if (slot < 0)
 			continue;
@@ -97,7 +108,7 @@ ALWAYS_INLINE void begin(struct kind k, struct walk *w)
 }
 
 /* 1D: an address as an entry spells it. False if it lies beyond the guest's memory. */
-static inline bool locate(struct walk *w, uint64_t addr, bool table, hpa_t *hpa)
+ALWAYS_INLINE bool locate(const struct walk *w, uint64_t addr, bool table, hpa_t *hpa)
 {
 	const struct mmu_context *x = w->x;
 
@@ -133,7 +144,7 @@ ALWAYS_INLINE bool find_table(struct kind k, struct walk *w, unsigned level)
 }
 
 /* Bits that must be zero in a present entry. SDM vol. 3A, tables 4-14 to 4-20. */
-static inline uint64_t reserved_bits(const struct mmu_context *x, unsigned level, bool leaf)
+ALWAYS_INLINE uint64_t reserved_bits(const struct mmu_context *x, unsigned level, bool leaf)
 {
 	uint64_t bits = PTE_ADDR & (~0ull << x->maxphyaddr);
 
@@ -177,14 +188,14 @@ ALWAYS_INLINE bool descend(struct kind k, struct walk *w)
 	}
 }
 
-static inline uint64_t bits_to_set(const struct walk *w, unsigned level)
+ALWAYS_INLINE uint64_t bits_to_set(const struct walk *w, unsigned level)
 {
 	uint64_t bits = level == w->leaf && (w->access & ACC_W) ? PTE_A | PTE_D : PTE_A;
 
 	return bits & ~w->steps[level].val;
 }
 
-static inline bool lacks_bits(const struct walk *w)
+ALWAYS_INLINE bool lacks_bits(const struct walk *w)
 {
 	uint64_t all = PTE_A | PTE_D;
 
@@ -194,28 +205,28 @@ static inline bool lacks_bits(const struct walk *w)
 }
 
 /* Setting a guest's A or D bit writes to its table: the second stage must allow that. */
-static bool may_set_bits(struct walk *w)
+static __attribute__((noinline)) bool may_set_bits(struct walk w)
 {
-	for (unsigned level = w->top; level >= w->leaf; level--) {
-		const struct step *s = &w->steps[level];
+	for (unsigned level = w.top; level >= w.leaf; level--) {
+		const struct step *s = &w.steps[level];
 
-		if (s->table_w || !bits_to_set(w, level))
+		if (s->table_w || !bits_to_set(&w, level))
 			continue;
-		w->r->outcome = MMU_VIOLATION;
-		w->r->error = PF_P | PF_W | (w->x->npt ? PF_U : 0);
-		w->r->gpa = s->gpa;
-		w->r->table_access = true;
-		walk_drop_gpa(w->m, s->gpa);
-		walk_drop_pwc(w->m->pwc, w->gva, w->m->ids.own);
+		w.r->outcome = MMU_VIOLATION;
+		w.r->error = PF_P | PF_W | (w.x->npt ? PF_U : 0);
+		w.r->gpa = s->gpa;
+		w.r->table_access = true;
+		walk_drop_gpa(w.m, s->gpa);
+		walk_drop_pwc(w.m->pwc, w.gva, w.m->ids.own);
 		return false;
 	}
 	return true;
 }
 
-static void set_bits(struct walk *w)
+static __attribute__((noinline)) void set_bits(struct walk w)
 {
-	for (unsigned level = w->top; level >= w->leaf; level--)
-		mmu_set_bits(w->m, w->x, w->steps[level].entry, bits_to_set(w, level), w->r);
+	for (unsigned level = w.top; level >= w.leaf; level--)
+		mmu_set_bits(w.m, w.x, w.steps[level].entry, bits_to_set(&w, level), w.r);
 }
 
 /* Entries above the leaf that this walk read go into the page-walk caches. */
@@ -246,7 +257,7 @@ ALWAYS_INLINE bool finish(struct kind k, struct walk *w, uint64_t *val, unsigned
 		     !walk_stage2(k, w->m, x, addr, w->access & ACC_RWX, false, &s, &w->t, w->r))
 		return false;
 	if (w->missing)
-		set_bits(w);
+		set_bits(*w);
 	fill_pwc(w);
 
 	bool dirty = (leaf->val & PTE_D) || (w->access & ACC_W);
@@ -266,7 +277,7 @@ ALWAYS_INLINE bool finish(struct kind k, struct walk *w, uint64_t *val, unsigned
 }
 
 /* What the walk did, whether it succeeded or not. */
-static inline void publish(struct kind k, const struct walk *w)
+ALWAYS_INLINE void publish(struct kind k, const struct walk *w)
 {
 	const struct tally *t = &w->t;
 	struct counters *c = w->x->c;
@@ -301,7 +312,7 @@ ALWAYS_INLINE bool walk_as(struct kind k, struct sim_mmu *m, const struct mmu_co
 		ok = fault(&w, PF_P);
 	if (ok) {
 		w.missing = lacks_bits(&w);
-		ok = (!w.missing || may_set_bits(&w)) && finish(k, &w, val, level);
+		ok = (!w.missing || may_set_bits(w)) && finish(k, &w, val, level);
 	}
 	publish(k, &w);
 	return ok;

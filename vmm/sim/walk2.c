@@ -8,7 +8,7 @@ void walk_drop_gpa(struct sim_mmu *m, gpa_t gpa)
 	for (unsigned level = 1; level <= 3; level++) {
 		struct tlb_hit hit;
 
-		if (m->ntlb.count[level] && tlb_probe(&m->ntlb, gpa, level, m->ids.guest, &hit))
+		if (m->ntlb.seen[level] && tlb_probe(&m->ntlb, gpa, level, m->ids.guest, &hit))
 			assoc_drop(hit.a, hit.slot);
 	}
 }
@@ -26,10 +26,10 @@ bool stage2_stop(struct sim_mmu *m, const struct mmu_context *x, enum mmu_outcom
 }
 
 bool stage2_update(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, unsigned access, bool table,
-		   struct step2 *steps, unsigned top, unsigned leaf, struct mmu_result *r)
+		   struct steps2 steps, unsigned top, unsigned leaf, struct mmu_result *r)
 {
 	uint64_t a = x->npt ? PTE_A : EPT_A, d = x->npt ? PTE_D : EPT_D;
-	bool dirties = (access & ACC_W) && !(steps[leaf].val & d);
+	bool dirties = (access & ACC_W) && !(steps.at[leaf].val & d);
 
 	if (dirties && x->pml && !x->npt) {
 		if (x->pml->n >= G_N_ELEMENTS(x->pml->gpa))
@@ -38,7 +38,7 @@ bool stage2_update(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, un
 		x->c->pml_entries++;
 	}
 	for (unsigned level = top; level > leaf; level--)
-		mmu_set_bits(m, x, steps[level].entry, a, r);
-	mmu_set_bits(m, x, steps[leaf].entry, dirties ? a | d : a, r);
+		mmu_set_bits(m, x, steps.at[level].entry, a, r);
+	mmu_set_bits(m, x, steps.at[leaf].entry, dirties ? a | d : a, r);
 	return true;
 }

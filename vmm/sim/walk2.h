@@ -111,10 +111,11 @@ ALWAYS_INLINE bool ntlb_find(struct sim_mmu *m, gpa_t gpa, unsigned access, stru
 	struct assoc *a = &m->ntlb;
 	unsigned need = access & ACC_W ? ACC_W | S2_DIRTY : access;
 
+#pragma GCC unroll 3
 	for (unsigned level = 1; level <= 3; level++) {
 		struct tlb_hit hit;
 
-		if (!a->count[level] || !tlb_probe(a, gpa, level, m->ids.guest, &hit))
+		if (!a->seen[level] || !tlb_probe(a, gpa, level, m->ids.guest, &hit))
 			continue;
 		uint64_t val = a->val[hit.slot];
 
@@ -132,10 +133,11 @@ ALWAYS_INLINE bool ntlb_find(struct sim_mmu *m, gpa_t gpa, unsigned access, stru
 /* Where to begin: the lowest table that a page-walk cache knows, else the root. Returns the table's level. */
 ALWAYS_INLINE unsigned npwc_begin(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, hpa_t *table, unsigned *rights)
 {
-	for (unsigned level = 2; level <= x->host_levels; level++) {
+#pragma GCC unroll 4
+	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
 		struct assoc *a = &m->npwc[level];
 		uint64_t page = assoc_page(gpa, level);
-		int32_t slot = a->count[0] ? assoc_find(a, assoc_set(a, page), assoc_key(page, 0, m->ids.guest)) : -1;
+		int32_t slot = a->seen[0] ? assoc_find(a, assoc_set(a, page), assoc_key(page, 0, m->ids.guest)) : -1;
 
 		if (slot < 0)
 			continue;
@@ -172,9 +174,14 @@ ALWAYS_INLINE void stage2_remember(struct sim_mmu *m, gpa_t gpa, const struct st
 bool stage2_stop(struct sim_mmu *m, const struct mmu_context *x, enum mmu_outcome outcome, uint32_t error, gpa_t gpa,
 		 unsigned access, bool table, struct mmu_result *r);
 
+/* One translation's steps, for a function that is not inlined: a copy, see walk.c. */
+struct steps2 {
+	struct step2 at[MAX_LEVELS + 1];
+};
+
 /* The translation stands, and bits are to be set: accessed and dirty; a page that becomes dirty is logged. */
 bool stage2_update(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, unsigned access, bool table,
-		   struct step2 *steps, unsigned top, unsigned leaf, struct mmu_result *r);
+		   struct steps2 steps, unsigned top, unsigned leaf, struct mmu_result *r);
 
 /*
  * Translate @gpa for @access (one of ACC_R, ACC_W, ACC_X); @table: the access is the guest's own walk. False: r says
@@ -184,7 +191,7 @@ ALWAYS_INLINE bool walk_stage2(struct kind k, struct sim_mmu *m, const struct mm
 			       bool table, struct stage2 *out, struct tally *t, struct mmu_result *r)
 {
 	uint64_t a = k.npt ? PTE_A : EPT_A, d = k.npt ? PTE_D : EPT_D, all = ~0ull, e;
-	struct step2 steps[MAX_LEVELS + 1];
+	struct steps2 steps;
 	unsigned top, level, rights, own;
 	hpa_t at;
 
@@ -214,7 +221,7 @@ ALWAYS_INLINE bool walk_stage2(struct kind k, struct sim_mmu *m, const struct mm
 			return stage2_stop(m, x, MMU_MISCONFIG, PF_P | PF_RSVD, gpa, access, table, r);
 		rights &= own;
 		all &= e;
-		steps[level] = (struct step2){ entry, e, rights };
+		steps.at[level] = (struct step2){ entry, e, rights };
 		if (state == ENTRY_LEAF)
 			break;
 		at = e & PTE_ADDR;
@@ -232,7 +239,7 @@ ALWAYS_INLINE bool walk_stage2(struct kind k, struct sim_mmu *m, const struct mm
 	out->hpa = (e & PTE_ADDR & ~(LEVEL_SIZE(level) - 1)) | (gpa & (LEVEL_SIZE(level) - 1));
 	out->flags = rights | (!ad || (access & ACC_W) || (e & d) ? S2_DIRTY : 0);
 	out->level = level;
-	stage2_remember(m, gpa, steps, top, out);
+	stage2_remember(m, gpa, steps.at, top, out);
 	return true;
 }
 
