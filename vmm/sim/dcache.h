@@ -58,8 +58,11 @@ static inline bool dcache_touch(struct dcache_level *l, uint64_t line)
 			break;
 		}
 	}
-	for (; at; at--)
+	/* Make room at the front: single tags down to a multiple of four, then four at a time. */
+	for (; at & 3; at--)
 		set[at] = set[at - 1];
+	for (; at; at -= 4)
+		_mm_storeu_si128((__m128i *)(set + at - 3), _mm_loadu_si128((const __m128i *)(set + at - 4)));
 	set[0] = tag;
 	return found;
 }

@@ -71,7 +71,7 @@ struct mmu_result {
 	enum mmu_outcome outcome;
 	uint32_t error; /* PF_* */
 	gva_t gva;
-	gpa_t gpa;	/* of the data on MMU_OK in 2D; of the access that failed on a violation */
+	gpa_t gpa;	/* of the access that failed, on a violation; not known on MMU_OK, when a TLB hit needs none */
 	bool table_access; /* the violation hit the guest's own walk */
 	hpa_t hpa;	/* on MMU_OK */
 	uint32_t refs;	/* table references this access made */
