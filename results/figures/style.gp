@@ -1,6 +1,5 @@
 # What all figures share. Parts differ in brightness and pattern, lines in marks and dashes: they survive a black-and-white printer.
 set datafile separator ","
-set encoding utf8
 set grid ytics lt 1 lc rgb "#d0d0d0" lw 0.5 dt 1
 set border 3 lt 1 lc rgb "#000000" lw 1 dt 1
 set tics nomirror out scale 0.6
