@@ -131,6 +131,16 @@ static void make_absolute(const struct raw *raw, char **name)
 	*name = absolute;
 }
 
+/* What is most often wrong with a size that is refused. */
+static const char *size_hint(const struct conf_key *k, const char *value)
+{
+	if (k->type != CONF_SIZE)
+		return "";
+	if (g_str_has_suffix(value, "KB") || g_str_has_suffix(value, "MB") || g_str_has_suffix(value, "GB"))
+		return "; units are powers of 1024: MiB, not MB";
+	return *value && strspn(value, "0123456789") == strlen(value) ? "; a number alone is bytes" : "";
+}
+
 static gboolean fill_key(const struct raw *raw, const struct raw_section *s, const struct conf_key *k, void *section,
 			 GError **error)
 {
@@ -144,7 +154,7 @@ static gboolean fill_key(const struct raw *raw, const struct raw_section *s, con
 	}
 	if (!conf_parse(k, entry ? entry->value : k->def, CONF_FIELD(section, k), &why)) {
 		g_assert(entry);
-		return raw_fault(raw, s, entry, error, "allowed is %s", why);
+		return raw_fault(raw, s, entry, error, "allowed is %s%s", why, size_hint(k, entry->value));
 	}
 	if (k->type == CONF_FILE || (k->type == CONF_PROFILE && names_file(*(char **)CONF_FIELD(section, k))))
 		make_absolute(raw, CONF_FIELD(section, k));
