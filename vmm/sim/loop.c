@@ -6,9 +6,10 @@
  * and housekeeping happen between rounds. Nothing depends on what things cost, so counts are the same on every
  * machine and with every profile.
  *
- * free: discrete events. Each host CPU has a clock; the one furthest behind (the lowest number among equals) takes the
- * vCPU that has been ready longest (the lowest number among equals) and runs it for a timeslice. No vCPU runs on two CPUs at
- * once, because it is put back, ready from the end of its slice on, before the next choice.
+ * free: discrete events. Each host CPU has a clock. The vCPU that has been ready longest (the lowest number among
+ * equals) runs for a timeslice on the CPU it last ran on or, if that is busy, on the one furthest behind (the lowest
+ * number among equals). No vCPU runs on two CPUs at once, because it is put back, ready from the end of its slice
+ * on, before the next choice.
  *
  * In both, the run ends when all guests are done, when [experiment] duration is over, or at SIGINT.
  */
@@ -126,6 +127,14 @@ static struct sim_cpu *earliest_cpu(struct sim *s)
 	return best;
 }
 
+/* Where @v starts soonest: on the CPU it knows, whose TLBs know it, unless another is free before. */
+static struct sim_cpu *cpu_for(struct sim *s, const struct sim_vcpu *v)
+{
+	struct sim_cpu *first = earliest_cpu(s);
+
+	return v->cpu->clock <= MAX(v->ready_at, first->clock) ? v->cpu : first;
+}
+
 static struct sim_vcpu *longest_ready(struct sim *s)
 {
 	struct sim_vcpu *best = NULL;
@@ -155,11 +164,13 @@ static void run_free_schedule(struct sim *s)
 	uint64_t slice = sim_ns_to_cycles(s, s->run->e->host.timeslice_ns), turns = 0;
 
 	for (;;) {
-		struct sim_cpu *cpu = earliest_cpu(s);
 		struct sim_vcpu *v = longest_ready(s);
 
 		if (!v)
 			break;
+
+		struct sim_cpu *cpu = cpu_for(s, v);
+
 		s->now_ns = sim_cycles_to_ns(s, MAX(cpu->clock, v->ready_at));
 		if (over(s, s->now_ns))
 			break;
