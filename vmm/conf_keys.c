@@ -28,6 +28,8 @@ static const struct conf_key experiment_keys[] = {
 	{"schedule", CONF_ENUM, EXPERIMENT(schedule), "free", 0, 0, schedules, 0,
 	 "lockstep: counts are the same on every machine, time is operations x 100 ns; free: time comes from costs."},
 	{"seed", CONF_COUNT, EXPERIMENT(seed), "1", 0, UINT64_MAX, NULL, 0, "Where every random stream begins."},
+	{"tick", CONF_TIME, EXPERIMENT(tick_ns), "1 ms", 1000, HOUR_NS, NULL, 0,
+	 "Free schedule: period of the guest kernels' timers; another process's turn comes with it."},
 	{"quantum", CONF_COUNT, EXPERIMENT(quantum), "1000", 1, 1000000000, NULL, 0,
 	 "Operations of a process until the generator yields to the host."},
 	{"duration", CONF_TIME, EXPERIMENT(duration_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,

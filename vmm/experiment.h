@@ -28,7 +28,8 @@ struct conf_experiment {
 	int machine;  /* index: sim, kvm */
 	int schedule; /* enum schedule */
 	uint64_t seed;
-	uint64_t quantum;     /* operations */
+	uint64_t quantum;     /* lockstep: operations */
+	uint64_t tick_ns;     /* free: period of the guests' timers */
 	uint64_t duration_ns; /* end the run after so much time; 0: until the workloads end */
 	uint64_t sample_ns;   /* interval of samples.csv */
 	uint64_t warmup_ns;   /* counters start when it is over */

@@ -32,6 +32,7 @@ static const struct figure_part exit_parts[] = {
 	{ "exits_hypercall", "hypercalls", 9, NULL },
 	{ "exits_io", "port and MMIO", 10, NULL },
 	{ "exits_halt", "halts", 3, NULL },
+	{ "exits_interrupt", "timer", 11, NULL },
 	{ NULL, NULL, 0, NULL },
 };
 

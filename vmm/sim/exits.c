@@ -36,6 +36,7 @@ static const struct {
 	[EXIT_EPT_MISCONFIG] = CAUSE(exits_ept_misconfig, BUCKET_EPT, handle_ept),
 	[EXIT_PML_FULL] = CAUSE(exits_pml_full, BUCKET_OTHER, handle_pml),
 	[EXIT_HYPERCALL] = CAUSE(exits_hypercall, BUCKET_HYPERCALL, handle_hypercall),
+	[EXIT_INTERRUPT] = CAUSE(exits_interrupt, BUCKET_OTHER, handle_interrupt),
 	[EXIT_HALT] = CAUSE(exits_halt, BUCKET_OTHER, handle_halt),
 #undef CAUSE
 };

@@ -6,8 +6,9 @@
  * MMU in batches until one faults; a system call, a page fault of the guest's own, and the end of a quantum
  * enter the guest kernel: switch to the kernel's root, call the kernel, switch back to whom it wants to run.
  *
- * After boot_info.quantum operations, counted over all processes, the kernel gets its quantum event. Everything
- * that depends on the number of operations depends on nothing else, so a lockstep run is the same on every machine.
+ * The kernel has its quantum event when the turn is over: in lockstep after boot_info.quantum operations, counted
+ * over all processes, and otherwise when its timer ticks. In lockstep, what depends on the number of operations depends
+ * on nothing else, so a run is the same on every machine.
  */
 #include <string.h>
 
@@ -29,7 +30,11 @@ static void leave_kernel(struct sim_vcpu *v)
 	struct sim_vm *vm = v->vm;
 	const struct process *p = kernel_current(vm->kernel);
 
+	uint64_t switches = kernel_counts(vm->kernel)->switches;
+
 	hal_pte_flush(sim_hal(v));
+	sim_spend(v, BUCKET_KERNEL, (switches - v->switches) * vm->sim->profile->switch_cycles);
+	v->switches = switches;
 	if (!p)
 		return;
 	v->user_cr3 = p->root | p->pcid | (vm->conf->pcid ? CR3_NOFLUSH : 0);
@@ -60,20 +65,46 @@ static void system_call(struct sim_vcpu *v, const struct op *op)
 	leave_kernel(v);
 }
 
-static void quantum_end(struct sim_vcpu *v)
+static bool in_lockstep(const struct sim_vcpu *v)
+{
+	return v->vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP;
+}
+
+/* A new turn: so many operations in lockstep, so much time otherwise. */
+static void begin_turn(struct sim_vcpu *v)
+{
+	const struct conf_experiment *e = &v->vm->sim->run->e->experiment;
+
+	v->until_quantum = in_lockstep(v) ? e->quantum : UINT64_MAX;
+	v->next_tick = v->cpu->clock + sim_ns_to_cycles(v->vm->sim, e->tick_ns);
+}
+
+static bool turn_over(const struct sim_vcpu *v)
+{
+	return in_lockstep(v) ? !v->until_quantum : v->cpu->clock >= v->next_tick;
+}
+
+/* Cycles until somebody else must look, 0 for no limit: the end of the timeslice (@limit), the next tick. */
+static uint64_t cycles_left(const struct sim_vcpu *v, uint64_t limit)
+{
+	uint64_t end = in_lockstep(v) ? UINT64_MAX : v->next_tick;
+
+	if (limit && limit < end)
+		end = limit;
+	return end == UINT64_MAX ? 0 : end - v->cpu->clock;
+}
+
+/* The turn is over: in lockstep the guest yields by a hypercall, else its timer interrupts it. */
+static void end_turn(struct sim_vcpu *v)
 {
 	struct sim_vm *vm = v->vm;
-	uint64_t switches = kernel_counts(vm->kernel)->switches;
 
 	vm->counters.quanta++;
-	/* In lockstep the end of a quantum is a hypercall: there is no timer. */
-	if (vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP && vm->conf->paging != MODE_NATIVE)
-		sim_exit(v, EXIT_HYPERCALL);
-	v->until_quantum = vm->sim->run->e->experiment.quantum;
-	enter_kernel(v, false, vm->sim->profile->syscall_cycles);
+	if (vm->conf->paging != MODE_NATIVE)
+		sim_exit(v, in_lockstep(v) ? EXIT_HYPERCALL : EXIT_INTERRUPT);
+	begin_turn(v);
+	enter_kernel(v, false, vm->sim->profile->exception_cycles);
 	kernel_quantum(vm->kernel);
-	sim_spend(v, BUCKET_KERNEL,
-		  (kernel_counts(vm->kernel)->switches - switches) * vm->sim->profile->switch_cycles);
 	leave_kernel(v);
 }
 
@@ -176,7 +207,7 @@ static bool run_until(struct sim_vcpu *v, uint64_t limit)
 {
 	struct sim_vm *vm = v->vm;
 
-	while (!vm->done && v->until_quantum) {
+	while (!vm->done && !turn_over(v)) {
 		struct process *p = next_process(v);
 
 		if (!p)
@@ -192,7 +223,7 @@ static bool run_until(struct sim_vcpu *v, uint64_t limit)
 		if (OP_IS_ACCESS(&rt->ops[rt->pos])) {
 			uint32_t n = (uint32_t)MIN(rt->n - rt->pos, v->until_quantum);
 
-			run_accesses(v, p->pid, rt, n, limit ? limit - v->cpu->clock : 0);
+			run_accesses(v, p->pid, rt, n, cycles_left(v, limit));
 		} else {
 			struct op op = rt->ops[rt->pos];
 
@@ -201,7 +232,7 @@ static bool run_until(struct sim_vcpu *v, uint64_t limit)
 		}
 	}
 	if (!vm->done)
-		quantum_end(v);
+		end_turn(v);
 	return !vm->done;
 }
 
@@ -298,7 +329,7 @@ static void vcpu_init(struct sim_vcpu *v, struct sim_vm *vm, unsigned id)
 	v->vm = vm;
 	v->id = id;
 	v->cpu = &s->cpus[vm->id % s->ncpus];
-	v->until_quantum = s->run->e->experiment.quantum;
+	begin_turn(v);
 	v->latency = g_new0(uint64_t, MMU_LATENCY_BINS);
 	v->regs = (struct guest_regs){
 		.cr0 = CR0_PE | CR0_WP | CR0_PG,

@@ -57,7 +57,7 @@ static const struct field fields[] = {
 	CYCLES(invlpg_cycles), CYCLES(cr3_cycles), CYCLES(invpcid_cycles),
 	CYCLES(exit_cycles), CYCLES(handle_page_fault), CYCLES(handle_traced_write), CYCLES(handle_cr),
 	CYCLES(handle_invlpg), CYCLES(handle_ept), CYCLES(handle_pml), CYCLES(handle_hypercall), CYCLES(handle_io),
-	CYCLES(handle_halt), CYCLES(inject_cycles),
+	CYCLES(handle_halt), CYCLES(handle_interrupt), CYCLES(inject_cycles),
 	CYCLES(exception_cycles), CYCLES(syscall_cycles), CYCLES(fault_cycles), CYCLES(switch_cycles),
 	CYCLES(fork_cycles), CYCLES(exit_process_cycles),
 	CYCLES(zero_page_cycles), CYCLES(copy_page_cycles), CYCLES(fill_page_cycles), CYCLES(op_cycles),

@@ -53,7 +53,7 @@ struct sim_profile {
 	/* Exits: hardware round trip; then what the VMM does, by cause */
 	uint32_t exit_cycles;
 	uint32_t handle_page_fault, handle_traced_write, handle_cr, handle_invlpg, handle_ept, handle_pml, handle_hypercall,
-		handle_io, handle_halt;
+		handle_io, handle_halt, handle_interrupt;
 	uint32_t inject_cycles;
 
 	/* Guest kernel: exception delivery and return, a system call, bookkeeping of a fault, a switch, fork and exit base */

@@ -13,6 +13,7 @@
 #define SOFTWARE_COSTS                                                                                              \
 	.handle_page_fault = 2200, .handle_traced_write = 3500, .handle_cr = 900, .handle_invlpg = 800,             \
 	.handle_ept = 1800, .handle_pml = 6000, .handle_hypercall = 300, .handle_io = 2500, .handle_halt = 1500,    \
+	.handle_interrupt = 1500,                                                                                   \
 	.inject_cycles = 400, .exception_cycles = 800, .syscall_cycles = 150, .fault_cycles = 900,                  \
 	.switch_cycles = 1500, .fork_cycles = 60000, .exit_process_cycles = 40000, .zero_page_cycles = 250,         \
 	.copy_page_cycles = 600, .fill_page_cycles = 1000, .op_cycles = 4, .populate_cycles = 1000,                 \

@@ -57,6 +57,7 @@ enum exit_cause {
 	EXIT_PML_FULL,
 	EXIT_HYPERCALL,
 	EXIT_HALT,
+	EXIT_INTERRUPT,
 	EXIT_CAUSES,
 };
 
@@ -81,7 +82,9 @@ struct sim_vcpu {
 	enum bucket bucket;    /* where charge() puts the memory manager's time: the exit being handled */
 	uint64_t ready_at;     /* free schedule: cycle from which it may run */
 	uint64_t idle_cycles;
-	uint64_t until_quantum; /* operations left of the current quantum */
+	uint64_t until_quantum; /* lockstep: operations left of the current quantum */
+	uint64_t next_tick;    /* free: clock of the guest's next timer interrupt */
+	uint64_t switches;     /* of the guest kernel that have been paid for */
 	uint64_t *latency;     /* accesses by cycles, MMU_LATENCY_BINS; emptied into the VM's histogram */
 	uint64_t fault_start;  /* clock when the access now being retried was first tried */
 	uint32_t fault_pid;    /* whose it is; 0: none */
