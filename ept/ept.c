@@ -20,8 +20,8 @@
  * A split needs a frame for a table. If the host has none left, the large leaf is removed instead, which is
  * always allowed: the next touch brings it back.
  *
- * While the dirty log is on gmem asks for 4K leaves: a 2M leaf would log 2M. A violation itself needs no flush, since the
- * processor drops what it cached for the address that violated (SDM 28.3.3.1); changing the *shape* of the tree
+ * While the dirty log is on gmem asks for 4K leaves: a 2M leaf would log 2M. A violation itself needs no flush, since
+ * the processor drops what it cached for the address that violated (SDM 28.3.3.1); changing the *shape* of the tree
  * under a cached leaf does.
  *
  * A misconfiguration is an entry that the processor finds malformed. None is ever written here, so it is a

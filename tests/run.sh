@@ -1,8 +1,8 @@
 #!/bin/sh
 # Run test programs and scripts, show what failed, and close with one line: N passed, N failed, N skipped.
 #
-# A check(3) program prints "NN%: Checks: N, Failures: N, Errors: N". A script's last line is "N passed, N failed, N skipped".
-# Either may print "SKIP: why" lines, which are shown; for a program each counts as one skipped suite.
+# A check(3) program prints "NN%: Checks: N, Failures: N, Errors: N". A script's last line is "N passed, N failed, N
+# skipped". Either may print "SKIP: why" lines, which are shown; for a program each counts as one skipped suite.
 set -u
 passed=0 failed=0 skipped=0
 log=$(mktemp -d) || exit 1

@@ -2,8 +2,8 @@
 /*
  * cmd_doctor.c - overbook doctor: what this host can do, and what to change
  *
- * One line per finding: ok, note (works, but know this) or lacks (something will not work; how to get it). Exit status 0 if the
- * simulator can run and draw, 3 otherwise; KVM is never required.
+ * One line per finding: ok, note (works, but know this) or lacks (something will not work; how to get it). Exit status
+ * 0 if the simulator can run and draw, 3 otherwise; KVM is never required.
  */
 #include <numa.h>
 #include <stdio.h>
@@ -64,7 +64,8 @@ static void check_address_space(void)
 		say("ok", "address space", "a simulated host of 1 TiB can be described");
 	} else {
 		say("lacks", "address space",
-		    "1 TiB cannot be reserved (vm.overcommit_memory is %s; ulimit -v?): large simulated hosts will be refused",
+		    "1 TiB cannot be reserved (vm.overcommit_memory is %s; ulimit -v?): "
+		    "large simulated hosts will be refused",
 		    over ? over : "unknown");
 	}
 }
@@ -72,9 +73,11 @@ static void check_address_space(void)
 static void check_numa(void)
 {
 	if (numa_available() < 0)
-		say("note", "NUMA", "the kernel has none: real guests cannot be bound to nodes (the simulator models its own)");
+		say("note", "NUMA",
+		    "the kernel has none: real guests cannot be bound to nodes (the simulator models its own)");
 	else
-		say("ok", "NUMA", "%d node%s", numa_num_configured_nodes(), numa_num_configured_nodes() == 1 ? "" : "s");
+		say("ok", "NUMA", "%d node%s", numa_num_configured_nodes(),
+		    numa_num_configured_nodes() == 1 ? "" : "s");
 }
 
 /* Which kernel module serves /dev/kvm decides what a run on it measures. */
@@ -86,10 +89,12 @@ static void check_kvm_kind(void)
 	if (ept)
 		say("ok", "kind of KVM", "VMX, EPT %s", *ept == 'Y' ? "on" : "off: KVM shadows every table itself");
 	else if (npt)
-		say("ok", "kind of KVM", "SVM, NPT %s", *npt == 'Y' || *npt == '1' ? "on" : "off: KVM shadows every table itself");
+		say("ok", "kind of KVM", "SVM, NPT %s",
+		    *npt == 'Y' || *npt == '1' ? "on" : "off: KVM shadows every table itself");
 	else
 		say("note", "kind of KVM",
-		    "neither VMX nor SVM is visible: software KVM, or built in; times of guest kernel code mean nothing there");
+		    "neither VMX nor SVM is visible: software KVM, or built in; "
+		    "times of guest kernel code mean nothing there");
 }
 
 static void check_kvm(void)
@@ -127,8 +132,11 @@ int cmd_doctor(int argc, char **argv)
 	check_program("valgrind", "overbook trace record", FALSE, "valgrind");
 	check_numa();
 	check_kvm();
-	check_setting("max_map_count", "/proc/sys/vm/max_map_count", "mappings a process may have; merging on kvm spends them");
-	check_setting("huge pages", "/sys/kernel/mm/transparent_hugepage/enabled", "transparent huge pages of this host");
-	check_setting("KSM", "/sys/kernel/mm/ksm/run", "1: the kernel merges pages by itself; overbook leaves it alone");
+	check_setting("max_map_count", "/proc/sys/vm/max_map_count",
+		      "mappings a process may have; merging on kvm spends them");
+	check_setting("huge pages", "/sys/kernel/mm/transparent_hugepage/enabled",
+		      "transparent huge pages of this host");
+	check_setting("KSM", "/sys/kernel/mm/ksm/run",
+		      "1: the kernel merges pages by itself; overbook leaves it alone");
 	return healthy ? CMD_OK : CMD_LACKS;
 }

@@ -27,7 +27,7 @@ static void list_workloads(void)
 		for (unsigned n = 0; p && p[n].name; n++) {
 			struct conf_key k = conf_param_key(&p[n], n);
 			g_autofree char *def = NULL;
-			struct conf_phase ph = {.param = {0}};
+			struct conf_phase ph = { .param = { 0 } };
 
 			ph.param[n] = p[n].def;
 			def = conf_format(&k, CONF_FIELD(&ph, &k));
@@ -96,20 +96,20 @@ static const struct {
 	const char *name, *summary;
 	void (*print)(void);
 } lists[] = {
-	{"counters", "what is counted", list_counters},
-	{"workloads", "patterns of access of a phase, and their parameters", list_workloads},
-	{"patterns", "contents of pages", list_patterns},
-	{"profiles", "processors", list_profiles},
-	{"modes", "paging modes", list_modes},
-	{"costs", "fields of a processor's profile, and their values", list_costs},
-	{"figures", "pictures that a run draws", list_figures},
-	{"policies", "page replacement, for overbook trace mrc", list_policies},
-	{"keys", "sections and keys of an experiment file", list_keys},
+	{ "counters", "what is counted", list_counters },
+	{ "workloads", "patterns of access of a phase, and their parameters", list_workloads },
+	{ "patterns", "contents of pages", list_patterns },
+	{ "profiles", "processors", list_profiles },
+	{ "modes", "paging modes", list_modes },
+	{ "costs", "fields of a processor's profile, and their values", list_costs },
+	{ "figures", "pictures that a run draws", list_figures },
+	{ "policies", "page replacement, for overbook trace mrc", list_policies },
+	{ "keys", "sections and keys of an experiment file", list_keys },
 };
 
 int cmd_list(int argc, char **argv)
 {
-	const char *names[G_N_ELEMENTS(lists) + 1] = {NULL};
+	const char *names[G_N_ELEMENTS(lists) + 1] = { NULL };
 	bool help = argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
 
 	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++)

@@ -30,8 +30,8 @@ static int print_event(const struct event *e, void *ctx)
 	if (e->hfn != HFN_NONE)
 		snprintf(hfn, sizeof(hfn), "%#" PRIx64, e->hfn);
 	printf("%10" PRIu64 ".%09" PRIu64 "  %-10s -> %-10s  %-9s %12s  %s\n", e->time_ns / 1000000000,
-	       e->time_ns % 1000000000, page_state_name(e->from), page_state_name(e->to), event_cause_name(e->cause), hfn,
-	       sizes[e->to != PAGE_ABSENT && e->level < G_N_ELEMENTS(sizes) ? e->level : 0]);
+	       e->time_ns % 1000000000, page_state_name(e->from), page_state_name(e->to), event_cause_name(e->cause),
+	       hfn, sizes[e->to != PAGE_ABSENT && e->level < G_N_ELEMENTS(sizes) ? e->level : 0]);
 	return 0;
 }
 
@@ -49,8 +49,9 @@ static const char *vm_name(JsonArray *vms, guint i)
 {
 	JsonNode *node = json_array_get_element(vms, i);
 
-	return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING ? json_node_get_string(node) :
-											       "?";
+	return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING ?
+		       json_node_get_string(node) :
+		       "?";
 }
 
 static gboolean find_vm(const char *dir, const char *name, unsigned *vm, GError **error)
@@ -98,14 +99,15 @@ int cmd_page(int argc, char **argv)
 	GError *error = NULL;
 	int err;
 
-	g_option_context_set_description(ctx, "GFN is decimal, or hexadecimal after 0x. The run must have been made with "
-					      "`events = yes` in [experiment].");
+	g_option_context_set_description(ctx, "GFN is decimal, or hexadecimal after 0x. "
+					      "The run must have been made with `events = yes` in [experiment].");
 	if (!g_option_context_parse(ctx, &argc, &argv, &error))
 		return cmd_gerror(error);
 	if (argc != 4)
 		return cmd_error(CMD_USAGE, "page takes DIR VM GFN; see overbook page --help");
 	if (!parse_gfn(argv[3], &q.gfn))
-		return cmd_error(CMD_USAGE, "\"%s\" is no guest frame number: decimal, or 0x and hexadecimal digits", argv[3]);
+		return cmd_error(CMD_USAGE, "\"%s\" is no guest frame number: decimal, or 0x and hexadecimal digits",
+				 argv[3]);
 	if (!find_vm(argv[1], argv[2], &q.vm, &error))
 		return cmd_gerror(error);
 	log = g_build_filename(argv[1], "events.zst", NULL);
@@ -114,9 +116,11 @@ int cmd_page(int argc, char **argv)
 		return cmd_error(CMD_USAGE, "%s has no event log; run the experiment again with `events = yes` in "
 					    "[experiment], or --set experiment.events=yes", argv[1]);
 	if (err)
-		return cmd_error(CMD_USAGE, "%s: %s", log, err == -EINVAL ? "not an event log, or cut short" : strerror(-err));
+		return cmd_error(CMD_USAGE, "%s: %s", log,
+				 err == -EINVAL ? "not an event log, or cut short" : strerror(-err));
 	if (!q.nevents)
-		fprintf(stderr, "overbook: nothing happened to page %#" PRIx64 " of %s (never touched, or in the arena)\n",
+		fprintf(stderr,
+			"overbook: nothing happened to page %#" PRIx64 " of %s (never touched, or in the arena)\n",
 			q.gfn, argv[2]);
 	return CMD_OK;
 }

@@ -12,7 +12,8 @@ int cmd_report(int argc, char **argv)
 		{ G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &dirs, NULL, "DIR..." },
 		{ NULL, 0, 0, 0, NULL, NULL, NULL },
 	};
-	g_autoptr(GOptionContext) ctx = g_option_context_new("- draw the figures and write the report of finished runs");
+	g_autoptr(GOptionContext) ctx =
+		g_option_context_new("- draw the figures and write the report of finished runs");
 	GError *error = NULL;
 
 	g_option_context_add_main_entries(ctx, entries, NULL);

@@ -2,9 +2,9 @@
 /*
  * cmd_run.c - overbook run: one experiment file, one or many runs
  *
- * [vary] and `repeats` make a list of *tasks*. A single task runs in this process and its directory is the result; many run in
- * up to --jobs child processes, one sub-directory each, and are combined when all are done. Every task depends on
- * its overrides and seed alone, so --jobs changes nothing but the time.
+ * [vary] and `repeats` make a list of *tasks*. A single task runs in this process and its directory is the result; many
+ * run in up to --jobs child processes, one sub-directory each, and are combined when all are done. Every task depends
+ * on its overrides and seed alone, so --jobs changes nothing but the time.
  *
  * Everything is checked before anything runs; everything is written under a temporary name and renamed at the end.
  */
@@ -345,7 +345,8 @@ static int run_experiment(const struct options *o)
 	if (!tasks || !backends[whole->experiment.machine]->available(&error))
 		status = cmd_gerror(error);
 	else if (!o->force && g_file_test(final, G_FILE_TEST_EXISTS))
-		status = cmd_error(CMD_USAGE, "%s exists: name another directory with -o, or replace it with --force", final);
+		status = cmd_error(CMD_USAGE, "%s exists: name another directory with -o, or replace it with --force",
+				   final);
 	else
 		tmp = rundir_begin(final, &error);
 	if (!status && !tmp)
@@ -370,9 +371,11 @@ int cmd_run(int argc, char **argv)
 	struct options o = { .jobs = 1 };
 	g_auto(GStrv) rest = NULL;
 	const GOptionEntry entries[] = {
-		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &o.out, "directory for the results (default: results/runs/NAME)", "DIR" },
+		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &o.out,
+		  "directory for the results (default: results/runs/NAME)", "DIR" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &o.machine, "sim or kvm", "NAME" },
-		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &o.set, "override a key; may be given again", "SECTION.KEY=VALUE" },
+		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &o.set, "override a key; may be given again",
+		  "SECTION.KEY=VALUE" },
 		{ "seed", 0, 0, G_OPTION_ARG_STRING, &o.seed, "seed of all randomness", "N" },
 		{ "jobs", 'j', 0, G_OPTION_ARG_INT, &o.jobs, "runs of [vary] and repeats at a time (default: 1)", "N" },
 		{ "force", 'f', 0, G_OPTION_ARG_NONE, &o.force, "replace the output directory if it exists", NULL },

@@ -21,14 +21,14 @@ static const struct part {
 	int (*run)(int argc, char **argv);
 	const char *args, *summary;
 } parts[] = {
-	{"record", cmd_trace_record, "[-o F] [--limit N] [--instructions] -- COMMAND...",
-	 "record a program's accesses (needs valgrind)"},
-	{"import", cmd_trace_import, "F -o T [--format lackey|csv] [--data]",
-	 "make a trace of a text: lackey's, or lines address,type"},
-	{"info", cmd_trace_info, "T [--json]", "check a trace and say what is in it"},
-	{"mrc", cmd_trace_mrc, "T [--policy P,...] [--memory SIZE,...] [-o DIR]",
-	 "misses by size of memory, under replacement policies"},
-	{NULL, NULL, NULL, NULL},
+	{ "record", cmd_trace_record, "[-o F] [--limit N] [--instructions] -- COMMAND...",
+	  "record a program's accesses (needs valgrind)" },
+	{ "import", cmd_trace_import, "F -o T [--format lackey|csv] [--data]",
+	  "make a trace of a text: lackey's, or lines address,type" },
+	{ "info", cmd_trace_info, "T [--json]", "check a trace and say what is in it" },
+	{ "mrc", cmd_trace_mrc, "T [--policy P,...] [--memory SIZE,...] [-o DIR]",
+	  "misses by size of memory, under replacement policies" },
+	{ NULL, NULL, NULL, NULL },
 };
 
 static int help(void)
@@ -83,10 +83,10 @@ int cmd_trace_import(int argc, char **argv)
 	g_autofree char *output = NULL, *format = NULL;
 	gboolean data = FALSE;
 	const GOptionEntry entries[] = {
-		{"output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "the trace to write", "T"},
-		{"format", 0, 0, G_OPTION_ARG_STRING, &format,
-		 "lackey or csv; by default what the first line looks like", "FORMAT"},
-		{"data", 0, 0, G_OPTION_ARG_NONE, &data, "leave instruction fetches out", NULL},
+		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "the trace to write", "T" },
+		{ "format", 0, 0, G_OPTION_ARG_STRING, &format,
+		  "lackey or csv; by default what the first line looks like", "FORMAT" },
+		{ "data", 0, 0, G_OPTION_ARG_NONE, &data, "leave instruction fetches out", NULL },
 		G_OPTION_ENTRY_NULL,
 	};
 	int status = cmd_trace_options(&argc, &argv, entries, "F",
@@ -94,7 +94,7 @@ int cmd_trace_import(int argc, char **argv)
 				       "or CSV lines \"address,type\" "
 				       "with a decimal or 0x hexadecimal address and type r, w or i.",
 				       false);
-	struct trace_import how = {.data_only = data};
+	struct trace_import how = { .data_only = data };
 	struct trace_writer *w;
 	GError *error = NULL;
 	gboolean ok;
@@ -112,7 +112,7 @@ int cmd_trace_import(int argc, char **argv)
 	if (fd < 0)
 		return cmd_error(CMD_USAGE, "%s: cannot be opened: %s", argv[1], g_strerror(errno));
 	/* Ctrl-C must not leave a half-written file under its temporary name. */
-	sigaction(SIGINT, &(struct sigaction){.sa_handler = on_sigint}, NULL);
+	sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_sigint }, NULL);
 	w = trace_create(output, &error);
 	ok = w && trace_import(w, fd, strcmp(argv[1], "-") ? argv[1] : "standard input", &how, &error);
 	if (ok)
@@ -134,7 +134,7 @@ static void kinds_string(unsigned kinds, char out[4])
 
 static void print_text(const char *path, const struct trace_info *info, const struct trace_range *range, size_t nranges)
 {
-	static const char *const names[] = {"  reads", "  writes", "  fetches"};
+	static const char *const names[] = { "  reads", "  writes", "  fetches" };
 	char kinds[4];
 
 	printf("%-12s %s\n", "trace", path);
@@ -202,7 +202,7 @@ int cmd_trace_info(int argc, char **argv)
 {
 	gboolean json = FALSE;
 	const GOptionEntry entries[] = {
-		{"json", 0, 0, G_OPTION_ARG_NONE, &json, "as JSON, with every range", NULL},
+		{ "json", 0, 0, G_OPTION_ARG_NONE, &json, "as JSON, with every range", NULL },
 		G_OPTION_ENTRY_NULL,
 	};
 	int status =

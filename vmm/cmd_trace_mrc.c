@@ -57,7 +57,7 @@ static gboolean parse_policies(struct request *q, const char *list, GError **err
 /* Sizes as experiment files spell them. */
 static gboolean parse_memory(struct request *q, const char *list, GError **error)
 {
-	static const struct conf_key key = {.name = "memory", .type = CONF_SIZE, .min = PAGE, .max = PAGE << 31};
+	static const struct conf_key key = { .name = "memory", .type = CONF_SIZE, .min = PAGE, .max = PAGE << 31 };
 	g_auto(GStrv) sizes = g_strsplit(list, ",", -1);
 
 	for (char **size = sizes; *size; size++) {
@@ -113,7 +113,7 @@ static gboolean draw(const struct request *q, const struct trace_pages *pages, c
 	g_autofree char *subject = g_strdup_printf("%s: %.1f million accesses to %.2f MiB", name,
 						   pages->nrequests / 1e6, pages->nids / 256.0);
 	g_autoptr(GString) policies = g_string_new(NULL);
-	struct trace_plot plot = {.csv = csv, .subject = subject};
+	struct trace_plot plot = { .csv = csv, .subject = subject };
 
 	for (guint p = 0; p < q->policies->len; p++)
 		g_string_append_printf(policies, "%s%s", p ? " " : "",
@@ -151,13 +151,14 @@ int cmd_trace_mrc(int argc, char **argv)
 	g_autofree char *policies = NULL, *memory = NULL, *dir = NULL, *plot = NULL;
 	gint64 seed = 1;
 	const GOptionEntry entries[] = {
-		{"policy", 'p', 0, G_OPTION_ARG_STRING, &policies,
-		 "lru, clock, clock0, fifo, random, opt; by default lru,clock,fifo,opt", "P,..."},
-		{"memory", 'm', 0, G_OPTION_ARG_STRING, &memory,
-		 "sizes as 256KiB,1MiB; by default until everything fits", "SIZE,..."},
-		{"output", 'o', 0, G_OPTION_ARG_FILENAME, &dir, "write mrc.csv, mrc.svg and mrc.gp there, too", "DIR"},
-		{"plot", 0, 0, G_OPTION_ARG_FILENAME, &plot, "draw the curve into this file", "FILE.svg"},
-		{"seed", 0, 0, G_OPTION_ARG_INT64, &seed, "of policy random", "N"},
+		{ "policy", 'p', 0, G_OPTION_ARG_STRING, &policies,
+		  "lru, clock, clock0, fifo, random, opt; by default lru,clock,fifo,opt", "P,..." },
+		{ "memory", 'm', 0, G_OPTION_ARG_STRING, &memory,
+		  "sizes as 256KiB,1MiB; by default until everything fits", "SIZE,..." },
+		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &dir, "write mrc.csv, mrc.svg and mrc.gp there, too",
+		  "DIR" },
+		{ "plot", 0, 0, G_OPTION_ARG_FILENAME, &plot, "draw the curve into this file", "FILE.svg" },
+		{ "seed", 0, 0, G_OPTION_ARG_INT64, &seed, "of policy random", "N" },
 		G_OPTION_ENTRY_NULL,
 	};
 	int status = cmd_trace_options(&argc, &argv, entries, "T",
@@ -173,7 +174,7 @@ int cmd_trace_mrc(int argc, char **argv)
 		return status;
 	if (argc != 2)
 		return cmd_error(CMD_USAGE, "trace mrc: give one trace");
-	q = (struct request){g_ptr_array_new(), g_array_new(FALSE, FALSE, sizeof(uint32_t)), seed};
+	q = (struct request){ g_ptr_array_new(), g_array_new(FALSE, FALSE, sizeof(uint32_t)), seed };
 	if (parse_policies(&q, policies ? policies : "lru,clock,fifo,opt", &error) &&
 	    (!memory || parse_memory(&q, memory, &error)))
 		run(&q, argv[1], dir, plot, &error);

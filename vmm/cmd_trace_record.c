@@ -69,7 +69,7 @@ static gboolean record(struct trace_writer *w, char **command, const struct trac
 		       GError **error)
 {
 	g_autofree char *name = g_path_get_basename(command[0]);
-	struct sigaction ignore = {.sa_handler = SIG_IGN}, interrupt, quit;
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, interrupt, quit;
 	gboolean ok;
 	pid_t pid;
 	int fd;
@@ -127,12 +127,12 @@ int cmd_trace_record(int argc, char **argv)
 {
 	g_autofree char *output = NULL, *command = NULL, *valgrind = NULL, *limit = NULL, *why = NULL;
 	gboolean instructions = FALSE;
-	static const struct conf_key count = {.name = "limit", .type = CONF_COUNT, .min = 1, .max = UINT64_MAX};
+	static const struct conf_key count = { .name = "limit", .type = CONF_COUNT, .min = 1, .max = UINT64_MAX };
 	const GOptionEntry entries[] = {
-		{"output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "the trace to write; by default COMMAND.obt here",
-		 "F"},
-		{"limit", 0, 0, G_OPTION_ARG_STRING, &limit, "end the command after so many accesses (as 20M)", "N"},
-		{"instructions", 0, 0, G_OPTION_ARG_NONE, &instructions, "record instruction fetches too", NULL},
+		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "the trace to write; by default COMMAND.obt here",
+		  "F" },
+		{ "limit", 0, 0, G_OPTION_ARG_STRING, &limit, "end the command after so many accesses (as 20M)", "N" },
+		{ "instructions", 0, 0, G_OPTION_ARG_NONE, &instructions, "record instruction fetches too", NULL },
 		G_OPTION_ENTRY_NULL,
 	};
 	int status = cmd_trace_options(&argc, &argv, entries, "-- COMMAND...",
@@ -140,7 +140,7 @@ int cmd_trace_record(int argc, char **argv)
 				       "and keep each of its accesses. Children it "
 				       "forks are not recorded. The exit status is COMMAND's own.",
 				       true);
-	struct trace_import how = {.format = TRACE_LACKEY};
+	struct trace_import how = { .format = TRACE_LACKEY };
 
 	if (status >= 0)
 		return status;

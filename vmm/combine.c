@@ -3,8 +3,8 @@
  * combine.c - several runs, one table
  *
  * summary.csv: one row per run and VM ("host" for the sum): the varied keys, the repetition, the VM, every
- * counter, the latency percentiles. means.csv, when there are repetitions: the mean of each counter over them and the half-width of its 95%
- * confidence interval (Student's t with n - 1 degrees of freedom).
+ * counter, the latency percentiles. means.csv, when there are repetitions: the mean of each counter over them and the
+ * half-width of its 95% confidence interval (Student's t with n - 1 degrees of freedom).
  */
 #include <json-glib/json-glib.h>
 #include <string.h>

@@ -19,13 +19,18 @@ struct unit {
 
 /* Written with the largest unit that divides, first to last; the rows after the NULL factor-1 row are only read. */
 static const struct unit size_units[] = {
-	{"TiB", 1ull << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}, {"", 1},
-	{"T", 1ull << 40},   {"G", 1 << 30},   {"M", 1 << 20},	 {"K", 1 << 10},   {NULL, 0}};
-static const struct unit time_units[] = {{"s", 1000000000},	  {"ms", 1000000},	   {"us", 1000}, {"ns", 1},
-					 {"min", 60000000000ull}, {"h", 3600000000000ull}, {NULL, 0}};
-static const struct unit share_units[] = {{"%", 10000}, {"ppm", 1}, {NULL, 0}};
-static const struct unit count_units[] = {{"", 1}, {"k", 1000}, {"M", 1000000}, {"G", 1000000000}, {NULL, 0}};
-static const struct unit milli_units[] = {{"", 1000}, {NULL, 0}};
+	{ "TiB", 1ull << 40 }, { "GiB", 1 << 30 }, { "MiB", 1 << 20 }, { "KiB", 1 << 10 }, { "B", 1 }, { "", 1 },
+	{ "T", 1ull << 40 }, { "G", 1 << 30 }, { "M", 1 << 20 }, { "K", 1 << 10 }, { NULL, 0 },
+};
+static const struct unit time_units[] = {
+	{ "s", 1000000000 }, { "ms", 1000000 }, { "us", 1000 }, { "ns", 1 },
+	{ "min", 60000000000ull }, { "h", 3600000000000ull }, { NULL, 0 },
+};
+static const struct unit share_units[] = { { "%", 10000 }, { "ppm", 1 }, { NULL, 0 } };
+static const struct unit count_units[] = {
+	{ "", 1 }, { "k", 1000 }, { "M", 1000000 }, { "G", 1000000000 }, { NULL, 0 },
+};
+static const struct unit milli_units[] = { { "", 1000 }, { NULL, 0 } };
 
 static const struct unit *units_of(enum conf_type type)
 {
@@ -205,7 +210,7 @@ static bool parse_pattern(const char *text, int *out)
 
 static bool parse_bool(const char *text, bool *out)
 {
-	static const char *const words[] = {"no", "yes", "false", "true", "off", "on", "0", "1", NULL};
+	static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1", NULL };
 
 	for (int i = 0; words[i]; i++)
 		if (!strcmp(text, words[i])) {
@@ -364,18 +369,19 @@ char *conf_describe(const struct conf_key *k)
 
 struct conf_key conf_param_key(const struct workload_param *p, unsigned i)
 {
-	static const enum conf_type types[] = {[PARAM_COUNT] = CONF_COUNT,
-					       [PARAM_SIZE] = CONF_SIZE,
-					       [PARAM_TIME] = CONF_TIME,
-					       [PARAM_PPM] = CONF_SHARE,
-					       [PARAM_MILLI] = CONF_MILLI};
+	static const enum conf_type types[] = {
+		[PARAM_COUNT] = CONF_COUNT, [PARAM_SIZE] = CONF_SIZE,	[PARAM_TIME] = CONF_TIME,
+		[PARAM_PPM] = CONF_SHARE,   [PARAM_MILLI] = CONF_MILLI,
+	};
 
-	return (struct conf_key){.name = p->name,
-				 .type = types[p->unit],
-				 .offset = offsetof(struct conf_phase, param) + i * sizeof(uint64_t),
-				 .min = p->min,
-				 .max = p->max,
-				 .sentence = p->summary};
+	return (struct conf_key){
+		.name = p->name,
+		.type = types[p->unit],
+		.offset = offsetof(struct conf_phase, param) + i * sizeof(uint64_t),
+		.min = p->min,
+		.max = p->max,
+		.sentence = p->summary,
+	};
 }
 
 const struct workload_param *conf_params(int pattern)

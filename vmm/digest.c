@@ -4,8 +4,8 @@
  *
  * Walks each live process's tables as the guest wrote them, in order of pid, and feeds (va, protection, bytes) of
  * each 4 KiB page to one streaming XXH3. Large leaves count page by page, so the digest does not depend on
- * the size of the leaves either. Pages of the arena (the run-time that every process maps) are the guest's machinery, not its data, and
- * are left out.
+ * the size of the leaves either. Pages of the arena (the run-time that every process maps) are the guest's machinery,
+ * not its data, and are left out.
  *
  * The guest is not believed: a table outside its memory, a leaf outside it, or more live processes than slots
  * is -EINVAL, and the walk's cost is bounded by the table's shape (a table that names itself costs at most

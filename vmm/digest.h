@@ -3,8 +3,9 @@
  * digest.h - one number for all that a guest's processes own
  *
  * XXH3-64 over, for each live process by pid, (va, protection, the 4096 bytes) of each 4 KiB page it maps, in
- * order of va. Computed by the VMM from the process table in the arena and the guest's own page tables, through an alias: it changes no
- * page's state. Equal digests mean: no paging mode, machine or policy changed what the guest computed.
+ * order of va. Computed by the VMM from the process table in the arena and the guest's own page tables, through an
+ * alias: it changes no page's state. Equal digests mean: no paging mode, machine or policy changed what the guest
+ * computed.
  */
 #ifndef OVERBOOK_VMM_DIGEST_H
 #define OVERBOOK_VMM_DIGEST_H

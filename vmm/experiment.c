@@ -218,7 +218,7 @@ static gboolean build_section(struct experiment *e, const struct raw *raw, const
 /* [experiment] and [host] exist even where the file is silent. */
 static gboolean build_single(const struct raw *raw, enum conf_section kind, void *section, GError **error)
 {
-	struct raw_section empty = {.kind = kind, .name = (char *)"", .entries = NULL};
+	struct raw_section empty = { .kind = kind, .name = (char *)"", .entries = NULL };
 	gboolean ok;
 
 	for (guint i = 0; i < raw->sections->len; i++) {

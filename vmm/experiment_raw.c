@@ -215,7 +215,7 @@ static gboolean parse_section(const char *path, const char *text, enum conf_sect
 {
 	const char *space = strchr(text, ' ');
 	g_autofree char *word = space ? g_strndup(text, (gsize)(space - text)) : g_strdup(text);
-	const char *names[SECTION_COUNT + 1] = {NULL};
+	const char *names[SECTION_COUNT + 1] = { NULL };
 	const char *near;
 
 	*name = space ? space + 1 + strspn(space, " ") - 1 : "";

@@ -85,7 +85,7 @@ static void refer_params(GString *s)
 		for (unsigned n = 0; p && p[n].name; n++) {
 			struct conf_key k = conf_param_key(&p[n], n);
 			g_autofree char *def = NULL, *what = conf_describe(&k);
-			struct conf_phase ph = {.param = {0}};
+			struct conf_phase ph = { .param = { 0 } };
 
 			ph.param[n] = p[n].def;
 			def = conf_format(&k, CONF_FIELD(&ph, &k));

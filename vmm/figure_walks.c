@@ -55,7 +55,7 @@ static void place_add(GArray *a, guint order, char *title)
 		g_free(title);
 		return;
 	}
-	struct place p = {order, title};
+	struct place p = { order, title };
 
 	g_array_insert_val(a, i, p);
 }
@@ -80,7 +80,7 @@ static void cell_add(GArray *cells, guint panel, guint row, guint column, double
 			return;
 		}
 	}
-	struct cell c = {panel, row, column, value, 1};
+	struct cell c = { panel, row, column, value, 1 };
 
 	g_array_append_val(cells, c);
 }
@@ -202,7 +202,7 @@ static void titles(const GArray *a, const char *name, GString *vars)
 
 gboolean figure_walk_references(const struct view *v, GString *csv, GString *vars)
 {
-	struct map m = {places_new(), places_new(), places_new(), g_array_new(FALSE, FALSE, sizeof(struct cell))};
+	struct map m = { places_new(), places_new(), places_new(), g_array_new(FALSE, FALSE, sizeof(struct cell)) };
 	gboolean any;
 
 	for (guint i = 0; i < v->rows->len; i++)

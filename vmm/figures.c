@@ -14,13 +14,14 @@
 #include "vmm/vmm.h"
 
 const struct figure figure_table[] = {
-	{"metric", "The experiment's measure for each guest; less is better. Repeated runs have their 95% interval.",
-	 FALSE, figure_metric},
+	{ "metric", "The experiment's measure for each guest; less is better. Repeated runs have their 95% interval.",
+	  FALSE, figure_metric },
 	{ "walk-references", "Table entries that the processor reads in one page walk.", TRUE, figure_walk_references },
 	{ "time", "Time per operation: useful work, translation, and VM exits by cause.", FALSE, figure_time },
 	{ "exits", "VM exits per 1,000 operations, by cause.", FALSE, figure_exits },
 	{ "translation", "Accesses that the first-level TLB did not translate.", FALSE, figure_translation },
-	{ "latency", "Latency of accesses, the faults that they take included: from the median to the tail.", FALSE, figure_latency },
+	{ "latency", "Latency of accesses, the faults that they take included: from the median to the tail.", FALSE,
+	  figure_latency },
 	{ "memory", "Guest memory resident in host frames, over time.", FALSE, figure_memory },
 	{ "throughput", "Operations in each second, over time.", FALSE, figure_throughput },
 	{ NULL, NULL, FALSE, NULL },

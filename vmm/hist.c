@@ -2,8 +2,8 @@
 /*
  * hist.c - log-linear histogram
  *
- * Values below 2 * HIST_SUB have a bucket each; above, every power of two is cut into HIST_SUB equal parts, so a bucket is
- * never wider than 1/HIST_SUB of its values. percentile() answers with the bucket's lower edge.
+ * Values below 2 * HIST_SUB have a bucket each; above, every power of two is cut into HIST_SUB equal parts, so a bucket
+ * is never wider than 1/HIST_SUB of its values. percentile() answers with the bucket's lower edge.
  */
 #include "vmm/hist.h"
 

@@ -2,8 +2,8 @@
 /*
  * hist.h - a histogram of latencies: log-linear, exact to 1 part in 32
  *
- * Buckets double every 32 (as HdrHistogram with two significant binary digits more), values are nanoseconds up to 2^40. Integer only, so
- * that percentiles are the same on every host.
+ * Buckets double every 32 (as HdrHistogram with two significant binary digits more), values are nanoseconds up to 2^40.
+ * Integer only, so that percentiles are the same on every host.
  */
 #ifndef OVERBOOK_VMM_HIST_H
 #define OVERBOOK_VMM_HIST_H

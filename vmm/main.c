@@ -25,7 +25,8 @@ static const struct verb {
 
 static void usage(FILE *out)
 {
-	fprintf(out, "overbook %s - a laboratory for memory virtualization and memory overcommit\n\n", OVERBOOK_VERSION);
+	fprintf(out, "overbook %s - a laboratory for memory virtualization and memory overcommit\n\n",
+		OVERBOOK_VERSION);
 	for (const struct verb *v = verbs; v->name; v++)
 		fprintf(out, "  overbook %-8s %-50s %s\n", v->name, v->args, v->summary);
 	fprintf(out, "\nEach verb explains itself with --help. The manual page is overbook(1).\n");

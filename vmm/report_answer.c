@@ -71,7 +71,7 @@ static GArray *ranking(const struct view *v, const char *vm)
 
 	for (guint i = 0; i < v->labels->len; i++) {
 		const struct view_row *row = view_find(v, g_ptr_array_index(v->labels, i), vm);
-		struct rank r = {row, row ? view_metric(row, v->metric, NULL) : NAN, i};
+		struct rank r = { row, row ? view_metric(row, v->metric, NULL) : NAN, i };
 
 		if (!isnan(r.x))
 			g_array_append_val(a, r);

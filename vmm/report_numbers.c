@@ -28,7 +28,11 @@ static const struct {
 
 static const struct {
 	const char *head, *point;
-} latencies[] = {{ "latency: median, ns", "p50_ns" }, { "99th percentile, ns", "p99_ns" }, {"99.9th percentile, ns", "p99.9_ns"} };
+} latencies[] = {
+	{ "latency: median, ns", "p50_ns" },
+	{ "99th percentile, ns", "p99_ns" },
+	{ "99.9th percentile, ns", "p99.9_ns" },
+};
 
 static void cell(GString *out, double x)
 {

@@ -2,9 +2,9 @@
 /*
  * results.h - what a run leaves on disk
  *
- * A run directory is written under a temporary name beside its place and renamed when it is complete, so a directory that
- * exists is whole. samples.csv and summary.json hold nothing that depends on the host or the hour: equal experiments give equal
- * bytes. The manifest holds the rest.
+ * A run directory is written under a temporary name beside its place and renamed when it is complete, so a directory
+ * that exists is whole. samples.csv and summary.json hold nothing that depends on the host or the hour: equal
+ * experiments give equal bytes. The manifest holds the rest.
  */
 #ifndef OVERBOOK_VMM_RESULTS_H
 #define OVERBOOK_VMM_RESULTS_H

@@ -70,7 +70,7 @@ static struct trace_reader *reader_of(struct trace_feed *f, uint32_t trace, uint
 	return r;
 }
 
-/* The mappings that make the trace's addresses valid: one for each range, readable and writable, and executable if it was fetched from. */
+/* The mappings that make the trace's addresses valid: one a range, readable, writable, executable if fetched from. */
 static uint32_t emit_maps(const struct trace_reader *r, uint64_t *cursor, struct op *out, uint32_t max)
 {
 	size_t nranges;

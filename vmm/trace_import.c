@@ -159,7 +159,7 @@ static gboolean import_lines(struct import *im, char *buffer, size_t *n, GError 
 
 gboolean trace_import(struct trace_writer *w, int fd, const char *name, const struct trace_import *how, GError **error)
 {
-	struct import im = {.w = w, .how = *how, .format = how->format, .name = name};
+	struct import im = { .w = w, .how = *how, .format = how->format, .name = name };
 	g_autofree char *buffer = g_malloc(BUFFER + 1);
 	size_t have = 0;
 

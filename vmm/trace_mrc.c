@@ -138,7 +138,7 @@ void trace_mrc(const struct trace_pages *p, const struct replace_ops *ops, const
 	       uint64_t seed, uint64_t *misses)
 {
 	g_autofree uint32_t *next = ops->offline ? replace_next_use(p->ids, p->n, p->nids) : NULL;
-	struct replace_args args = {.nids = p->nids, .seed = seed, .trace = p->ids, .next_use = next, .n = p->n};
+	struct replace_args args = { .nids = p->nids, .seed = seed, .trace = p->ids, .next_use = next, .n = p->n };
 
 	if (ops == &replace_lru && nsizes > STACK_WORTH && p->nids < UINT32_MAX / 4) {
 		lru_curve(p, nframes, nsizes, misses);

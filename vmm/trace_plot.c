@@ -15,7 +15,7 @@
 #include "vmm/data.h"
 #include "vmm/vmm.h"
 
-static const char *const files[] = {"mrc.csv", "mrc.gp", "mrc.svg"};
+static const char *const files[] = { "mrc.csv", "mrc.gp", "mrc.svg" };
 
 /* As a string of gnuplot's: in single quotes, which are doubled inside. */
 static char *quoted(const char *text)
@@ -37,7 +37,7 @@ static gboolean put(const char *dir, const char *name, const char *text, GError 
 
 static gboolean run_gnuplot(const char *dir, GError **error)
 {
-	char *argv[] = {"gnuplot", "-d", "mrc.gp", NULL};
+	char *argv[] = { "gnuplot", "-d", "mrc.gp", NULL };
 	g_autofree char *said = NULL;
 	int status;
 
@@ -75,8 +75,8 @@ static char *make_script(const struct trace_plot *p, GError **error)
 
 	if (!from) {
 		g_set_error(error, VMM_ERROR, VMM_LACKS,
-			    "the template figures/mrc.gp is not to be found: set OVERBOOK_DATA to the folder that holds "
-			    "figures/");
+			    "the template figures/mrc.gp is not to be found: "
+			    "set OVERBOOK_DATA to the folder that holds figures/");
 		return NULL;
 	}
 	if (!g_file_get_contents(from, &template, NULL, error))

@@ -123,7 +123,7 @@ static void start_section(struct trace_reader *r, uint64_t offset, uint64_t nbyt
 	r->offset = offset;
 	r->left = nbytes;
 	r->frame_ended = false;
-	r->in = (ZSTD_inBuffer){r->in_bytes, 0, 0};
+	r->in = (ZSTD_inBuffer){ r->in_bytes, 0, 0 };
 	r->at = r->end = 0;
 }
 
@@ -136,7 +136,7 @@ static gboolean fill(struct trace_reader *r, const char *section, GError **error
 	memmove(r->out, r->out + r->at, r->end - r->at);
 	r->end -= r->at;
 	r->at = 0;
-	out = (ZSTD_outBuffer){r->out, sizeof(r->out), r->end};
+	out = (ZSTD_outBuffer){ r->out, sizeof(r->out), r->end };
 	while (out.pos < out.size) {
 		if (r->in.pos == r->in.size && r->left) {
 			size_t n = MIN(r->left, sizeof(r->in_bytes));
@@ -145,7 +145,7 @@ static gboolean fill(struct trace_reader *r, const char *section, GError **error
 				return FALSE;
 			r->offset += n;
 			r->left -= n;
-			r->in = (ZSTD_inBuffer){r->in_bytes, n, 0};
+			r->in = (ZSTD_inBuffer){ r->in_bytes, n, 0 };
 		}
 		if (r->frame_ended) {
 			if (r->in.pos < r->in.size)
@@ -186,7 +186,7 @@ static gboolean read_ranges(struct trace_reader *r, GError **error)
 
 	start_section(r, sizeof(r->h) + r->h.body_bytes, r->h.ranges_bytes);
 	for (uint64_t i = 0; i < r->h.nranges; i++) {
-		struct trace_range range = {.first_id = npages};
+		struct trace_range range = { .first_id = npages };
 
 		if (!next_integer(r, &gap, "ranges", error) || !next_integer(r, &v, "ranges", error))
 			return FALSE;
@@ -353,6 +353,6 @@ uint32_t trace_next(struct trace_reader *r, struct op *out, uint32_t max)
 	uint64_t access;
 
 	for (n = 0; n < max && next_access(r, &access); n++)
-		out[n] = (struct op){.va_kind = access & ~7ull};
+		out[n] = (struct op){ .va_kind = access & ~7ull };
 	return n;
 }

@@ -95,11 +95,11 @@ static gboolean write_at(struct trace_writer *w, const void *data, size_t n, uin
 static gboolean compress(struct trace_writer *w, const void *data, size_t n, ZSTD_EndDirective end, GError **error)
 {
 	uint8_t out[16384];
-	ZSTD_inBuffer in = {data, n, 0};
+	ZSTD_inBuffer in = { data, n, 0 };
 	size_t left;
 
 	do {
-		ZSTD_outBuffer o = {out, sizeof(out), 0};
+		ZSTD_outBuffer o = { out, sizeof(out), 0 };
 
 		left = ZSTD_compressStream2(w->zstd, &o, &in, end);
 		if (ZSTD_isError(left)) {
@@ -204,7 +204,7 @@ static GByteArray *encode_ranges(const GArray *pages, uint64_t *nranges)
 
 static gboolean finish(struct trace_writer *w, GError **error)
 {
-	struct trace_header h = {.magic = TRACE_MAGIC, .version = TRACE_VERSION, .header_bytes = sizeof(h)};
+	struct trace_header h = { .magic = TRACE_MAGIC, .version = TRACE_VERSION, .header_bytes = sizeof(h) };
 	g_autoptr(GArray) pages = sorted_pages(w);
 	g_autoptr(GByteArray) ranges = encode_ranges(pages, &h.nranges);
 	uint64_t body_end;

@@ -241,9 +241,9 @@ const struct view_row *view_find(const struct view *v, const char *label, const 
 double view_t95(guint degrees)
 {
 	/* Tables to 30 degrees of freedom, then the normal's quantile (within 4%). */
-	static const double t[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+	static const double t[] = { 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
 				   2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-				   2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+				   2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042 };
 
 	return degrees >= 1 && degrees <= G_N_ELEMENTS(t) ? t[degrees - 1] : 1.96;
 }

@@ -40,8 +40,8 @@ const struct view_row *view_find(const struct view *v, const char *label, const 
 /* Mean over repetitions of a counter; @ci, if not NULL, gets the half-width of its 95% interval (0 for one). */
 double view_counter(const struct view_row *row, const char *counter, double *ci);
 /*
- * The same for "numerator/denominator" or a bare counter: the mean of each repetition's own ratio. NAN if no repetition has a
- * denominator above zero.
+ * The same for "numerator/denominator" or a bare counter: the mean of each repetition's own ratio. NAN if no repetition
+ * has a denominator above zero.
  */
 double view_metric(const struct view_row *row, const char *metric, double *ci);
 /* The metric in words, with its unit where that can be told: "ns_total / operations (ns per operation)"; g_free. */

@@ -2,8 +2,8 @@
 /*
  * vmm.h - one run: what a machine is asked for, and what it gives back
  *
- * `overbook run` turns an experiment into a struct run, hands it to a backend (vmm/sim, vmm/kvm), and writes what the backend
- * leaves in it. A backend never touches files but the event log; results.c never asks a backend anything.
+ * `overbook run` turns an experiment into a struct run, hands it to a backend (vmm/sim, vmm/kvm), and writes what the
+ * backend leaves in it. A backend never touches files but the event log; results.c never asks a backend anything.
  */
 #ifndef OVERBOOK_VMM_VMM_H
 #define OVERBOOK_VMM_VMM_H

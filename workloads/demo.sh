@@ -1,5 +1,6 @@
 #!/bin/sh
-# What `make demo` shows: four paging modes on five guests, one of them a recorded program, and that program's miss-ratio curve.
+# What `make demo` shows: four paging modes on five guests, one of them a recorded program, and that program's
+# miss-ratio curve.
 set -eu
 overbook=$1
 out=results/runs/demo

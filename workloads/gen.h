@@ -45,7 +45,7 @@ static inline struct gen_scatter gen_scatter_make(uint64_t n, uint64_t number)
 
 	while (bits < 63 && (1ull << bits) < n)
 		bits++;
-	return (struct gen_scatter){n, (1ull << bits) - 1, number ? rng_mix(number) : 0, (bits + 1) / 2};
+	return (struct gen_scatter){ n, (1ull << bits) - 1, number ? rng_mix(number) : 0, (bits + 1) / 2 };
 }
 
 static inline uint64_t gen_scatter(const struct gen_scatter *s, uint64_t x)

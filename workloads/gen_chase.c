@@ -15,9 +15,9 @@
 #include "workloads/gen.h"
 
 static const struct workload_param chase_params[] = {
-	{"grain", "Size of a node: 4K visits each page once a round, 64 each cache line.", PARAM_SIZE, 4096, 8,
-	 1ull << 30},
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ "grain", "Size of a node: 4K visits each page once a round, 64 each cache line.", PARAM_SIZE, 4096, 8,
+	  1ull << 30 },
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint32_t chase_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng, struct op *out,

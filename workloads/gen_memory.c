@@ -17,10 +17,10 @@
 #include "workloads/pattern.h"
 
 static const struct workload_param mmap_params[] = {
-	{"area", "Size of an area.", PARAM_SIZE, 64 << 10, 4096, 1ull << 40},
-	{"keep", "Areas mapped at a time; at most what the region holds.", PARAM_COUNT, 4, 1, UINT32_MAX},
-	{"rereads", "Loads from each area after it was made read-only.", PARAM_COUNT, 4, 0, UINT32_MAX},
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ "area", "Size of an area.", PARAM_SIZE, 64 << 10, 4096, 1ull << 40 },
+	{ "keep", "Areas mapped at a time; at most what the region holds.", PARAM_COUNT, 4, 1, UINT32_MAX },
+	{ "rereads", "Loads from each area after it was made read-only.", PARAM_COUNT, 4, 0, UINT32_MAX },
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 /* Step 0 unmap, 1 map, 2.. touch each page, then protect, then the rereads. */
@@ -67,10 +67,10 @@ const struct workload_ops gen_mmap = {
 };
 
 static const struct workload_param content_params[] = {
-	{"duplicates", "Share of the pages written with one of the common contents.", PARAM_PPM, 300000, 0, 1000000},
-	{"distinct", "How many common contents there are, the same in every VM.", PARAM_COUNT, 100, 1, UINT32_MAX},
-	{"zeros", "Share of the pages written with zeros.", PARAM_PPM, 50000, 0, 1000000},
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ "duplicates", "Share of the pages written with one of the common contents.", PARAM_PPM, 300000, 0, 1000000 },
+	{ "distinct", "How many common contents there are, the same in every VM.", PARAM_COUNT, 100, 1, UINT32_MAX },
+	{ "zeros", "Share of the pages written with zeros.", PARAM_PPM, 50000, 0, 1000000 },
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint32_t content_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng,

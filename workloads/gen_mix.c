@@ -18,8 +18,8 @@
 #define CHILDREN 8u
 
 static const struct workload_param mix_params[] = {
-	{"calls", "Share of the items that are system calls.", PARAM_PPM, 200000, 0, 900000},
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ "calls", "Share of the items that are system calls.", PARAM_PPM, 200000, 0, 900000 },
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint64_t area_pages(const struct phase *ph)

@@ -15,10 +15,10 @@
 #include "workloads/gen.h"
 
 static const struct workload_param fork_params[] = {
-	{"touches", "Accesses of the parent before each fork, uniform over the region.", PARAM_COUNT, 16, 0,
-	 UINT32_MAX},
-	{"wait-every", "Forks until the parent waits for its children.", PARAM_COUNT, 1, 1, 200},
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ "touches", "Accesses of the parent before each fork, uniform over the region.", PARAM_COUNT, 16, 0,
+	  UINT32_MAX },
+	{ "wait-every", "Forks until the parent waits for its children.", PARAM_COUNT, 1, 1, 200 },
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint32_t fork_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng, struct op *out,
@@ -49,8 +49,8 @@ const struct workload_ops gen_fork = {
 };
 
 static const struct workload_param switch_params[] = {
-	{"accesses", "Accesses between two yields, uniform over the region.", PARAM_COUNT, 20, 0, UINT32_MAX},
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ "accesses", "Accesses between two yields, uniform over the region.", PARAM_COUNT, 20, 0, UINT32_MAX },
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint32_t switch_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng, struct op *out,

@@ -30,10 +30,10 @@ const struct workload_ops gen_uniform = {
 };
 
 static const struct workload_param hotcold_params[] = {
-	{"hot-pages", "Share of the region's pages that are hot.", PARAM_PPM, 100000, 0, 1000000},
-	{"hot-accesses", "Share of the accesses that go to hot pages.", PARAM_PPM, 900000, 0, 1000000},
+	{ "hot-pages", "Share of the region's pages that are hot.", PARAM_PPM, 100000, 0, 1000000 },
+	{ "hot-accesses", "Share of the accesses that go to hot pages.", PARAM_PPM, 900000, 0, 1000000 },
 	GEN_SCATTER_PARAM,
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint32_t hotcold_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng,
@@ -65,10 +65,10 @@ const struct workload_ops gen_hotcold = {
 };
 
 static const struct workload_param moving_params[] = {
-	{"window", "Size of the working set.", PARAM_SIZE, 16ull << 20, 4096, 1ull << 44},
-	{"drift-every", "Accesses until the window moves on by a page; 0: it stands still.", PARAM_COUNT, 1000, 0,
-	 UINT64_MAX},
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ "window", "Size of the working set.", PARAM_SIZE, 16ull << 20, 4096, 1ull << 44 },
+	{ "drift-every", "Accesses until the window moves on by a page; 0: it stands still.", PARAM_COUNT, 1000, 0,
+	  UINT64_MAX },
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint32_t moving_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng, struct op *out,

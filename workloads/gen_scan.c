@@ -14,8 +14,8 @@
 #include "workloads/gen.h"
 
 static const struct workload_param sequential_params[] = {
-	{"step", "Distance from one access to the next.", PARAM_SIZE, 64, 8, 1u << 30},
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ "step", "Distance from one access to the next.", PARAM_SIZE, 64, 8, 1u << 30 },
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint32_t sequential_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng,
@@ -43,9 +43,9 @@ const struct workload_ops gen_sequential = {
 };
 
 static const struct workload_param strided_params[] = {
-	{"stride", "Distance from one access to the next.", PARAM_SIZE, 4096 + 64, 8, 1ull << 40},
-	{"shift", "How much further each new pass begins, until a stride is covered.", PARAM_SIZE, 64, 0, 1ull << 40},
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ "stride", "Distance from one access to the next.", PARAM_SIZE, 4096 + 64, 8, 1ull << 40 },
+	{ "shift", "How much further each new pass begins, until a stride is covered.", PARAM_SIZE, 64, 0, 1ull << 40 },
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint32_t strided_next(const struct phase *ph, const uint64_t *table, uint64_t *g, struct rng *rng,

@@ -36,9 +36,10 @@
 #define INV_2SQRT3   18919u /* 1 / (2 sqrt 3), Q16 */
 
 static const struct workload_param zipf_params[] = {
-	{"theta", "Exponent: rank k is accessed in proportion to 1/k^theta; 0.99 as YCSB.", PARAM_MILLI, 990, 0, 4000},
+	{ "theta", "Exponent: rank k is accessed in proportion to 1/k^theta; 0.99 as YCSB.", PARAM_MILLI, 990, 0,
+	  4000 },
 	GEN_SCATTER_PARAM,
-	{NULL, NULL, PARAM_COUNT, 0, 0, 0},
+	{ NULL, NULL, PARAM_COUNT, 0, 0, 0 },
 };
 
 static uint64_t mul_shift(uint64_t a, uint64_t b, unsigned shift)

@@ -3,8 +3,8 @@
  * bench_memory.c - what a touched guest page costs the simulator, in memory and in time
  *
  * Prints CSV rows name,value,unit. 1, 4, 16 and 64 guests of 4 GiB in ept mode touch every page they have (all
- * but the arena's), each size in a child process of its own, so that the kernel's own account of the child's peak memory
- * and CPU time is that of the run, everything included: guest kernel, guest and second-stage tables, metadata,
+ * but the arena's), each size in a child process of its own, so that the kernel's own account of the child's peak
+ * memory and CPU time is that of the run, everything included: guest kernel, guest and second-stage tables, metadata,
  * contents, the program itself. Time should be linear in pages: the rows per page show it.
  */
 #include <stdio.h>
@@ -20,12 +20,13 @@
 
 static char *experiment(unsigned nvms)
 {
-	return g_strdup_printf("[experiment]\ndigest = no\nsample-interval = 0\n"
-			       "[host]\nmemory = 288 GiB\ncaches = flat\n"
-			       "[vm a]\ncount = %u\nmemory = 4 GiB\nworkload = w\n"
-			       "[workload w]\nphases = p\n"
-			       "[phase p]\npattern = sequential\nstep = 4 KiB\nsize = %u MiB\noperations = %u\nwrites = 100%%\n",
-			       nvms, TOUCHED_MIB, TOUCHED_MIB * 256);
+	return g_strdup_printf(
+		"[experiment]\ndigest = no\nsample-interval = 0\n"
+		"[host]\nmemory = 288 GiB\ncaches = flat\n"
+		"[vm a]\ncount = %u\nmemory = 4 GiB\nworkload = w\n"
+		"[workload w]\nphases = p\n"
+		"[phase p]\npattern = sequential\nstep = 4 KiB\nsize = %u MiB\noperations = %u\nwrites = 100%%\n",
+		nvms, TOUCHED_MIB, TOUCHED_MIB * 256);
 }
 
 static int child(unsigned nvms)

@@ -2,14 +2,14 @@
 /*
  * bench_mmu.c - what a simulated access costs, in nanoseconds of CPU time
  *
- * Streams: l1-hit (48 pages, at random), zipf256M (zipf 0.99 over 256 MiB, ranks scattered), uniform16G. Each through the 1D
- * walk (native) and the 2D walk 4x4, 4K on 4K (ept), with flat costs and with the data-cache model. Guest frames are given to pages
- * at random, host frames to guest frames too: what first touches in random order leave. Beside them `limit`: a bare loop that does
- * nothing but the exact-LRU look-ups of the same stream in a 64-entry 4-way TLB, and `generator`, which is
- * not part of any other row.
+ * Streams: l1-hit (48 pages, at random), zipf256M (zipf 0.99 over 256 MiB, ranks scattered), uniform16G. Each through
+ * the 1D walk (native) and the 2D walk 4x4, 4K on 4K (ept), with flat costs and with the data-cache model. Guest frames
+ * are given to pages at random, host frames to guest frames too: what first touches in random order leave. Beside them
+ * `limit`: a bare loop that does nothing but the exact-LRU look-ups of the same stream in a 64-entry 4-way TLB, and
+ * `generator`, which is not part of any other row.
  *
- * Output: CSV rows name,value,unit; the median of ROUNDS interleaved runs. Numbers of one run of this program may be compared with
- * each other, not with those of another machine or hour.
+ * Output: CSV rows name,value,unit; the median of ROUNDS interleaved runs. Numbers of one run of this program may be
+ * compared with each other, not with those of another machine or hour.
  */
 #include <glib.h>
 #include <math.h>
@@ -61,14 +61,16 @@ static double zipf_h_inverse(double y)
 }
 
 /*
- * Rejection-inversion (Hoermann, Derflinger 1996): no tables, which would push those of the MMU out of the host's caches.
+ * Rejection-inversion (Hoermann, Derflinger 1996): no tables, which would push those of the MMU out of the host's
+ * caches.
  */
 static uint64_t zipf_rank(struct rng *rng, uint64_t n)
 {
 	double low = zipf_h(1.5) - 1, high = zipf_h((double)n + 0.5);
 
 	for (;;) {
-		double u = low + (double)(rng_u64(rng) >> 11) / 9007199254740992.0 * (high - low), x = zipf_h_inverse(u);
+		double u = low + (double)(rng_u64(rng) >> 11) / 9007199254740992.0 * (high - low);
+		double x = zipf_h_inverse(u);
 		uint64_t k = x < 1.5 ? 1 : x > (double)n ? n : (uint64_t)(x + 0.5);
 
 		if (u >= zipf_h((double)k + 0.5) - pow((double)k, -ZIPF_S))
@@ -91,7 +93,8 @@ static void gen_fill(struct gen *g, struct op *ops, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		bool write = g->write_percent && rng_below(&g->rng, 100) < g->write_percent;
 
-		ops[i].va_kind = OP_MAKE(write ? OP_WRITE : OP_READ, BASE_VA + gen_page(g) * PAGE_SIZE + (rng_u64(&g->rng) & 0xff8));
+		ops[i].va_kind = OP_MAKE(write ? OP_WRITE : OP_READ,
+					 BASE_VA + gen_page(g) * PAGE_SIZE + (rng_u64(&g->rng) & 0xff8));
 		ops[i].arg = i;
 	}
 }
@@ -134,8 +137,8 @@ static void rig_init(struct rig *m, uint64_t npages, bool two)
 	m->npages = npages;
 	m->regs = test_regs();
 	m->x = (struct mmu_context){
-		.walk = two ? MMU_2D : MMU_1D, .regs = &m->regs, .levels = 4, .host_levels = 4, .ad_bits = true, .vpid = 1,
-		.maxphyaddr = 46, .c = &m->c, .bytes = m->host.bytes,
+		.walk = two ? MMU_2D : MMU_1D, .regs = &m->regs, .levels = 4, .host_levels = 4, .ad_bits = true,
+		.vpid = 1, .maxphyaddr = 46, .c = &m->c, .bytes = m->host.bytes,
 	};
 	hpa_t groot = host_page(&m->host);
 
@@ -183,7 +186,8 @@ static void bare_run(struct bare *b, const struct op *ops, uint32_t n)
 		__m128i want = _mm_set1_epi64x((long long)page);
 		__m128i lo = _mm_cmpeq_epi64(_mm_load_si128((const __m128i *)key), want);
 		__m128i hi = _mm_cmpeq_epi64(_mm_load_si128((const __m128i *)(key + 2)), want);
-		unsigned mask = (unsigned)_mm_movemask_ps(_mm_shuffle_ps(_mm_castsi128_ps(lo), _mm_castsi128_ps(hi), 0x88)), way = 0;
+		__m128 both = _mm_shuffle_ps(_mm_castsi128_ps(lo), _mm_castsi128_ps(hi), 0x88);
+		unsigned mask = (unsigned)_mm_movemask_ps(both), way = 0;
 
 		if (mask) {
 			way = (unsigned)__builtin_ctz(mask);

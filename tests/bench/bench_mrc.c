@@ -105,7 +105,7 @@ static void measure(struct job *job, int run)
 	double start;
 
 	if (job->ops)
-		policy = job->ops->create(&(struct replace_args){.nframes = job->nframes, .nids = job->nids});
+		policy = job->ops->create(&(struct replace_args){ .nframes = job->nframes, .nids = job->nids });
 	start = now();
 	job->misses = policy ? job->ops->replay(policy, job->ids, job->n) : job->bare(job);
 	job->rate[run] = job->n / (now() - start) / 1e6;
@@ -183,14 +183,14 @@ int main(int argc, char **argv)
 
 	shipped = load(argc > 1 ? argv[1] : "workloads/traces/sort.obt", &n, &nids);
 	struct job jobs[] = {
-		{"mrc_zipf_lru", zipf, ZIPF_N, ZIPF_NIDS, ZIPF_NIDS / 4, &replace_lru, NULL, {0}, 0},
-		{"mrc_zipf_lru_limit", zipf, ZIPF_N, ZIPF_NIDS, ZIPF_NIDS / 4, NULL, bare_lru, {0}, 0},
-		{"mrc_zipf_clock", zipf, ZIPF_N, ZIPF_NIDS, ZIPF_NIDS / 4, &replace_clock, NULL, {0}, 0},
-		{"mrc_zipf_clock_limit", zipf, ZIPF_N, ZIPF_NIDS, ZIPF_NIDS / 4, NULL, bare_clock, {0}, 0},
-		{"mrc_shipped_lru", shipped, n, nids, nids / 4, &replace_lru, NULL, {0}, 0},
-		{"mrc_shipped_lru_limit", shipped, n, nids, nids / 4, NULL, bare_lru, {0}, 0},
-		{"mrc_shipped_clock", shipped, n, nids, nids / 4, &replace_clock, NULL, {0}, 0},
-		{"mrc_shipped_clock_limit", shipped, n, nids, nids / 4, NULL, bare_clock, {0}, 0},
+		{ "mrc_zipf_lru", zipf, ZIPF_N, ZIPF_NIDS, ZIPF_NIDS / 4, &replace_lru, NULL, { 0 }, 0 },
+		{ "mrc_zipf_lru_limit", zipf, ZIPF_N, ZIPF_NIDS, ZIPF_NIDS / 4, NULL, bare_lru, { 0 }, 0 },
+		{ "mrc_zipf_clock", zipf, ZIPF_N, ZIPF_NIDS, ZIPF_NIDS / 4, &replace_clock, NULL, { 0 }, 0 },
+		{ "mrc_zipf_clock_limit", zipf, ZIPF_N, ZIPF_NIDS, ZIPF_NIDS / 4, NULL, bare_clock, { 0 }, 0 },
+		{ "mrc_shipped_lru", shipped, n, nids, nids / 4, &replace_lru, NULL, { 0 }, 0 },
+		{ "mrc_shipped_lru_limit", shipped, n, nids, nids / 4, NULL, bare_lru, { 0 }, 0 },
+		{ "mrc_shipped_clock", shipped, n, nids, nids / 4, &replace_clock, NULL, { 0 }, 0 },
+		{ "mrc_shipped_clock_limit", shipped, n, nids, nids / 4, NULL, bare_clock, { 0 }, 0 },
 	};
 
 	for (int run = 0; run < RUNS; run++)

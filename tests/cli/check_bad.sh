@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Malformed experiment files and command lines through the program itself: each ends with status 2, nothing on stdout, one
-# line on stderr that names what is wrong, and leaves nothing behind. (Traces: check_trace_bad.sh. Damage at random:
+# Malformed experiment files and command lines through the program itself: each ends with status 2, nothing on stdout,
+# one line on stderr that names what is wrong, and leaves nothing behind. (Traces: check_trace_bad.sh. Damage at random:
 # tests/fuzz/.) Prints "N passed, N failed, N skipped" last.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -39,7 +39,8 @@ file() { # file WORDS TEXT: an experiment of these lines is refused
 	bad "$1" run -q ../x.ini
 }
 rest='[vm a]\nmemory = 64 MiB\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = uniform\noperations = 10\n'
-vm() { file "$1" "[vm a]\nmemory = 64 MiB\nworkload = w\n$2\n[workload w]\nphases = p\n[phase p]\npattern = uniform\noperations = 10\n"; }
+work='[workload w]\nphases = p\n[phase p]\npattern = uniform\noperations = 10\n'
+vm() { file "$1" "[vm a]\nmemory = 64 MiB\nworkload = w\n$2\n$work"; }
 phase() { file "$1" "$rest$2\n"; }
 
 # --- generated: every key of every section, with a value that it cannot have, and misspelt ---
@@ -139,10 +140,10 @@ vm 'shadow-limit' 'shadow-limit = 3'
 vm 'node' 'node = 5'
 vm 'dirty-log' 'dirty-log = pml\nept-ad = no'
 vm 'dirty-log' 'paging = native\ndirty-log = wrprotect'
-file 'a multiple of 2 MiB' '[vm a]\nmemory = 9 MiB\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = uniform\noperations = 1\n'
-file 'MiB, not MB' '[vm a]\nmemory = 64 MB\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = uniform\noperations = 1\n'
-file 'a number alone is bytes' '[vm a]\nmemory = 64\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = uniform\noperations = 1\n'
-file 'memory' '[vm a]\nmemory = 99999999999999999999 GiB\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = uniform\noperations = 1\n'
+file 'a multiple of 2 MiB' '[vm a]\nmemory = 9 MiB\nworkload = w\n'"$work"
+file 'MiB, not MB' '[vm a]\nmemory = 64 MB\nworkload = w\n'"$work"
+file 'a number alone is bytes' '[vm a]\nmemory = 64\nworkload = w\n'"$work"
+file 'memory' '[vm a]\nmemory = 99999999999999999999 GiB\nworkload = w\n'"$work"
 phase 'size' 'size = 5000'
 phase 'page-size' 'page-size = 2M\nsize = 3 MiB'
 phase 'writes' 'writes = 101%%'
@@ -158,8 +159,10 @@ file 'forks' '[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern
 file 'trace' '[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = trace\n'
 file 'trace' '[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = trace\ntrace = nosuch.obt\n'
 file 'is not a trace' '[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = trace\ntrace = x.ini\n'
-file 'one of sequential, strided, uniform, zipf,' '[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = zipff\noperations = 5\n'
-file 'theta' '[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = zipf\ntheta = 0.12345\noperations = 5\n'
+file 'one of sequential, strided, uniform, zipf,' \
+	'[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = zipff\noperations = 5\n'
+file 'theta' \
+	'[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = zipf\ntheta = 0.12345\noperations = 5\n'
 file 'p' '[vm a]\nworkload = w\n[workload w]\nphases = p\n[phase p]\npattern = uniform\n'
 file 'metric' "[experiment]\nmetric = speed\n$rest"
 file 'metric' "[experiment]\nmetric = ns_total/\n$rest"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# What if it is installed? `make install` into an empty folder: the program runs from there with nothing of the source tree in
-# reach, finds its figures, ships its experiments with their traces, and brings a manual page and a completion that work.
+# What if it is installed? `make install` into an empty folder: the program runs from there with nothing of the source
+# tree in reach, finds its figures, ships its experiments with their traces, and brings a manual page and a completion
+# that work.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 tmp=$(mktemp -d) || exit 1
@@ -36,8 +37,10 @@ same_files() { # same_files FOLDER INSTALLED
 check 'make install' make --no-print-directory install B="${B:-build}" DESTDIR="$tmp/root" PREFIX=/opt/lab
 check 'nothing outside the prefix' test "$(cd "$tmp/root" && find . -type f ! -path './opt/lab/*' | wc -l)" -eq 0
 check 'the program is executable' test -x "$overbook"
-check 'every figure template' sh -c "for f in results/figures/*; do cmp \$f '$share/overbook/figures/'\${f##*/} || exit; done"
-check 'every experiment' sh -c "for f in workloads/*.ini; do cmp \$f '$share/overbook/workloads/'\${f##*/} || exit; done"
+check 'every figure template' \
+	sh -c "for f in results/figures/*; do cmp \$f '$share/overbook/figures/'\${f##*/} || exit; done"
+check 'every experiment' \
+	sh -c "for f in workloads/*.ini; do cmp \$f '$share/overbook/workloads/'\${f##*/} || exit; done"
 check 'every trace' same_files workloads/traces "$share/overbook/workloads/traces"
 
 mkdir "$tmp/elsewhere"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# --machine kvm as a user runs it: the same digest as the simulator's, what is not supported refused with status 2, what the
-# host lacks told with status 3. Prints "N passed, N failed, N skipped" last.
+# --machine kvm as a user runs it: the same digest as the simulator's, what is not supported refused with status 2, what
+# the host lacks told with status 3. Prints "N passed, N failed, N skipped" last.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 overbook=$PWD/${B:-build}/overbook

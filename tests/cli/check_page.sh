@@ -58,7 +58,8 @@ for g in $(seq 512 512 16384) $(seq 1024 100 16384); do
 	history "$g" && [ -s "$tmp/out" ] && gfn=$g && break
 done
 check 'some page has a history' test -n "$gfn"
-check 'which begins with a first touch' grep -Eq '^ +[0-9]+\.[0-9]{9}  absent +-> resident +fault +0x[0-9a-f]+  4K$' "$tmp/out"
+check 'which begins with a first touch' \
+	grep -Eq '^ +[0-9]+\.[0-9]{9}  absent +-> resident +fault +0x[0-9a-f]+  4K$' "$tmp/out"
 check 'under a heading' grep -q '^ *time (s)' "$tmp/out"
 cp "$tmp/out" "$tmp/decimal"
 check 'in hexadecimal' history "$(printf '0x%x' "$gfn")"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# overbook as a user runs it: results whole or absent, bytes that depend on the file and the seed alone, the files that a run
-# promises, and figures that gnuplot draws again by hand.
+# overbook as a user runs it: results whole or absent, bytes that depend on the file and the seed alone, the files that
+# a run promises, and figures that gnuplot draws again by hand.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 overbook=$PWD/${B:-build}/overbook
@@ -58,7 +58,8 @@ done
 check 'the canonical experiment runs' "$overbook" run "$tmp/hello/experiment.ini" -q --no-figures -o "$tmp/again"
 check 'and gives the same samples' cmp "$tmp/hello/samples.csv" "$tmp/again/samples.csv"
 check 'and the same summary' cmp "$tmp/hello/summary.json" "$tmp/again/summary.json"
-check 'figures can be drawn by hand' sh -c "cd '$tmp/hello' && rm figures/time.svg && gnuplot figures/time.gp && test -s figures/time.svg"
+check 'figures can be drawn by hand' \
+	sh -c "cd '$tmp/hello' && rm figures/time.svg && gnuplot figures/time.gp && test -s figures/time.svg"
 check 'report works on a finished run' "$overbook" report "$tmp/hello"
 check 'compare finds a run equal to itself' "$overbook" compare "$tmp/hello" "$tmp/again"
 check 'an existing directory is not touched' status 2 "$overbook" run workloads/hello.ini -q -o "$tmp/hello"
@@ -100,7 +101,8 @@ for bad in 'run' 'run nosuch.ini' 'run workloads/hello.ini extra' 'run workloads
 	'run workloads/hello.ini --nosuchoption' 'report' 'report /nonexistent' 'compare one' 'compare /a /b' \
 	'list' 'list nonsense' 'nosuchverb' 'page' 'page /nonexistent a 1' 'doctor now'; do
 	# shellcheck disable=SC2086
-	check "status 2: $bad" sh -c "cd '$tmp/empty' && cp -r '$PWD/workloads' . && '$overbook' $bad; s=\$?; rm -rf workloads; [ \$s -eq 2 ]"
+	check "status 2: $bad" sh -c "cd '$tmp/empty' && cp -r '$PWD/workloads' . && '$overbook' $bad
+		s=\$?; rm -rf workloads; [ \$s -eq 2 ]"
 	check "nothing left by: $bad" silent_dir "$tmp/empty"
 	check "one message: $bad" test "$(grep -c . "$tmp/err")" -le 1
 done

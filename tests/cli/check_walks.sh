@@ -1,6 +1,6 @@
 #!/bin/sh
-# workloads/walk-references.ini, its cold half: for every pair of levels and page sizes the whole machine (guest kernel, memory
-# manager, tables, MMU) reads just what the closed form says: 24, 35, 29, 19, 15, 8 and all the others.
+# workloads/walk-references.ini, its cold half: for every pair of levels and page sizes the whole machine (guest kernel,
+# memory manager, tables, MMU) reads just what the closed form says: 24, 35, 29, 19, 15, 8 and all the others.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 overbook=$PWD/${B:-build}/overbook
@@ -32,9 +32,9 @@ awk -F, '
 			passed++
 		} else {
 			failed++
-			printf "%s with %s levels on a host with %s levels, %s pages: %s references in %s walks, not %d each\n",
-				$col["vm"], $col["vm.levels"], $col["vm.host-levels"], $col["host.page-size"],
-				$col["walk_refs"], $col["walks"], want
+			printf "%s with %s levels on a host with %s levels, %s pages: ",
+				$col["vm"], $col["vm.levels"], $col["vm.host-levels"], $col["host.page-size"]
+			printf "%s references in %s walks, not %d each\n", $col["walk_refs"], $col["walks"], want
 		}
 	}
 	END {

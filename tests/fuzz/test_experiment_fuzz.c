@@ -17,7 +17,8 @@
 
 static const char good[] =
 	"[experiment]\ntitle = Fuzz\nquestion = Why?\nmachine = sim\nschedule = lockstep\nseed = 5\nquantum = 1000\n"
-	"duration = 1 s\nsample-interval = 10 ms\nwarm-up = 1 ms\nrepeats = 2\nevents = no\ndigest = yes\nfigures = time, "
+	"duration = 1 s\nsample-interval = 10 ms\nwarm-up = 1 ms\nrepeats = 2\nevents = no\ndigest = yes\n"
+	"figures = time, "
 	"exits\n"
 	"[host]\ncpus = 2\nmemory = 1 GiB\nnodes = 2\npage-size = 2M\ntimeslice = 1 ms\ncaches = flat\nprofile = zen3\n"
 	"[vm a]\ncount = 2\nmemory = 64 MiB\narena = 8 MiB\npaging = ept\nlevels = 4\nhost-levels = 5\nmax-leaf = 2M\n"
@@ -280,7 +281,7 @@ END_TEST
 START_TEST(enormous)
 {
 	g_autofree char *as = g_strnfill(500000, 'a'), *nines = g_strnfill(5000, '9');
-	const char *const forms[] = {"[%s]\n",
+	const char *const forms[] = { "[%s]\n",
 				     "[vm %s]\n",
 				     "[vm a]\n%s = 1\n",
 				     "[vm a]\nworkload = %s\n",
@@ -290,7 +291,7 @@ START_TEST(enormous)
 				     "[vary]\nvm.paging = %s\n",
 				     "[costs]\n%s = 1\n",
 				     "%s\n",
-				     "%s = 1\n"};
+				     "%s = 1\n" };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(forms); i++) {
 		g_auto(GStrv) cut = g_strsplit(forms[i], "%s", -1);

@@ -198,7 +198,7 @@ START_TEST(texts_of_random_letters)
 		ck_assert(!pipe(fd));
 		ck_assert_int_eq(write(fd[1], text, n), n);
 		close(fd[1]);
-		if (!trace_import(w, fd[0], "text", &(struct trace_import){.format = i % 3}, &error)) {
+		if (!trace_import(w, fd[0], "text", &(struct trace_import){ .format = i % 3 }, &error)) {
 			ck_assert(g_str_has_prefix(error->message, "text:"));
 			g_error_free(error);
 		}

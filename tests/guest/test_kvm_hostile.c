@@ -2,8 +2,8 @@
 /*
  * test_kvm_hostile.c - guests that misbehave, and the stub's other half
  *
- * Each guest is the real one with a few bytes changed before its first instruction. A process's crimes end the process or, where
- * the kernel knows no mercy, the guest; a kernel's end the guest. Nothing ends or hangs the run.
+ * Each guest is the real one with a few bytes changed before its first instruction. A process's crimes end the process
+ * or, where the kernel knows no mercy, the guest; a kernel's end the guest. Nothing ends or hangs the run.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 #include "tests/lib/run_text.h"
 #include "vmm/kvm/kvm.h"
 
-#define EXPERIMENT                                                                                                      \
-	"[experiment]\nmachine = kvm\nschedule = lockstep\nquantum = 100\n[vm a]\nmemory = 32 MiB\nworkload = w\n"       \
+#define EXPERIMENT                                                                                                     \
+	"[experiment]\nmachine = kvm\nschedule = lockstep\nquantum = 100\n[vm a]\nmemory = 32 MiB\nworkload = w\n"     \
 	"[workload w]\nprocesses = 2\nphases = p\n[phase p]\npattern = uniform\nsize = 256 KiB\noperations = 500\n"
 
 static struct text_run t;
@@ -58,7 +58,7 @@ static void *place(enum place p)
 	return kvm_arena(m.vms[0], at[p]);
 }
 
-#define IMM64(va)                                                                                                       \
+#define IMM64(va)                                                                                                      \
 	(uint8_t)(va), (uint8_t)((va) >> 8), (uint8_t)((va) >> 16), (uint8_t)((va) >> 24),                             \
 		(uint8_t)((uint64_t)(va) >> 32), (uint8_t)((uint64_t)(va) >> 40), 0, 0
 
@@ -81,7 +81,8 @@ static const struct {
 	{ "a process writes its loop", PROCESS, 10, { 0x48, 0xa3, IMM64(USER_TEXT_VA) }, NULL },
 	{ "the kernel loops", KERNEL_EVENT, 2, { 0xeb, 0xfe }, "given up" },
 	{ "the kernel invents an instruction", KERNEL_EVENT, 2, { 0x0f, 0x0b }, "exception 6" },
-	{ "the kernel faults", KERNEL_EVENT, 10, { 0x48, 0xa1, IMM64(0x1000ull) }, "exception 14 (error 0x4, cr2 0x1000)" },
+	{ "the kernel faults", KERNEL_EVENT, 10, { 0x48, 0xa1, IMM64(0x1000ull) },
+	  "exception 14 (error 0x4, cr2 0x1000)" },
 	{ "the kernel loads CR3 by itself", KERNEL_EVENT, 3, { 0x0f, 0x22, 0xd8 }, "exception 13" },
 	{ "the kernel makes up a hypercall", KERNEL_EVENT, 6, { 0xb8, 0x99, 0, 0, 0, 0xcc }, "unknown hypercall" },
 	{ "there is no IDT", IDT, 512, { 0 }, "triple fault" },
@@ -147,7 +148,7 @@ START_TEST(hosted_stub)
 	ck_assert(loaded);
 	ck_assert_uint_eq(calls[HC_BOOTED], 1);
 	ck_assert_uint_eq(calls[HC_YIELD], 10);
-	/* In and out: each quantum, each system call (map, exit), each page fault; and the kernel's own root at boot. */
+	/* In and out: each quantum, each system call (map, exit), each page fault; and the kernel's root at boot. */
 	ck_assert_uint_ge(calls[HC_CR3], 1 + 2 * (10 + 100));
 	ck_assert_uint_eq(kvm_vcpu_page(vm)->reads + kvm_vcpu_page(vm)->writes, 1000);
 	stop();

@@ -29,7 +29,9 @@ static void direct_forget(struct direct *d, gva_t gva)
 struct direct *direct_new(const struct direct_config *cfg)
 {
 	struct direct *d = g_new0(struct direct, 1);
-	struct gmem_config gc = { .vm = 5, .npages = cfg->npages, .arena_pages = cfg->arena_pages, .level = cfg->level };
+	struct gmem_config gc = {
+		.vm = 5, .npages = cfg->npages, .arena_pages = cfg->arena_pages, .level = cfg->level,
+	};
 	struct paging_config pc = { .nvcpus = 1, .regs = d->vcpu, .guest_levels = cfg->levels, .maxphyaddr = 46,
 				    .max_leaf = cfg->max_leaf };
 

@@ -31,7 +31,9 @@ static void stage2_flush(struct machine *m, unsigned vm, enum flush_kind kind, u
 struct stage2 *stage2_new(const struct stage2_config *cfg)
 {
 	struct stage2 *s = g_new0(struct stage2, 1);
-	struct gmem_config gc = { .vm = 3, .npages = cfg->npages, .arena_pages = cfg->arena_pages, .level = cfg->level };
+	struct gmem_config gc = {
+		.vm = 3, .npages = cfg->npages, .arena_pages = cfg->arena_pages, .level = cfg->level,
+	};
 	struct paging_config pc = { .nvcpus = 1, .guest_levels = 4, .host_levels = cfg->levels, .maxphyaddr = 46,
 				    .max_leaf = cfg->max_leaf, .npt = cfg->npt, .ad_bits = cfg->ad_bits,
 				    .pml = cfg->pml };

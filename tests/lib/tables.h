@@ -58,8 +58,8 @@ static inline uint64_t host_page(struct host *h)
 }
 
 /* Map @addr at @level to @to in the tree at @root; tables are pages of the same host, linked with @link bits. */
-static inline uint64_t *host_map(struct host *h, uint64_t root, unsigned levels, uint64_t addr, unsigned level, uint64_t to,
-				 uint64_t leaf, uint64_t link)
+static inline uint64_t *host_map(struct host *h, uint64_t root, unsigned levels, uint64_t addr, unsigned level,
+				 uint64_t to, uint64_t leaf, uint64_t link)
 {
 	uint64_t table = root, *e;
 

@@ -171,10 +171,14 @@ static void model_run(const struct stage2_config *cfg, uint64_t seed, unsigned s
 
 /* {host pages, guest pages, arena pages, backing level, largest leaf, levels, npt, ad, pml} */
 static const struct stage2_config small[] = {
-	{ 8192, 2048 + 300, 512, 1, 1, 4, false, true, false },	  { 8192, 2048 + 300, 512, 2, 2, 4, false, true, false },
-	{ 8192, 2048 + 300, 512, 2, 2, 5, false, true, true },	  { 8192, 2048 + 300, 512, 1, 2, 4, false, false, false },
-	{ 8192, 2048 + 300, 512, 2, 1, 5, false, false, false },  { 8192, 2048 + 300, 512, 2, 3, 4, true, false, false },
-	{ 1800, 2048 + 300, 512, 2, 2, 4, false, true, false },	  { 1300, 2048 + 300, 512, 1, 3, 4, false, true, true },
+	{ 8192, 2048 + 300, 512, 1, 1, 4, false, true, false },
+	{ 8192, 2048 + 300, 512, 2, 2, 4, false, true, false },
+	{ 8192, 2048 + 300, 512, 2, 2, 5, false, true, true },
+	{ 8192, 2048 + 300, 512, 1, 2, 4, false, false, false },
+	{ 8192, 2048 + 300, 512, 2, 1, 5, false, false, false },
+	{ 8192, 2048 + 300, 512, 2, 3, 4, true, false, false },
+	{ 1800, 2048 + 300, 512, 2, 2, 4, false, true, false },
+	{ 1300, 2048 + 300, 512, 1, 3, 4, false, true, true },
 };
 
 START_TEST(random_changes)

@@ -55,10 +55,12 @@ static bool any(uint64_t e, int high, int low)
 
 /* ---- second stage ---- */
 
-static bool ref_violation(struct ref *f, enum mmu_outcome o, bool present, bool reserved, gpa_t gpa, struct want want, bool table)
+static bool ref_violation(struct ref *f, enum mmu_outcome o, bool present, bool reserved, gpa_t gpa, struct want want,
+			  bool table)
 {
 	f->outcome = o;
-	f->error = (present ? 1 : 0) | (want.write ? 2 : 0) | (f->x->npt ? 4 : 0) | (reserved ? 8 : 0) | (want.exec ? 16 : 0);
+	f->error = (present ? 1 : 0) | (want.write ? 2 : 0) | (f->x->npt ? 4 : 0) | (reserved ? 8 : 0) |
+		   (want.exec ? 16 : 0);
 	f->gpa = gpa;
 	f->table_access = table;
 	return false;
@@ -260,7 +262,8 @@ static bool ref_access(struct ref *f, gva_t gva, struct want want)
 	for (unsigned l = x->levels; l >= level; l--) {
 		needed[l] = *path[l] | 1ull << 5 | (l == level && want.write ? 1ull << 6 : 0);
 		if (needed[l] != *path[l] && !writable[l])
-			return ref_violation(f, MMU_VIOLATION, true, false, where[l], (struct want){ .write = true }, true);
+			return ref_violation(f, MMU_VIOLATION, true, false, where[l], (struct want){ .write = true },
+					     true);
 	}
 	uint64_t size = 1ull << (12 + 9 * (level - 1)), addr = (at & ~(size - 1)) | (gva & (size - 1));
 	bool ignored;
@@ -291,7 +294,7 @@ static bool chance(struct world *w, unsigned percent)
 	return rng_below(&w->rng, 100) < percent;
 }
 
-/* A high bit of an address: sometimes beyond MAXPHYADDR or what four levels translate. Bit 45 would be index 64, see below. */
+/* A high bit of an address: sometimes beyond MAXPHYADDR or what four levels translate. Bit 45: index 64, see below. */
 static uint64_t stray_bits(struct world *w)
 {
 	return chance(w, 2) ? 1ull << (46 + rng_below(&w->rng, 6)) : 0;
@@ -308,8 +311,8 @@ static uint64_t random_guest_entry(struct world *w)
 		uint64_t align = chance(w, 80) ? 1ull << 30 : chance(w, 50) ? 1ull << 21 : 1ull << 13;
 
 		/* 1D without a limit dereferences what it finds: stay within memory. */
-		e |= PTE_PS | (rng_below(&w->rng, w->x.walk == MMU_2D ? 8 : 1) << 30) | (chance(w, 20) ? align >> 1 : 0) |
-		     (chance(w, 30) ? 1ull << 12 : 0);
+		e |= PTE_PS | (rng_below(&w->rng, w->x.walk == MMU_2D ? 8 : 1) << 30) |
+		     (chance(w, 20) ? align >> 1 : 0) | (chance(w, 30) ? 1ull << 12 : 0);
 	} else {
 		e |= ((w->x.bias ? 0 : GUEST_FIRST) + rng_below(&w->rng, POOL)) << 12;
 		if (w->x.walk == MMU_2D)
@@ -329,7 +332,8 @@ static uint64_t random_guest_entry(struct world *w)
 static uint64_t random_host_entry(struct world *w, unsigned index)
 {
 	bool large = chance(w, 5);
-	uint64_t e = large ? 0 : ((index < GUEST_FIRST || index == 511 ? HOST_FIRST : GUEST_FIRST) + rng_below(&w->rng, POOL)) << 12;
+	uint64_t pool = index < GUEST_FIRST || index == 511 ? HOST_FIRST : GUEST_FIRST;
+	uint64_t e = large ? 0 : (pool + rng_below(&w->rng, POOL)) << 12;
 
 	if (large && chance(w, 5))
 		e |= 1ull << (12 + rng_below(&w->rng, 18));

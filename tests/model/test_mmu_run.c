@@ -2,10 +2,11 @@
 /*
  * test_mmu_run.c - the batch against the plain model
  *
- * Two machines with equal memory run the same random stream: one through mmu_run(), the other through a loop over mmu_access()
- * that is spelled out here. In between come invalidations, changes of address space, pages taken away and given back, budgets
- * that end in mid-batch. After each batch everything must be equal: operations done, result, cycles, all counters, log, contents, and
- * from time to time every byte of the tables and every entry of every TLB and cache with its recency.
+ * Two machines with equal memory run the same random stream: one through mmu_run(), the other through a loop over
+ * mmu_access() that is spelled out here. In between come invalidations, changes of address space, pages taken away and
+ * given back, budgets that end in mid-batch. After each batch everything must be equal: operations done, result,
+ * cycles, all counters, log, contents, and from time to time every byte of the tables and every entry of every TLB and
+ * cache with its recency.
  */
 #include <check.h>
 
@@ -70,9 +71,11 @@ static void build(struct side *s, int v)
 	host_map(&s->host, s->regs.cr3, 4, 0x6000000000, 2, 0, user, user);
 	host_map(&s->host, s->regs.cr3, 4, 0x7040000000, 3, 0, user, user);
 	s->x = (struct mmu_context){
-		.walk = variants[v].two ? MMU_2D : MMU_1D, .regs = &s->regs, .root = s->x.root, .levels = 4, .host_levels = 4,
-		.npt = variants[v].npt, .ad_bits = variants[v].ad, .use_pcid = variants[v].pcid, .vpid = 1, .maxphyaddr = 46,
-		.pml = variants[v].pml ? &s->pml : NULL, .c = &s->c, .bytes = s->host.bytes, .content = s->content, .latency = s->latency,
+		.walk = variants[v].two ? MMU_2D : MMU_1D, .regs = &s->regs, .root = s->x.root,
+		.levels = 4, .host_levels = 4, .vpid = 1, .maxphyaddr = 46,
+		.npt = variants[v].npt, .ad_bits = variants[v].ad, .use_pcid = variants[v].pcid,
+		.pml = variants[v].pml ? &s->pml : NULL, .c = &s->c,
+		.bytes = s->host.bytes, .content = s->content, .latency = s->latency,
 	};
 	if (variants[v].two) {
 		s->x.root = host_page(&s->host);
@@ -175,11 +178,13 @@ static void same_outside(const struct side *a, const struct side *b)
 static void make_ops(struct rng *rng, bool only_4k, struct op *ops, uint32_t n)
 {
 	static const unsigned widths[] = { 1, 8, 40, 200, NPAGES };
-	unsigned width = widths[rng_below(rng, 5)], write = (unsigned)rng_below(rng, 60), exec = (unsigned)rng_below(rng, 4);
+	unsigned width = widths[rng_below(rng, 5)];
+	unsigned write = (unsigned)rng_below(rng, 60), exec = (unsigned)rng_below(rng, 4);
 	uint64_t base = rng_below(rng, NPAGES);
 
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t page = (base + rng_below(rng, width)) % NPAGES, what = rng_below(rng, 100), odd = rng_below(rng, 2000);
+		uint64_t page = (base + rng_below(rng, width)) % NPAGES;
+		uint64_t what = rng_below(rng, 100), odd = rng_below(rng, 2000);
 		unsigned kind = what < write ? OP_WRITE : what < write + exec ? OP_EXEC : OP_READ;
 		gva_t va = page_va(page) + rng_below(rng, PAGE_SIZE);
 
@@ -198,7 +203,8 @@ static void make_ops(struct rng *rng, bool only_4k, struct op *ops, uint32_t n)
 /* A page's entry in the guest's table, or in the VMM's. */
 static uint64_t *entry_of(struct side *s, uint64_t page, bool guest)
 {
-	uint64_t table = guest ? s->regs.cr3 & PTE_ADDR : s->x.root, addr = guest ? page_va(page) : (DATA + page) * PAGE_SIZE;
+	uint64_t table = guest ? s->regs.cr3 & PTE_ADDR : s->x.root;
+	uint64_t addr = guest ? page_va(page) : (DATA + page) * PAGE_SIZE;
 
 	for (unsigned l = 4; l > 1; l--)
 		table = *host_entry(&s->host, table, addr, l) & PTE_ADDR;
@@ -235,7 +241,8 @@ static void disturb(struct side *s, struct rng rng)
 		if (guest)
 			mmu_flush_gva(s->mmu, 1, page_va(page), &s->c), mmu_flush_gva(s->mmu, 2, page_va(page), &s->c);
 		else
-			mmu_flush_gpa(s->mmu, 1, DATA + page, 1, &s->c), mmu_flush_gpa(s->mmu, 2, DATA + page, 1, &s->c);
+			mmu_flush_gpa(s->mmu, 1, DATA + page, 1, &s->c),
+				mmu_flush_gpa(s->mmu, 2, DATA + page, 1, &s->c);
 		break;
 	default:
 		break;

@@ -15,7 +15,7 @@
 #define N    1200
 #define NIDS 96
 
-static const uint32_t sizes[] = {1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 96, 200};
+static const uint32_t sizes[] = { 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 96, 200 };
 
 /* Traces of several kinds: uniform, skewed, loops, scans broken by hot pages, runs. */
 static void make_trace(uint32_t *ids, uint64_t seed)
@@ -49,7 +49,7 @@ static void make_trace(uint32_t *ids, uint64_t seed)
 /* Distinct pages from the last access to ids[i]'s page (and with it) up to i; 0: never accessed before. */
 static uint32_t stack_distance(const uint32_t *ids, int i)
 {
-	bool seen[NIDS] = {false};
+	bool seen[NIDS] = { false };
 	uint32_t distance = 1;
 
 	for (int j = i - 1; j >= 0; j--) {
@@ -68,7 +68,7 @@ static void check_lru_is_stack_distance(uint64_t seed)
 
 	make_trace(ids, seed);
 	for (size_t k = 0; k < G_N_ELEMENTS(sizes); k++) {
-		void *lru = replace_lru.create(&(struct replace_args){.nframes = sizes[k], .nids = NIDS});
+		void *lru = replace_lru.create(&(struct replace_args){ .nframes = sizes[k], .nids = NIDS });
 
 		for (int i = 0; i < N; i++) {
 			uint32_t distance = stack_distance(ids, i);
@@ -136,9 +136,9 @@ static void check_opt_is_belady(uint64_t seed)
 	make_trace(ids, seed);
 	g_autofree uint32_t *next = replace_next_use(ids, N, NIDS);
 	for (size_t k = 0; k < G_N_ELEMENTS(sizes); k++) {
-		struct list l = {.nframes = sizes[k]};
+		struct list l = { .nframes = sizes[k] };
 		void *opt = replace_opt.create(&(struct replace_args){
-			.nframes = sizes[k], .nids = NIDS, .trace = ids, .next_use = next, .n = N});
+			.nframes = sizes[k], .nids = NIDS, .trace = ids, .next_use = next, .n = N });
 
 		for (int i = 0; i < N; i++) {
 			bool hit = list_find(&l, ids[i]) >= 0;
@@ -187,8 +187,8 @@ static void list_insert(struct list *l, uint32_t id, bool referenced)
 static void check_list(const struct replace_ops *ops, const uint32_t *ids, uint32_t nframes)
 {
 	bool clocked = ops == &replace_clock || ops == &replace_clock0;
-	struct list l = {.nframes = nframes};
-	void *policy = ops->create(&(struct replace_args){.nframes = nframes, .nids = NIDS, .seed = nframes});
+	struct list l = { .nframes = nframes };
+	void *policy = ops->create(&(struct replace_args){ .nframes = nframes, .nids = NIDS, .seed = nframes });
 
 	rng_seed(&l.rng, nframes);
 	for (int i = 0; i < N; i++) {
@@ -211,8 +211,8 @@ static void check_list(const struct replace_ops *ops, const uint32_t *ids, uint3
 
 static void check_policies_match_lists(uint64_t seed)
 {
-	static const struct replace_ops *const ops[] = {&replace_fifo, &replace_clock, &replace_clock0,
-							&replace_random};
+	static const struct replace_ops *const ops[] = { &replace_fifo, &replace_clock, &replace_clock0,
+							&replace_random };
 	uint32_t ids[N];
 
 	make_trace(ids, seed);
@@ -224,14 +224,14 @@ static void check_policies_match_lists(uint64_t seed)
 /* What theory says of whole curves: opt is a lower bound; lru and opt never get worse with more memory. */
 static void check_curves_are_ordered(uint64_t seed)
 {
-	uint64_t before[2] = {UINT64_MAX, UINT64_MAX};
+	uint64_t before[2] = { UINT64_MAX, UINT64_MAX };
 	uint32_t ids[N];
 
 	make_trace(ids, seed);
 	g_autofree uint32_t *next = replace_next_use(ids, N, NIDS);
 	for (uint32_t nframes = 1; nframes <= NIDS; nframes++) {
 		struct replace_args args = {
-			.nframes = nframes, .nids = NIDS, .seed = 1, .trace = ids, .next_use = next, .n = N};
+			.nframes = nframes, .nids = NIDS, .seed = 1, .trace = ids, .next_use = next, .n = N };
 		void *opt = replace_opt.create(&args);
 		uint64_t least = replace_opt.replay(opt, ids, N);
 

@@ -4,7 +4,8 @@
  *
  * The model keeps each set as a list in order of use and knows the rules by heart: which access hits which level, how
  * many references a walk needs, what each instruction drops. Several VMs and PCIDs share one CPU; pages are
- * 4K, 2M and 1G, some global, some clean. After each access the counters must agree; every hit and miss is thereby compared.
+ * 4K, 2M and 1G, some global, some clean. After each access the counters must agree; every hit and miss is thereby
+ * compared.
  */
 #include <check.h>
 
@@ -180,8 +181,8 @@ static void map_space(struct world *w, unsigned vm, unsigned pcid)
 	for (unsigned i = 0; i < 6; i++) {
 		gva_t gva = 0x100000000 + i * 0x40000000ull;
 
-		host_map(&w->host, root, w->levels, gva, 3, (uint64_t)i << 30, bits | PTE_D | (is_global(gva) ? PTE_G : 0),
-			 bits);
+		host_map(&w->host, root, w->levels, gva, 3, (uint64_t)i << 30,
+			 bits | PTE_D | (is_global(gva) ? PTE_G : 0), bits);
 	}
 }
 
@@ -302,7 +303,8 @@ static void model_walk(struct world *w, gva_t gva, bool write)
 	m->refs += top - level + 1;
 	for (unsigned l = top; l > level; l--)
 		if (m->pwc[l].sets)
-			list_push(&m->pwc[l], (struct entry){ l, w->x.vpid, current_pcid(w), gva >> LEVEL_SHIFT(l), false, false });
+			list_push(&m->pwc[l],
+				  (struct entry){ l, w->x.vpid, current_pcid(w), gva >> LEVEL_SHIFT(l), false, false });
 	m->dirtied += write && !(*leaf & PTE_D);
 	e = (struct entry){ level, w->x.vpid, current_pcid(w), gva >> LEVEL_SHIFT(level), (*leaf & PTE_G) != 0,
 			    write || (*leaf & PTE_D) };
@@ -462,7 +464,7 @@ START_TEST(what_if_the_second_stage_is_flushed)
 				 .maxphyaddr = 46, .c = &c, .bytes = h.bytes };
 
 	mmu_access(mmu, &x, gva, ACC_R | ACC_U, &r);
-	/* The first translation walks in full, the other four find the last level's table: 4 + 4 * 1 and 4 of the guest. */
+	/* The first walks in full, the other four find the last level's table: 4 + 4 * 1, and 4 of the guest. */
 	ck_assert_uint_eq(r.refs, 12);
 	ck_assert_uint_eq(c.ntlb_misses, 5);
 	mmu_invlpg(mmu, &x, gva);

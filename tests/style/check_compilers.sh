@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every source file (program, tests, benches, guest) compiles without a warning with gcc and with clang, under the flags of
-# the Makefile. Only the compiler's first pass, so that it is quick. Prints "N passed, N failed, N skipped" last.
+# Every source file (program, tests, benches, guest) compiles without a warning with gcc and with clang, under the flags
+# of the Makefile. Only the compiler's first pass, so that it is quick. Prints "N passed, N failed, N skipped" last.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 passed=0 failed=0 skipped=0

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# What is written agrees with the program: links and file names in *.md exist, counters and keys named there are ones, and the
-# manual page and the completion know every verb, list, option and policy. Prints "N passed, N failed, N skipped" last.
+# What is written agrees with the program: links and file names in *.md exist, counters and keys named there are ones,
+# and the manual page and the completion know every verb, list, option and policy. Prints "N passed, N failed, N
+# skipped" last.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 overbook=${B:-build}/overbook
@@ -51,7 +52,8 @@ rule 'files named exist' "$(cat "$tmp/paths")"
 "$overbook" list costs | awk '{ print $1 }' >>"$tmp/known"
 words README.md docs/glossary.md docs/twin.md docs/results.md docs/experiment-file.md | awk '
 	NR == FNR { known[$1] = 1; next }
-	$2 ~ /^(guest|faults|host|pages|tlb|walk|pwc|ntlb|cache|exits|shadow|ept|pml|pv|table|ns)_[a-z0-9_]+$/ && !($2 in known)
+	$2 in known { next }
+	$2 ~ /^(guest|faults|host|pages|tlb|walk|pwc|ntlb|cache|exits|shadow|ept|pml|pv|table|ns)_[a-z0-9_]+$/
 	' "$tmp/known" - >"$tmp/counters"
 rule 'counters named are counters' "$(cat "$tmp/counters")"
 "$overbook" list keys | sed -n 's/^#* *\([a-z][a-z-]*\) =.*/\1/p' >"$tmp/keys"
@@ -75,7 +77,8 @@ rule 'the manual page has every verb' "$(for v in $verbs; do grep -qE "^\.BI? \"
 	rule 'the completion has every verb' "$(lacking $completion $verbs)"
 	rule 'the manual page has every list' "$(lacking $man $lists)"
 	rule 'the completion has every list' "$(lacking $completion $lists)"
-	rule 'the completion has every policy' "$(lacking $completion $("$overbook" list policies | awk '{ print $1 }'))"
+	rule 'the completion has every policy' \
+		"$(lacking $completion $("$overbook" list policies | awk '{ print $1 }'))"
 }
 for v in $verbs; do
 	[ "$v" = trace ] || [ "$v" = list ] || [ "$v" = doctor ] || "$overbook" "$v" --help

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The house keeps its floors: who may include whom (DESIGN: "The house"), every header stands alone, no file is too
-# long, and nothing is left undone. Prints one line per offence and closes with N passed, N failed, N skipped.
+# SPDX-License-Identifier: MIT
+# The house keeps its floors: who may include whom (docs/architecture.md), every header stands alone, no file, function
+# or line is too long, and nothing is left undone. Prints a line per offence, and "N passed, N failed, N skipped" last.
 set -u
 passed=0 failed=0
 
@@ -27,15 +28,44 @@ done
 rule 'vmm/sim never sees vmm/kvm' "$(grep -rn 'include "vmm/kvm' vmm/sim)"
 rule 'vmm/kvm never sees vmm/sim' "$(grep -rn 'include "vmm/sim' vmm/kvm)"
 rule 'only vmm/kvm includes <linux/kvm.h>' "$(grep -rln '<linux/kvm.h>' --include='*.[ch]' . | grep -v '^\./vmm/kvm/')"
-rule 'includes are written from the root' "$(grep -rnE 'include "(\.\./|[^/"]+")' --include='*.[ch]' mm shadow ept balloon dedup vmm workloads | grep -v 'guest_image')"
+rule 'includes are written from the root' "$(git ls-files '*.c' '*.h' | xargs grep -nE 'include "(\.\./|[^/"]+")')"
+top='mm|shadow|ept|balloon|dedup|vmm|workloads|tests|results|docs|\.ci|Makefile|README.md|LICENSE|CITATION.cff'
 rule 'only the agreed top-level folders' \
-	"$(git ls-files 2>/dev/null | cut -d/ -f1 | sort -u | grep -vxE 'mm|shadow|ept|balloon|dedup|vmm|workloads|tests|results|docs|\.ci|Makefile|README.md|LICENSE|CITATION.cff|\.gitignore|\.clang-format|\.clang-tidy')"
-rule 'files are at most 700 lines' "$(git ls-files '*.c' '*.h' '*.S' | xargs -r wc -l | awk '$2 != "total" && $1 > 700 { print $2 ": " $1 }')"
-rule 'nothing is left undone' "$(git ls-files '*.[chS]' '*.sh' Makefile | xargs -r grep -nwE 'TODO|FIXME|XXX' | grep -v check_layers.sh)"
+	"$(git ls-files | cut -d/ -f1 | sort -u | grep -vxE "$top|\.gitignore|\.clang-format|\.clang-tidy")"
+
+sources() { git ls-files '*.c' '*.h' '*.S' "$@"; }
+
+rule 'files are at most 700 lines' \
+	"$(sources | xargs wc -l | awk '$2 != "total" && $1 > 700 { print $2 ": " $1 }')"
+rule 'lines are at most 120 columns, a tab goes to the next multiple of 8' "$(sources '*.sh' .ci | xargs awk '
+	length > 60 {
+		n = split($0, part, "\t")
+		column = 0
+		for (i = 1; i <= n; i++)
+			column += length(part[i]) + (i < n ? 8 - (column + length(part[i])) % 8 : 0)
+		if (column > 120)
+			print FILENAME ":" FNR ": " column
+	}')"
+rule 'functions are at most 60 lines' "$(git ls-files '*.c' '*.h' | xargs awk '
+	FNR == 1 { start = 0 }
+	/^{/ { start = FNR }
+	/^}/ && start {
+		if (FNR - start - 1 > 60)
+			print FILENAME ":" start ": " FNR - start - 1
+		start = 0
+	}')"
+rule 'sources name their licence in the first line' \
+	"$(sources | while read -r f; do head -n 1 "$f" | grep -q 'SPDX-License-Identifier: MIT' || echo "$f"; done)"
+rule 'include guards are named after folder and file' "$(git ls-files '*.h' | while read -r f; do
+	guard=OVERBOOK_$(echo "${f%.h}" | sed 's,^[a-z]*/\([a-z]*/\),\1,; s,^lib/,tests/,' | tr 'a-z/' 'A-Z_')_H
+	grep -qx "#ifndef $guard" "$f" && grep -qx "#define $guard" "$f" || echo "$f: not $guard"
+done)"
+rule 'nothing is left undone' \
+	"$(sources '*.sh' Makefile | xargs grep -nwE 'TODO|FIXME|XXX' | grep -v check_layers.sh)"
 
 flags="-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. $(pkg-config --cflags glib-2.0 json-glib-1.0)"
 alone=
-for h in $(git ls-files 'mm/*.h' 'shadow/*.h' 'ept/*.h' 'vmm/*.h' 'workloads/*.h'); do
+for h in $(git ls-files '*.h'); do
 	# shellcheck disable=SC2086
 	printf '#include "%s"\n' "$h" | ${CC:-cc} $flags -fsyntax-only -x c - 2>/dev/null || alone="$alone $h"
 done

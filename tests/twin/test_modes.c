@@ -2,9 +2,9 @@
 /*
  * test_modes.c - what if a paging mode changed what the guest computes?
  *
- * In lockstep the digest and the guest kernel's counts are the same in every paging mode, whatever processor, page sizes,
- * levels and bounds the VMM works with. Held for random programs (pattern `mix`) under random configurations, and for
- * the shipped experiments.
+ * In lockstep the digest and the guest kernel's counts are the same in every paging mode, whatever processor, page
+ * sizes, levels and bounds the VMM works with. Held for random programs (pattern `mix`) under random configurations,
+ * and for the shipped experiments.
  */
 #include <check.h>
 #include <glib.h>
@@ -45,8 +45,8 @@ static void run_done(struct run *r)
 }
 
 #define SAME(counter)                                                                                                  \
-	ck_assert_msg(a->counters.counter == b->counters.counter, "%s: VM %s: " #counter " %lu in native, %lu in %s", what, \
-		      a->name, a->counters.counter, b->counters.counter, mode)
+	ck_assert_msg(a->counters.counter == b->counters.counter, "%s: VM %s: " #counter " %lu in native, %lu in %s",  \
+		      what, a->name, a->counters.counter, b->counters.counter, mode)
 
 static void compare(const struct run *native, const struct run *other, const char *mode, const char *what)
 {
@@ -119,18 +119,21 @@ static char *random_experiment(uint64_t seed)
 		"[experiment]\nseed = %lu\nschedule = lockstep\nquantum = %s\n"
 		"[host]\ncpus = 1\nmemory = 512 MiB\npage-size = %s\nprofile = %s\n"
 		"[vm a]\ncount = %s\nmemory = 64 MiB\nlevels = %s\nhost-levels = %s\nmax-leaf = %s\npcid = %s\n"
-		"unsync = %s\nshadow-limit = %s\nflood-limit = %s\nept-ad = %s\ndirty-log = %s\ndirty-interval = 50 us\n"
+		"unsync = %s\nshadow-limit = %s\nflood-limit = %s\nept-ad = %s\ndirty-log = %s\n"
+		"dirty-interval = 50 us\n"
 		"collapse = %s\nworkload = w\n"
 		"[workload w]\nprocesses = %s\nphases = warm, mix, child\n"
-		"[phase warm]\npattern = uniform\nregion = shared\nsize = %s\npage-size = %s\noperations = 500\nwrites = 50%%\n"
+		"[phase warm]\npattern = uniform\nregion = shared\nsize = %s\npage-size = %s\noperations = 500\n"
+		"writes = 50%%\n"
 		"[phase mix]\npattern = mix\nsize = %s\noperations = %s\nwrites = 40%%\nforks = child\ncalls = %s\n"
-		"[phase child]\npattern = uniform\nregion = shared\nsize = %s\npage-size = %s\nchild = yes\noperations = 40\n"
+		"[phase child]\npattern = uniform\nregion = shared\nsize = %s\npage-size = %s\nchild = yes\n"
+		"operations = 40\n"
 		"writes = 60%%\n",
 		seed, pick(&r, "100", "1000", "37"), pick(&r, "4K", "2M", NULL), pick(&r, "icelake-sp", "zen3", NULL),
-		pick(&r, "1", "2", NULL), pick(&r, "4", "5", NULL), pick(&r, "4", "5", NULL), pick(&r, "4K", "2M", "1G"),
-		pick(&r, "yes", "no", NULL), pick(&r, "yes", "no", NULL), pick(&r, "16", "64", "0"),
-		pick(&r, "3", "1", "10"), pick(&r, "yes", "no", NULL), pick(&r, "none", "wrprotect", NULL),
-		pick(&r, "0", "100 us", NULL), pick(&r, "1", "2", "3"), "4 MiB",
+		pick(&r, "1", "2", NULL), pick(&r, "4", "5", NULL), pick(&r, "4", "5", NULL),
+		pick(&r, "4K", "2M", "1G"), pick(&r, "yes", "no", NULL), pick(&r, "yes", "no", NULL),
+		pick(&r, "16", "64", "0"), pick(&r, "3", "1", "10"), pick(&r, "yes", "no", NULL),
+		pick(&r, "none", "wrprotect", NULL), pick(&r, "0", "100 us", NULL), pick(&r, "1", "2", "3"), "4 MiB",
 		page_size, pick(&r, "256 KiB", "2 MiB", "64 KiB"), pick(&r, "1500", "4000", NULL),
 		pick(&r, "5%", "20%", "50%"), "4 MiB", page_size);
 }

@@ -17,7 +17,7 @@
 /* What `list WHAT` writes to stdout; *status is its exit status. g_free. */
 static char *list(const char *what, int *status)
 {
-	char *argv[] = {(char *)"list", (char *)what, NULL}, *text = NULL, *path = NULL;
+	char *argv[] = { (char *)"list", (char *)what, NULL }, *text = NULL, *path = NULL;
 	int fd = g_file_open_tmp("overbook-test-XXXXXX", &path, NULL), saved = dup(STDOUT_FILENO);
 
 	ck_assert_int_ge(fd, 0);
@@ -38,15 +38,15 @@ START_TEST(every_list)
 {
 	static const struct {
 		const char *what, *has;
-	} lists[] = {{"counters", "guest_faults_cow"},
-		     {"workloads", "theta"},
-		     {"patterns", "pointer"},
-		     {"profiles", "zen3"},
-		     {"modes", "shadow"},
-		     {"costs", "exit_cycles"},
-		     {"figures", "throughput"},
-		     {"policies", "clock0"},
-		     {"keys", "[vm NAME]"}};
+	} lists[] = { { "counters", "guest_faults_cow" },
+		     { "workloads", "theta" },
+		     { "patterns", "pointer" },
+		     { "profiles", "zen3" },
+		     { "modes", "shadow" },
+		     { "costs", "exit_cycles" },
+		     { "figures", "throughput" },
+		     { "policies", "clock0" },
+		     { "keys", "[vm NAME]" } };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
 		int status;
@@ -90,7 +90,7 @@ END_TEST
 
 START_TEST(anything_else)
 {
-	static const char *const bad[] = {NULL, "", "counter", "--counters", "keys "};
+	static const char *const bad[] = { NULL, "", "counter", "--counters", "keys " };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
 		int status;

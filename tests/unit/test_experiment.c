@@ -75,7 +75,7 @@ static void load_fails(const char *text, const char *const *set, const char *wor
 		ck_assert_msg(strstr(error->message, *w) != NULL, "\"%s\" is not in: %s", *w, error->message);
 }
 
-#define SET(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define SET(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 START_TEST(defaults)
 {
@@ -105,48 +105,48 @@ static const struct {
 	uint64_t value;
 	const char *canonical; /* NULL: refused */
 } numbers[] = {
-	{CONF_SIZE, "4096", 4096, "4 KiB"},
-	{CONF_SIZE, "4K", 4096, "4 KiB"},
-	{CONF_SIZE, "256 MiB", 256 << 20, "256 MiB"},
-	{CONF_SIZE, "1.5GiB", 3ull << 29, "1536 MiB"},
-	{CONF_SIZE, "4097 B", 4097, "4097 B"},
-	{CONF_SIZE, "0", 0, "0"},
-	{CONF_SIZE, "0.3 B", 0, NULL},
-	{CONF_SIZE, "3x", 0, NULL},
-	{CONF_SIZE, "-1", 0, NULL},
-	{CONF_SIZE, "", 0, NULL},
-	{CONF_SIZE, "99999999999999999999", 0, NULL},
-	{CONF_SIZE, "17000000 TiB", 0, NULL},
-	{CONF_SIZE, "1 MB", 0, NULL},
-	{CONF_SIZE, "0x10", 0, NULL},
-	{CONF_TIME, "20 ms", 20000000, "20 ms"},
-	{CONF_TIME, "1.5us", 1500, "1500 ns"},
-	{CONF_TIME, "2 min", 120000000000, "120 s"},
-	{CONF_TIME, "20", 0, NULL},
-	{CONF_TIME, "0", 0, "0"},
-	{CONF_TIME, "1.5 ns", 0, NULL},
-	{CONF_TIME, "10 fortnights", 0, NULL},
-	{CONF_SHARE, "30%", 300000, "30%"},
-	{CONF_SHARE, "500 ppm", 500, "0.05%"},
-	{CONF_SHARE, "12.3456%", 123456, "12.3456%"},
-	{CONF_SHARE, "0.3", 0, NULL},
-	{CONF_SHARE, "0.00001%", 0, NULL},
-	{CONF_MILLI, "0.99", 990, "0.99"},
-	{CONF_MILLI, "1", 1000, "1"},
-	{CONF_MILLI, "0.9999", 0, NULL},
-	{CONF_COUNT, "2k", 2000, "2000"},
-	{CONF_COUNT, "1_000_000", 1000000, "1000000"},
-	{CONF_COUNT, "1.5M", 1500000, "1500000"},
-	{CONF_COUNT, "18446744073709551615", UINT64_MAX, "18446744073709551615"},
-	{CONF_COUNT, "18446744073709551616", 0, NULL},
-	{CONF_COUNT, "1e6", 0, NULL},
-	{CONF_COUNT, "1_", 0, NULL},
-	{CONF_COUNT, "5 5", 0, NULL},
+	{ CONF_SIZE, "4096", 4096, "4 KiB" },
+	{ CONF_SIZE, "4K", 4096, "4 KiB" },
+	{ CONF_SIZE, "256 MiB", 256 << 20, "256 MiB" },
+	{ CONF_SIZE, "1.5GiB", 3ull << 29, "1536 MiB" },
+	{ CONF_SIZE, "4097 B", 4097, "4097 B" },
+	{ CONF_SIZE, "0", 0, "0" },
+	{ CONF_SIZE, "0.3 B", 0, NULL },
+	{ CONF_SIZE, "3x", 0, NULL },
+	{ CONF_SIZE, "-1", 0, NULL },
+	{ CONF_SIZE, "", 0, NULL },
+	{ CONF_SIZE, "99999999999999999999", 0, NULL },
+	{ CONF_SIZE, "17000000 TiB", 0, NULL },
+	{ CONF_SIZE, "1 MB", 0, NULL },
+	{ CONF_SIZE, "0x10", 0, NULL },
+	{ CONF_TIME, "20 ms", 20000000, "20 ms" },
+	{ CONF_TIME, "1.5us", 1500, "1500 ns" },
+	{ CONF_TIME, "2 min", 120000000000, "120 s" },
+	{ CONF_TIME, "20", 0, NULL },
+	{ CONF_TIME, "0", 0, "0" },
+	{ CONF_TIME, "1.5 ns", 0, NULL },
+	{ CONF_TIME, "10 fortnights", 0, NULL },
+	{ CONF_SHARE, "30%", 300000, "30%" },
+	{ CONF_SHARE, "500 ppm", 500, "0.05%" },
+	{ CONF_SHARE, "12.3456%", 123456, "12.3456%" },
+	{ CONF_SHARE, "0.3", 0, NULL },
+	{ CONF_SHARE, "0.00001%", 0, NULL },
+	{ CONF_MILLI, "0.99", 990, "0.99" },
+	{ CONF_MILLI, "1", 1000, "1" },
+	{ CONF_MILLI, "0.9999", 0, NULL },
+	{ CONF_COUNT, "2k", 2000, "2000" },
+	{ CONF_COUNT, "1_000_000", 1000000, "1000000" },
+	{ CONF_COUNT, "1.5M", 1500000, "1500000" },
+	{ CONF_COUNT, "18446744073709551615", UINT64_MAX, "18446744073709551615" },
+	{ CONF_COUNT, "18446744073709551616", 0, NULL },
+	{ CONF_COUNT, "1e6", 0, NULL },
+	{ CONF_COUNT, "1_", 0, NULL },
+	{ CONF_COUNT, "5 5", 0, NULL },
 };
 
 START_TEST(values)
 {
-	struct conf_key k = {.name = "x", .type = numbers[_i].type, .max = UINT64_MAX};
+	struct conf_key k = { .name = "x", .type = numbers[_i].type, .max = UINT64_MAX };
 	g_autofree char *why = NULL, *again = NULL;
 	uint64_t value = 0;
 	bool ok = conf_parse(&k, numbers[_i].text, &value, &why);
@@ -178,13 +178,14 @@ static void fixpoint_of(const char *text, const char *const *set, bool without_v
 	experiment_free(f);
 }
 
-#define RICH                                                                                                           \
-	"[experiment]\ntitle = A = b, [c]; d\nfigures = time, exits\nwarm-up = 1.5 us\nduration = 1 s\n[host]\nnodes = 2\n"   \
-	"page-size = 2M\n[vm a]\ncount = 3\nworkload = w\npaging = shadow\nnode = 1\n[vm b]\nworkload = w\nlevels = "  \
-	"5\n"                                                                                                          \
-	"[workload w]\nphases = p; q; c\nprocesses = 2\n[phase p]\npattern = zipf\ntheta = 0.5\ncontents = text:3\n"   \
-	"[phase q]\npattern = fork\nforks = c\nregion = p\n[phase c]\npattern = sequential\nchild = yes\nregion = p\n" \
-	"writes = 1234 ppm\n[costs]\nexit_cycles = 5\n"                                                                \
+#define RICH													\
+	"[experiment]\ntitle = A = b, [c]; d\nfigures = time, exits\nwarm-up = 1.5 us\nduration = 1 s\n"	\
+	"[host]\nnodes = 2\npage-size = 2M\n"									\
+	"[vm a]\ncount = 3\nworkload = w\npaging = shadow\nnode = 1\n[vm b]\nworkload = w\nlevels = 5\n"	\
+	"[workload w]\nphases = p; q; c\nprocesses = 2\n[phase p]\npattern = zipf\ntheta = 0.5\ncontents = text:3\n" \
+	"[phase q]\npattern = fork\nforks = c\nregion = p\n"							\
+	"[phase c]\npattern = sequential\nchild = yes\nregion = p\nwrites = 1234 ppm\n"				\
+	"[costs]\nexit_cycles = 5\n"										\
 	"[vary]\nvm.memory = 64 MiB, 1 GiB\nphase p.theta = 0.1; 0.2; 0.3\nworkload w.phases = p; p, q, c;\n"
 
 START_TEST(fixpoint)
@@ -204,7 +205,7 @@ END_TEST
 
 START_TEST(shipped_files_load)
 {
-	static const char *const files[] = {"workloads/hello.ini", "workloads/paging-modes.ini"};
+	static const char *const files[] = { "workloads/hello.ini", "workloads/paging-modes.ini" };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
 		g_autoptr(GError) error = NULL;
@@ -274,91 +275,92 @@ static const struct {
 	const char *set;   /* or an override */
 	const char *words; /* that the message must have */
 } faults[] = {
-	{"[vm a]\n", NULL, "line 9|[vm a] appears twice|line 1"},
-	{"operations = 11\n", NULL, "line 9|operations appears twice"},
-	{"[vm]\n", NULL, "[vm]|a name is needed"},
-	{"[host x]\n", NULL, "[host x]|only one"},
-	{"[hots]\n", NULL, "[hots]|did you mean [host]"},
-	{"[zzzzzz]\n", NULL, "[zzzzzz]|Allowed are|[phase NAME]"},
-	{"[vm b c]\n", NULL, "[vm b c]|a name is needed"},
-	{"theta = 0.9\n", NULL, "[phase p] theta = 0.9|no such key|pattern"},
-	{"paterns = 0.9\n", NULL, "did you mean \"pattern\""},
-	{"size = 3x\n", NULL, "[phase p] size = 3x|a size in B, KiB|from 4 KiB to 256 GiB"},
-	{"writes = 101%\n", NULL, "writes = 101%|from 0 to 100%"},
-	{"child = maybe\n", NULL, "child = maybe|yes or no"},
-	{"child = yes\n", NULL, "child = yes|no phase of [workload w] forks it"},
-	{"page-size = 8K\n", NULL, "page-size = 8K|4K, 2M, 1G"},
-	{"page-size = 1G\n", NULL, "size = 16 MiB|multiple of the page-size"},
-	{"contents = txet\n", NULL, "contents = txet|zero, text, pointer"},
-	{"contents = zero:4\n", NULL, "contents = zero:4"},
-	{"contents = text:0\n", NULL, "contents = text:0"},
-	{"forks = p\n", NULL, "forks = p|does not fork"},
-	{"trace = x\n", NULL, "trace = |only pattern = trace"},
-	{"loops = 3\n", NULL, "loops = 3|only pattern = trace"},
-	{"hello\n", NULL, "hello|key = value"},
-	{"[workload v]\n", NULL, "[workload v]|\"phases\" is missing"},
-	{"[workload v]\nphases = pp\n", NULL, "phases = pp|[phase pp]|allowed: p"},
-	{"[workload v]\nphases = p q\n", NULL, "phases = p q|separated by commas"},
-	{"[workload v]\nphases = ,\n", NULL, "phases = ,"},
-	{"[phase q]\n", NULL, "[phase q]|\"pattern\" is missing|zipf"},
-	{"[phase q]\npattern = zip\n", NULL, "pattern = zip|one of sequential"},
-	{"[phase q]\npattern = uniform\n", NULL, "operations = 0|never ends"},
-	{"[phase q]\npattern = trace\n", NULL, "trace = |needs the name"},
-	{"[phase q]\npattern = trace\ntrace = /nonexistent\n", NULL, "trace = /nonexistent|cannot be opened"},
-	{"[phase q]\npattern = mmap\noperations = 1\ncontents = text\n", NULL, "contents = text|only zero"},
-	{"[phase q]\npattern = content\noperations = 1\n", NULL, "contents = zero|writes contents"},
-	{"[phase q]\npattern = sequential\noperations = 1\nstep = 12\n", NULL, "step = 12 B|multiple of 8"},
-	{"[phase q]\npattern = fork\noperations = 1\n[workload v]\nphases = q\n", NULL, "forks = |child = yes"},
-	{"[phase q]\npattern = mmap\noperations = 1\nregion = p\n[workload v]\nphases = p, q\n", NULL,
-	 "region = |one of its own"},
-	{"[phase q]\npattern = mmap\noperations = 1\n[workload v]\nphases = q, q\n", NULL, "pattern = mmap|only once"},
-	{"[phase q]\npattern = uniform\noperations = 1\nregion = p\npage-size = 2M\n[workload v]\nphases = p, q\n",
-	 NULL, "page-size = 4K|[phase q]"},
-	{"[vm b]\nworkload = ww\n", NULL, "workload = ww|allowed: w"},
-	{"[vm host]\nworkload = w\n", NULL, "[vm host]|names the host"},
-	{"[vm a-0]\nworkload = w\n", "vm a.count=2", "two VMs are named a-0"},
-	{"[costs]\nexit_cycle = 4\n", NULL, "[costs] exit_cycle = 4|no such field"},
-	{"[costs]\nexit_cycles = many\n", NULL, "[costs] exit_cycles = many"},
-	{"[vary]\npaging = ept\n", NULL, "[vary] paging = ept|SECTION.KEY"},
-	{"[vary]\nvm.paging = ept, etp\n", NULL, "paging = etp|from [vary]|native, shadow, ept, pv"},
-	{"[vary]\nvm.pagin = ept\n", NULL, "pagin = ept|did you mean \"paging\""},
-	{"[vary]\nvm q.paging = ept\n", NULL, "no [vm q]|[vm a]"},
-	{"[vary]\nvm.paging = ept, ept\n", NULL, "ept|there twice"},
-	{"[vary]\nvm.paging = ept,, pv\n", NULL, "is empty"},
-	{"[vary]\nvm.paging =\n", NULL, "paging"},
-	{"[vary]\nvm.memory = 64 MiB, 3 MiB\n", NULL, "memory = 3 MiB"},
-	{"[vary]\nvm.memory = 64 MiB, 9 MiB\n", NULL, "memory = 9 MiB|multiple of 2 MiB"},
-	{"[vary]\nvary.x = 1\n", NULL, "[vary]"},
-	{"", "vm.memory=9 MiB", "memory = 9 MiB|multiple of 2 MiB"},
-	{"", "vm.memory=4 MiB", "memory = 4 MiB (overridden)|from 8 MiB"},
-	{"", "vm.arena=64 MiB", "arena = 64 MiB|less than the VM's memory"},
-	{"", "vm.arena=1 MiB", "arena = 1 MiB|multiple of 2 MiB"},
-	{"", "vm.shadow-limit=3", "shadow-limit = 3|at least 16"},
-	{"", "vm.node=1", "node = 1|nodes 0 to 0"},
-	{"", "vm.dirty-log=pml", NULL},
-	{"ept-ad = no\n", NULL, "[phase p] ept-ad"},
-	{"[vm b]\nworkload = w\nept-ad = no\ndirty-log = pml\n", NULL, "dirty-log = pml|ept-ad = yes"},
-	{"[vm b]\nworkload = w\npaging = native\ndirty-log = wrprotect\n", NULL, "dirty-log = wrprotect|native"},
-	{"[vm b]\nworkload = w\npaging = native\nmemory = 3 GiB\ncount = 2\n", NULL,
-	 "memory = 3 GiB|6144 MiB|4096 MiB"},
-	{"[experiment]\nmachine = kvm\n[vm b]\nworkload = w\npaging = pv\n", NULL, "paging = pv|ept and shadow"},
-	{"[experiment]\nduration = 1 s\nwarm-up = 1 s\n", NULL, "warm-up = 1 s|shorter"},
-	{"", "host.memory=9 MiB", "memory = 9 MiB|2 MiB"},
-	{"", "host.profile=vax", "profile = vax|zen3"},
-	{"", "experiment.seed=x", "[experiment] seed = x|whole number"},
-	{"", "vm", "SECTION.KEY=VALUE"},
-	{"", "=x", "SECTION.KEY=VALUE"},
-	{"", "vm.=x", "SECTION.KEY=VALUE"},
-	{"", ".x=x", "SECTION.KEY=VALUE"},
-	{"", "phase.size=4K", "no [phase]|[phase p]"},
-	{"", "phase q.size=4K", "no [phase q]|[phase p]"},
-	{"", "experiment.title=a\nb", "title|control characters"},
+	{ "[vm a]\n", NULL, "line 9|[vm a] appears twice|line 1" },
+	{ "operations = 11\n", NULL, "line 9|operations appears twice" },
+	{ "[vm]\n", NULL, "[vm]|a name is needed" },
+	{ "[host x]\n", NULL, "[host x]|only one" },
+	{ "[hots]\n", NULL, "[hots]|did you mean [host]" },
+	{ "[zzzzzz]\n", NULL, "[zzzzzz]|Allowed are|[phase NAME]" },
+	{ "[vm b c]\n", NULL, "[vm b c]|a name is needed" },
+	{ "theta = 0.9\n", NULL, "[phase p] theta = 0.9|no such key|pattern" },
+	{ "paterns = 0.9\n", NULL, "did you mean \"pattern\"" },
+	{ "size = 3x\n", NULL, "[phase p] size = 3x|a size in B, KiB|from 4 KiB to 256 GiB" },
+	{ "writes = 101%\n", NULL, "writes = 101%|from 0 to 100%" },
+	{ "child = maybe\n", NULL, "child = maybe|yes or no" },
+	{ "child = yes\n", NULL, "child = yes|no phase of [workload w] forks it" },
+	{ "page-size = 8K\n", NULL, "page-size = 8K|4K, 2M, 1G" },
+	{ "page-size = 1G\n", NULL, "size = 16 MiB|multiple of the page-size" },
+	{ "contents = txet\n", NULL, "contents = txet|zero, text, pointer" },
+	{ "contents = zero:4\n", NULL, "contents = zero:4" },
+	{ "contents = text:0\n", NULL, "contents = text:0" },
+	{ "forks = p\n", NULL, "forks = p|does not fork" },
+	{ "trace = x\n", NULL, "trace = |only pattern = trace" },
+	{ "loops = 3\n", NULL, "loops = 3|only pattern = trace" },
+	{ "hello\n", NULL, "hello|key = value" },
+	{ "[workload v]\n", NULL, "[workload v]|\"phases\" is missing" },
+	{ "[workload v]\nphases = pp\n", NULL, "phases = pp|[phase pp]|allowed: p" },
+	{ "[workload v]\nphases = p q\n", NULL, "phases = p q|separated by commas" },
+	{ "[workload v]\nphases = ,\n", NULL, "phases = ," },
+	{ "[phase q]\n", NULL, "[phase q]|\"pattern\" is missing|zipf" },
+	{ "[phase q]\npattern = zip\n", NULL, "pattern = zip|one of sequential" },
+	{ "[phase q]\npattern = uniform\n", NULL, "operations = 0|never ends" },
+	{ "[phase q]\npattern = trace\n", NULL, "trace = |needs the name" },
+	{ "[phase q]\npattern = trace\ntrace = /nonexistent\n", NULL, "trace = /nonexistent|cannot be opened" },
+	{ "[phase q]\npattern = mmap\noperations = 1\ncontents = text\n", NULL, "contents = text|only zero" },
+	{ "[phase q]\npattern = content\noperations = 1\n", NULL, "contents = zero|writes contents" },
+	{ "[phase q]\npattern = sequential\noperations = 1\nstep = 12\n", NULL, "step = 12 B|multiple of 8" },
+	{ "[phase q]\npattern = fork\noperations = 1\n[workload v]\nphases = q\n", NULL, "forks = |child = yes" },
+	{ "[phase q]\npattern = mmap\noperations = 1\nregion = p\n[workload v]\nphases = p, q\n", NULL,
+	  "region = |one of its own" },
+	{ "[phase q]\npattern = mmap\noperations = 1\n[workload v]\nphases = q, q\n", NULL,
+	  "pattern = mmap|only once" },
+	{ "[phase q]\npattern = uniform\noperations = 1\nregion = p\npage-size = 2M\n[workload v]\nphases = p, q\n",
+	  NULL, "page-size = 4K|[phase q]" },
+	{ "[vm b]\nworkload = ww\n", NULL, "workload = ww|allowed: w" },
+	{ "[vm host]\nworkload = w\n", NULL, "[vm host]|names the host" },
+	{ "[vm a-0]\nworkload = w\n", "vm a.count=2", "two VMs are named a-0" },
+	{ "[costs]\nexit_cycle = 4\n", NULL, "[costs] exit_cycle = 4|no such field" },
+	{ "[costs]\nexit_cycles = many\n", NULL, "[costs] exit_cycles = many" },
+	{ "[vary]\npaging = ept\n", NULL, "[vary] paging = ept|SECTION.KEY" },
+	{ "[vary]\nvm.paging = ept, etp\n", NULL, "paging = etp|from [vary]|native, shadow, ept, pv" },
+	{ "[vary]\nvm.pagin = ept\n", NULL, "pagin = ept|did you mean \"paging\"" },
+	{ "[vary]\nvm q.paging = ept\n", NULL, "no [vm q]|[vm a]" },
+	{ "[vary]\nvm.paging = ept, ept\n", NULL, "ept|there twice" },
+	{ "[vary]\nvm.paging = ept,, pv\n", NULL, "is empty" },
+	{ "[vary]\nvm.paging =\n", NULL, "paging" },
+	{ "[vary]\nvm.memory = 64 MiB, 3 MiB\n", NULL, "memory = 3 MiB" },
+	{ "[vary]\nvm.memory = 64 MiB, 9 MiB\n", NULL, "memory = 9 MiB|multiple of 2 MiB" },
+	{ "[vary]\nvary.x = 1\n", NULL, "[vary]" },
+	{ "", "vm.memory=9 MiB", "memory = 9 MiB|multiple of 2 MiB" },
+	{ "", "vm.memory=4 MiB", "memory = 4 MiB (overridden)|from 8 MiB" },
+	{ "", "vm.arena=64 MiB", "arena = 64 MiB|less than the VM's memory" },
+	{ "", "vm.arena=1 MiB", "arena = 1 MiB|multiple of 2 MiB" },
+	{ "", "vm.shadow-limit=3", "shadow-limit = 3|at least 16" },
+	{ "", "vm.node=1", "node = 1|nodes 0 to 0" },
+	{ "", "vm.dirty-log=pml", NULL },
+	{ "ept-ad = no\n", NULL, "[phase p] ept-ad" },
+	{ "[vm b]\nworkload = w\nept-ad = no\ndirty-log = pml\n", NULL, "dirty-log = pml|ept-ad = yes" },
+	{ "[vm b]\nworkload = w\npaging = native\ndirty-log = wrprotect\n", NULL, "dirty-log = wrprotect|native" },
+	{ "[vm b]\nworkload = w\npaging = native\nmemory = 3 GiB\ncount = 2\n", NULL,
+	  "memory = 3 GiB|6144 MiB|4096 MiB" },
+	{ "[experiment]\nmachine = kvm\n[vm b]\nworkload = w\npaging = pv\n", NULL, "paging = pv|ept and shadow" },
+	{ "[experiment]\nduration = 1 s\nwarm-up = 1 s\n", NULL, "warm-up = 1 s|shorter" },
+	{ "", "host.memory=9 MiB", "memory = 9 MiB|2 MiB" },
+	{ "", "host.profile=vax", "profile = vax|zen3" },
+	{ "", "experiment.seed=x", "[experiment] seed = x|whole number" },
+	{ "", "vm", "SECTION.KEY=VALUE" },
+	{ "", "=x", "SECTION.KEY=VALUE" },
+	{ "", "vm.=x", "SECTION.KEY=VALUE" },
+	{ "", ".x=x", "SECTION.KEY=VALUE" },
+	{ "", "phase.size=4K", "no [phase]|[phase p]" },
+	{ "", "phase q.size=4K", "no [phase q]|[phase p]" },
+	{ "", "experiment.title=a\nb", "title|control characters" },
 };
 
 START_TEST(messages)
 {
 	g_autofree char *text = g_strconcat(BASE, faults[_i].extra, NULL);
-	const char *const set[] = {faults[_i].set, NULL};
+	const char *const set[] = { faults[_i].set, NULL };
 
 	if (faults[_i].words)
 		load_fails(text, set, faults[_i].words);
@@ -456,7 +458,7 @@ END_TEST
 
 START_TEST(nearest)
 {
-	static const char *const names[] = {"paging", "memory", "page-size", NULL};
+	static const char *const names[] = { "paging", "memory", "page-size", NULL };
 
 	ck_assert_str_eq(conf_nearest("pagin", names), "paging");
 	ck_assert_str_eq(conf_nearest("memmory", names), "memory");

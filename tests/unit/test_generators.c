@@ -63,7 +63,7 @@ static void prepare(struct script *s, unsigned phase)
 /* The first n operations, in batches of @max, or of changing sizes for max == 0. */
 static struct op *run(const struct script *s, uint64_t pid, uint32_t n, uint32_t max)
 {
-	struct program_world w = {0};
+	struct program_world w = { 0 };
 	struct op *out = g_new(struct op, n + 300);
 	struct program p;
 	struct rng rng;
@@ -80,8 +80,8 @@ static struct op *run(const struct script *s, uint64_t pid, uint32_t n, uint32_t
 	return out;
 }
 
-static const char *const all[] = {"sequential", "strided", "uniform", "zipf", "hotcold", "moving",
-				  "chase",	"fork",	   "switch",  "mmap", "content", "mix"};
+static const char *const all[] = { "sequential", "strided", "uniform", "zipf", "hotcold", "moving",
+				  "chase",	"fork",	   "switch",  "mmap", "content", "mix" };
 
 START_TEST(table_is_complete)
 {
@@ -105,7 +105,7 @@ END_TEST
 START_TEST(resumable)
 {
 	g_autofree struct script *s = script_new(all[_i], 5000);
-	const uint32_t sizes[] = {1, 7, 240, 0};
+	const uint32_t sizes[] = { 1, 7, 240, 0 };
 
 	s->phase[0].write_ppm = 300000;
 	s->phase[0].think_ns = 100;
@@ -126,7 +126,7 @@ END_TEST
  * touched. */
 START_TEST(stays_in_region)
 {
-	static const uint64_t sizes[] = {1, 2, 3, 17, 511, 4096, 100003, (16ull << 30) / 4096};
+	static const uint64_t sizes[] = { 1, 2, 3, 17, 511, 4096, 100003, (16ull << 30) / 4096 };
 
 	for (size_t k = 0; k < G_N_ELEMENTS(sizes); k++) {
 		g_autofree struct script *s = script_new(all[_i], sizes[k]);
@@ -179,7 +179,7 @@ END_TEST
 
 START_TEST(chase_is_one_cycle)
 {
-	static const uint64_t sizes[] = {1, 2, 3, 100, 1024, 4097};
+	static const uint64_t sizes[] = { 1, 2, 3, 100, 1024, 4097 };
 
 	for (size_t k = 0; k < G_N_ELEMENTS(sizes); k++) {
 		g_autofree struct script *s = script_new("chase", sizes[k]);
@@ -227,8 +227,8 @@ START_TEST(zipf_distribution)
 {
 	static const struct {
 		uint64_t npages, theta;
-	} cases[] = {{100, 990},     {5000, 0},	      {5000, 500}, {77777, 990},  {77777, 1000},
-		     {1 << 20, 990}, {1 << 22, 1200}, {3, 4000},   {1 << 22, 800}};
+	} cases[] = { { 100, 990 },     { 5000, 0 },	      { 5000, 500 }, { 77777, 990 },  { 77777, 1000 },
+		     { 1 << 20, 990 }, { 1 << 22, 1200 }, { 3, 4000 },   { 1 << 22, 800 } };
 	const uint32_t ndraws = 2000000;
 	g_autofree struct script *s = script_new("zipf", cases[_i].npages);
 	g_autoptr(GArray) want = g_array_new(FALSE, TRUE, sizeof(double)),
@@ -337,7 +337,7 @@ END_TEST
 START_TEST(churn)
 {
 	g_autofree struct script *s = script_new("mmap", 100);
-	uint8_t prot[100] = {0};
+	uint8_t prot[100] = { 0 };
 	unsigned unmaps = 0, writes = 0;
 
 	s->phase[0].flags = 0;
@@ -428,8 +428,8 @@ END_TEST
 START_TEST(phases)
 {
 	g_autofree struct script *s = script_new("uniform", 10);
-	static const enum op_kind want[] = {OP_MMAP,  OP_FILL, OP_FILL, OP_READ, OP_READ, OP_READ,
-					    OP_SLEEP, OP_READ, OP_MMAP, OP_READ, OP_EXIT, OP_EXIT};
+	static const enum op_kind want[] = { OP_MMAP,  OP_FILL, OP_FILL, OP_READ, OP_READ, OP_READ,
+					    OP_SLEEP, OP_READ, OP_MMAP, OP_READ, OP_EXIT, OP_EXIT };
 
 	s->nphases = 4;
 	for (int i = 1; i < 4; i++)
@@ -456,7 +456,7 @@ END_TEST
 START_TEST(duration)
 {
 	g_autofree struct script *s = script_new("uniform", 10);
-	struct program_world w = {.now_ns = 1000};
+	struct program_world w = { .now_ns = 1000 };
 	struct program p;
 	struct op out[10];
 
@@ -476,11 +476,11 @@ END_TEST
 START_TEST(forked_child)
 {
 	g_autofree struct script *s = script_new("fork", 10);
-	struct program_world w = {0};
+	struct program_world w = { 0 };
 	struct program parent, child, fresh;
 	struct op out[20], other[20];
-	static const enum op_kind want[] = {OP_MMAP, OP_READ, OP_READ, OP_FORK, OP_READ, OP_READ,
-					    OP_FORK, OP_WAIT, OP_READ, OP_READ, OP_WAIT, OP_EXIT};
+	static const enum op_kind want[] = { OP_MMAP, OP_READ, OP_READ, OP_FORK, OP_READ, OP_READ,
+					    OP_FORK, OP_WAIT, OP_READ, OP_READ, OP_WAIT, OP_EXIT };
 
 	s->nphases = 2;
 	s->phase[1] = s->phase[0];
@@ -558,10 +558,10 @@ static uint32_t fake_trace(void *ctx, uint32_t trace, uint64_t *cursor, struct o
 START_TEST(trace)
 {
 	g_autofree struct script *s = script_new("uniform", 1);
-	struct program_world w = {.trace = fake_trace};
+	struct program_world w = { .trace = fake_trace };
 	struct program p;
 	struct op out[8];
-	static const enum op_kind want[] = {OP_MMAP, OP_WRITE, OP_WRITE, OP_WRITE, OP_WRITE, OP_WRITE, OP_EXIT};
+	static const enum op_kind want[] = { OP_MMAP, OP_WRITE, OP_WRITE, OP_WRITE, OP_WRITE, OP_WRITE, OP_EXIT };
 
 	s->phase[0].generator = PHASE_TRACE_GENERATOR;
 	s->phase[0].flags = 0;

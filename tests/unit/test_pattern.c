@@ -35,9 +35,9 @@ START_TEST(zero)
 	static const uint64_t zeros[WORDS];
 	uint64_t page[WORDS];
 
-	pattern_fill((struct pattern){0, 0}, page);
+	pattern_fill((struct pattern){ 0, 0 }, page);
 	ck_assert_mem_eq(page, zeros, sizeof(page));
-	pattern_fill((struct pattern){0, 7}, page);
+	pattern_fill((struct pattern){ 0, 7 }, page);
 	ck_assert_uint_eq(page[0], 7);
 	ck_assert_mem_eq(page + 1, zeros + 1, sizeof(page) - 8);
 }
@@ -50,17 +50,17 @@ START_TEST(pinned)
 		struct pattern p;
 		uint64_t hash;
 	} pin[] = {
-		{{0x0000000000000000ull, 0}, 0x93d76fe148c689baull},
-		{{0x0100000000000001ull, 0}, 0x1f7593e5db34a0cdull},
-		{{0x01000000075bcd15ull, 42}, 0xe7cdc64e0930de6bull},
-		{{0x0200000000000001ull, 0}, 0x6c41890f9a39d229ull},
-		{{0x020000000000004dull, 9}, 0x4e7e5e531e5fef0bull},
-		{{0x0300000000000001ull, 0}, 0x2519e5cab5f14b7full},
-		{{0x03ffffffffffffffull, 5}, 0x2354647c7181efc5ull},
-		{{0x0400000000000001ull, 0}, 0xa0c871def3b9661full},
-		{{0x0500000000000120ull, 0}, 0x14d7d2fa450e19fdull},
-		{{0x05000000000007ffull, 1}, 0x790c0c8bcd4a6f83ull},
-		{{0xfe00000000000003ull, 0}, 0x827e6581430519eeull},
+		{ { 0x0000000000000000ull, 0 }, 0x93d76fe148c689baull },
+		{ { 0x0100000000000001ull, 0 }, 0x1f7593e5db34a0cdull },
+		{ { 0x01000000075bcd15ull, 42 }, 0xe7cdc64e0930de6bull },
+		{ { 0x0200000000000001ull, 0 }, 0x6c41890f9a39d229ull },
+		{ { 0x020000000000004dull, 9 }, 0x4e7e5e531e5fef0bull },
+		{ { 0x0300000000000001ull, 0 }, 0x2519e5cab5f14b7full },
+		{ { 0x03ffffffffffffffull, 5 }, 0x2354647c7181efc5ull },
+		{ { 0x0400000000000001ull, 0 }, 0xa0c871def3b9661full },
+		{ { 0x0500000000000120ull, 0 }, 0x14d7d2fa450e19fdull },
+		{ { 0x05000000000007ffull, 1 }, 0x790c0c8bcd4a6f83ull },
+		{ { 0xfe00000000000003ull, 0 }, 0x827e6581430519eeull },
 	};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(pin); i++)
@@ -77,7 +77,7 @@ START_TEST(words_make_page)
 	rng_seed(&rng, 5);
 	for (int i = 0; i < 200; i++) {
 		unsigned family = i % 8 == 7 ? PATTERN_IMAGE : (unsigned)i % 8;
-		struct pattern p = {PATTERN_BASE(family, rng_u64(&rng)), rng_u64(&rng)};
+		struct pattern p = { PATTERN_BASE(family, rng_u64(&rng)), rng_u64(&rng) };
 
 		pattern_fill(p, page);
 		for (unsigned w = 0; w < WORDS; w++)
@@ -92,13 +92,13 @@ END_TEST
 START_TEST(distinct)
 {
 	g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-	static const uint64_t stamps[] = {0, 1, UINT64_MAX};
+	static const uint64_t stamps[] = { 0, 1, UINT64_MAX };
 
 	for (unsigned family = 0; family <= PATTERN_BYTES; family += family == 8 ? 0xf6 : 1)
 		for (uint64_t number = 0; number < 1200; number++)
 			for (size_t s = 0; s < G_N_ELEMENTS(stamps); s++) {
 				uint64_t n = number < 600 ? number : number << 40;
-				struct pattern p = {PATTERN_BASE(family, n), stamps[s]};
+				struct pattern p = { PATTERN_BASE(family, n), stamps[s] };
 				gint64 hash = (gint64)page_hash(p);
 
 				if (number == 600)
@@ -117,8 +117,8 @@ START_TEST(near)
 		for (uint64_t x = 0; x < 20; x++) {
 			unsigned differ = 0;
 
-			pattern_fill((struct pattern){PATTERN_BASE(PATTERN_TEXT, x), 3}, text);
-			pattern_fill((struct pattern){PATTERN_BASE(PATTERN_NEAR, x << 8 | n), 3}, page);
+			pattern_fill((struct pattern){ PATTERN_BASE(PATTERN_TEXT, x), 3 }, text);
+			pattern_fill((struct pattern){ PATTERN_BASE(PATTERN_NEAR, x << 8 | n), 3 }, page);
 			for (unsigned w = 0; w < WORDS; w++)
 				differ += text[w] != page[w];
 			ck_assert_uint_eq(differ, n ? n : 1);
@@ -133,11 +133,11 @@ START_TEST(ratios)
 	static const struct {
 		unsigned family;
 		double low, high;
-	} band[] = {{PATTERN_ZERO, 100, 500},
-		    {PATTERN_TEXT, 2.8, 4.2},
-		    {PATTERN_POINTER, 3.3, 5},
-		    {PATTERN_CODE, 1.6, 2.4},
-		    {PATTERN_RANDOM, 0.9, 1.01}};
+	} band[] = { { PATTERN_ZERO, 100, 500 },
+		    { PATTERN_TEXT, 2.8, 4.2 },
+		    { PATTERN_POINTER, 3.3, 5 },
+		    { PATTERN_CODE, 1.6, 2.4 },
+		    { PATTERN_RANDOM, 0.9, 1.01 } };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(band); i++) {
 		size_t total = 0;
@@ -146,7 +146,7 @@ START_TEST(ratios)
 		for (uint64_t n = 0; n < 100; n++) {
 			char page[4096], out[8192];
 
-			pattern_fill((struct pattern){PATTERN_BASE(band[i].family, band[i].family ? n : 0), 1}, page);
+			pattern_fill((struct pattern){ PATTERN_BASE(band[i].family, band[i].family ? n : 0), 1 }, page);
 			total += ZSTD_compress(out, sizeof(out), page, sizeof(page), 1);
 		}
 		ratio = 100 * 4096.0 / (double)total;

@@ -77,7 +77,8 @@ START_TEST(test_split)
 
 		s = pt_walk(&t.pt, LEVEL_SIZE(3) + off, 1);
 		ck_assert_uint_eq(s.level, off / LEVEL_SIZE(2) == 5 ? 1 : 2);
-		ck_assert_uint_eq(*s.entry, f->leaf(2 * LEVEL_SIZE(3) + off, s.level, ACC_R | ACC_X) | f->accessed | f->dirty);
+		ck_assert_uint_eq(*s.entry,
+				  f->leaf(2 * LEVEL_SIZE(3) + off, s.level, ACC_R | ACC_X) | f->accessed | f->dirty);
 	}
 	ck_assert_int_eq(pt_split(&t.pt, LEVEL_SIZE(3) + 5 * LEVEL_SIZE(2)), -ENOENT);
 	tree_free(&t);

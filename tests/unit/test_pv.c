@@ -273,7 +273,9 @@ START_TEST(refusals)
 {
 	struct direct *d = boot(1, 1);
 	struct pv_entry u[] = {
-		{ PT + 8, 1000ull << 12 | RWU, 1 }, { PT + 16, 4096ull << 12 | RWU, 1 }, { PT + 24, 1001ull << 12 | RWU, 1 },
+		{ PT + 8, 1000ull << 12 | RWU, 1 },
+		{ PT + 16, 4096ull << 12 | RWU, 1 },
+		{ PT + 24, 1001ull << 12 | RWU, 1 },
 	};
 	uint64_t view[512];
 

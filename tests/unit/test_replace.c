@@ -13,7 +13,7 @@ static uint64_t misses_of(const char *name, uint32_t nframes, uint32_t nids, con
 	const struct replace_ops *ops = replace_find(name);
 	g_autofree uint32_t *next = replace_next_use(ids, n, nids);
 	struct replace_args args = {
-		.nframes = nframes, .nids = nids, .seed = 1, .trace = ids, .next_use = next, .n = n};
+		.nframes = nframes, .nids = nids, .seed = 1, .trace = ids, .next_use = next, .n = n };
 	void *policy = ops->create(&args);
 	uint64_t misses = ops->replay(policy, ids, n);
 
@@ -24,7 +24,7 @@ static uint64_t misses_of(const char *name, uint32_t nframes, uint32_t nids, con
 #define MISSES(name, nframes, ids) misses_of(name, nframes, 10, ids, G_N_ELEMENTS(ids))
 
 /* Belady, Nelson and Shedler's own example. */
-static const uint32_t anomaly[] = {1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4, 5};
+static const uint32_t anomaly[] = { 1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4, 5 };
 
 START_TEST(fifo_has_beladys_anomaly)
 {
@@ -49,7 +49,7 @@ END_TEST
  */
 START_TEST(clock_inserts_referenced_and_clock0_does_not)
 {
-	static const uint32_t ids[] = {1, 2, 3, 1, 4, 1, 2};
+	static const uint32_t ids[] = { 1, 2, 3, 1, 4, 1, 2 };
 
 	ck_assert_uint_eq(MISSES("clock", 3, ids), 6);
 	ck_assert_uint_eq(MISSES("clock0", 3, ids), 5);
@@ -74,7 +74,7 @@ END_TEST
 
 START_TEST(next_use_is_the_next_position)
 {
-	static const uint32_t ids[] = {0, 1, 0, 2, 1};
+	static const uint32_t ids[] = { 0, 1, 0, 2, 1 };
 	g_autofree uint32_t *next = replace_next_use(ids, 5, 3);
 
 	ck_assert_uint_eq(next[0], 2);
@@ -141,12 +141,12 @@ START_TEST(replace_never_overfills)
 
 		fill(&r, ids, G_N_ELEMENTS(ids), nids);
 		g_autofree uint32_t *next = replace_next_use(ids, G_N_ELEMENTS(ids), nids);
-		struct replace_args args = {.nframes = nframes,
+		struct replace_args args = { .nframes = nframes,
 					    .nids = nids,
 					    .seed = nframes,
 					    .trace = ids,
 					    .next_use = next,
-					    .n = G_N_ELEMENTS(ids)};
+					    .n = G_N_ELEMENTS(ids) };
 		check_never_overfills(ops, &args);
 	}
 }
@@ -154,7 +154,7 @@ END_TEST
 
 START_TEST(random_follows_its_seed)
 {
-	struct replace_args args = {.nframes = 20, .nids = 50, .seed = 3}, other = args;
+	struct replace_args args = { .nframes = 20, .nids = 50, .seed = 3 }, other = args;
 	uint32_t va, vb, vc, ndiffer = 0;
 	const struct replace_ops *ops = &replace_random;
 	void *a, *b, *c;

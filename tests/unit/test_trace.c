@@ -81,7 +81,7 @@ static void check_equal(struct trace_reader *r, const GArray *a, uint32_t chunk)
 
 START_TEST(roundtrip_of_random_accesses)
 {
-	static const size_t lengths[] = {1, 2, 1000, 300000};
+	static const size_t lengths[] = { 1, 2, 1000, 300000 };
 	struct trace_reader *r;
 
 	for (size_t k = 0; k < G_N_ELEMENTS(lengths); k++) {
@@ -101,7 +101,7 @@ END_TEST
 
 START_TEST(operations_are_aligned)
 {
-	static const uint64_t a[] = {OP_MAKE(OP_WRITE, 0x1fff), OP_MAKE(OP_EXEC, 0x3001)};
+	static const uint64_t a[] = { OP_MAKE(OP_WRITE, 0x1fff), OP_MAKE(OP_EXEC, 0x3001) };
 	struct trace_reader *r;
 	struct op op[4];
 
@@ -120,10 +120,10 @@ END_TEST
 
 START_TEST(ranges_are_runs_of_touched_pages)
 {
-	static const uint64_t a[] = {OP_MAKE(OP_READ, 0x5008),	OP_MAKE(OP_WRITE, 0x4000),
+	static const uint64_t a[] = { OP_MAKE(OP_READ, 0x5008),	OP_MAKE(OP_WRITE, 0x4000),
 				     OP_MAKE(OP_READ, 0x5ff8),	OP_MAKE(OP_EXEC, 0x9000),
 				     OP_MAKE(OP_READ, 0),	OP_MAKE(OP_WRITE, OP_VA_MASK),
-				     OP_MAKE(OP_WRITE, 0x9001), OP_MAKE(OP_READ, 0x5010)};
+				     OP_MAKE(OP_WRITE, 0x9001), OP_MAKE(OP_READ, 0x5010) };
 	const struct trace_range *ranges;
 	struct trace_reader *r;
 	size_t n;
@@ -199,7 +199,7 @@ static void expect(const char *text, const struct trace_import *how, const uint6
 }
 
 #define EXPECT(text, how, ...)                                                                                         \
-	expect(text, &(struct trace_import)how, (uint64_t[]){__VA_ARGS__}, sizeof((uint64_t[]){__VA_ARGS__}) / 8)
+	expect(text, &(struct trace_import)how, (uint64_t[]){ __VA_ARGS__ }, sizeof((uint64_t[]){ __VA_ARGS__ }) / 8)
 #define ANY                                                                                                            \
 	{                                                                                                              \
 		0                                                                                                      \
@@ -212,9 +212,9 @@ START_TEST(lackey_is_imported)
 
 	EXPECT(text, ANY, OP_MAKE(OP_EXEC, 0x401ab70), OP_MAKE(OP_WRITE, 0x1fff000708), OP_MAKE(OP_READ, 0x4222ac0),
 	       OP_MAKE(OP_READ, 0x1ffefffe70), OP_MAKE(OP_WRITE, 0x1ffefffe70), OP_MAKE(OP_EXEC, 0x401ab73));
-	EXPECT(text, {.data_only = true}, OP_MAKE(OP_WRITE, 0x1fff000708), OP_MAKE(OP_READ, 0x4222ac0),
+	EXPECT(text, { .data_only = true }, OP_MAKE(OP_WRITE, 0x1fff000708), OP_MAKE(OP_READ, 0x4222ac0),
 	       OP_MAKE(OP_READ, 0x1ffefffe70), OP_MAKE(OP_WRITE, 0x1ffefffe70));
-	EXPECT(text, {.limit = 4}, OP_MAKE(OP_EXEC, 0x401ab70), OP_MAKE(OP_WRITE, 0x1fff000708),
+	EXPECT(text, { .limit = 4 }, OP_MAKE(OP_EXEC, 0x401ab70), OP_MAKE(OP_WRITE, 0x1fff000708),
 	       OP_MAKE(OP_READ, 0x4222ac0), OP_MAKE(OP_READ, 0x1ffefffe70));
 }
 END_TEST
@@ -225,39 +225,39 @@ START_TEST(csv_is_imported)
 	       OP_MAKE(OP_WRITE, 4097), OP_MAKE(OP_EXEC, 0xff));
 	EXPECT("16,r", ANY, OP_MAKE(OP_READ, 16));
 	EXPECT("0x1ffffffffffffff,w", ANY, OP_MAKE(OP_WRITE, OP_VA_MASK));
-	EXPECT("16,r\nrubbish", {.limit = 1}, OP_MAKE(OP_READ, 16));
+	EXPECT("16,r\nrubbish", { .limit = 1 }, OP_MAKE(OP_READ, 16));
 }
 END_TEST
 
 static const struct {
 	const char *text, *place;
 } bad[] = {
-	{"16,r\n17\n", "text:2: "},
-	{"16,r\n\n# x\n17,x\n", "text:4: "},
-	{"abc,r\n", "text:1: "},
-	{"0x,r\n", "text:1: "},
-	{"1 6,r\n", "text:1: "},
-	{"16,rw\n", "text:1: "},
-	{"16,\n", "text:1: "},
-	{"-16,r\n", "text:1: "},
-	{"16,r,8\n", "text:1: "},
-	{"16,r\naddress,type\n", "text:2: "},
-	{"18446744073709551616,r\n", "text:1: "},
-	{"0x200000000000000,r\n", "text:1: "},
-	{" L 1000,8\n16,r\n", "text:2: "},
-	{" L 1000,8\n L 1000\n", "text:2: "},
-	{" L 1000,8\n L zz,8\n", "text:2: "},
-	{" L 1000,8\n L 1000,8 x\n", "text:2: "},
-	{" L 1000,8\n L 1000,\n", "text:2: "},
-	{" L 1000,8\n X 1000,8\n", "text:2: "},
-	{"I 1000,8\n", "text:1: "},
-	{"", "no access"},
-	{"# nothing\n", "no access"},
-	{"address,type\n", "no access"},
-	{"==1== \n", "no access"},
-	{"\x01\x02\x7f"
-	 "ELF\n",
-	 "text:1: \"???ELF\""},
+	{ "16,r\n17\n", "text:2: " },
+	{ "16,r\n\n# x\n17,x\n", "text:4: " },
+	{ "abc,r\n", "text:1: " },
+	{ "0x,r\n", "text:1: " },
+	{ "1 6,r\n", "text:1: " },
+	{ "16,rw\n", "text:1: " },
+	{ "16,\n", "text:1: " },
+	{ "-16,r\n", "text:1: " },
+	{ "16,r,8\n", "text:1: " },
+	{ "16,r\naddress,type\n", "text:2: " },
+	{ "18446744073709551616,r\n", "text:1: " },
+	{ "0x200000000000000,r\n", "text:1: " },
+	{ " L 1000,8\n16,r\n", "text:2: " },
+	{ " L 1000,8\n L 1000\n", "text:2: " },
+	{ " L 1000,8\n L zz,8\n", "text:2: " },
+	{ " L 1000,8\n L 1000,8 x\n", "text:2: " },
+	{ " L 1000,8\n L 1000,\n", "text:2: " },
+	{ " L 1000,8\n X 1000,8\n", "text:2: " },
+	{ "I 1000,8\n", "text:1: " },
+	{ "", "no access" },
+	{ "# nothing\n", "no access" },
+	{ "address,type\n", "no access" },
+	{ "==1== \n", "no access" },
+	{ "\x01\x02\x7f"
+	  "ELF\n",
+	  "text:1: \"???ELF\"" },
 };
 
 START_TEST(bad_lines_are_named)
@@ -266,7 +266,7 @@ START_TEST(bad_lines_are_named)
 	GError *error;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
-		error = import(bad[i].text, &(struct trace_import){0});
+		error = import(bad[i].text, &(struct trace_import){ 0 });
 		ck_assert_msg(error && strstr(error->message, bad[i].place), "\"%s\": %s", bad[i].text,
 			      error ? error->message : "taken");
 		ck_assert_int_eq(error->code, VMM_USAGE);
@@ -274,7 +274,7 @@ START_TEST(bad_lines_are_named)
 		ck_assert(!g_file_test(path, G_FILE_TEST_EXISTS));
 		g_clear_error(&error);
 	}
-	error = import(longest, &(struct trace_import){0});
+	error = import(longest, &(struct trace_import){ 0 });
 	ck_assert_msg(error && strstr(error->message, "too long") && strlen(error->message) < 200, "%s",
 		      error->message);
 	g_clear_error(&error);
@@ -319,12 +319,12 @@ START_TEST(runs_change_nothing)
 	g_autofree uint32_t *next = replace_next_use(ids, 20000, p.nids);
 	for (uint32_t nframes = 1; nframes < 128; nframes += 9)
 		for (const struct replace_ops *const *ops = replace_policies; *ops; ops++) {
-			void *policy = (*ops)->create(&(struct replace_args){.nframes = nframes,
+			void *policy = (*ops)->create(&(struct replace_args){ .nframes = nframes,
 									     .nids = p.nids,
 									     .seed = 5,
 									     .trace = ids,
 									     .next_use = next,
-									     .n = 20000});
+									     .n = 20000 });
 
 			trace_mrc(&p, *ops, &nframes, 1, 5, &misses);
 			ck_assert_uint_eq((*ops)->replay(policy, ids, 20000), misses);

@@ -54,7 +54,7 @@ static struct mmu_context context_1d(unsigned levels)
 
 /*
  * Guest tables at gpas 1 GiB apart, so that with large host pages each is in one of its own; guest-physical memory
- * backed at host address = gpa mod 1 GiB plus nothing: what a large leaf maps is never read by a walk beyond the tables.
+ * backed at host address = gpa mod 1 GiB: what a large leaf maps is never read by a walk beyond the tables.
  */
 static uint32_t refs_2d(unsigned n, unsigned m, unsigned gpage, const unsigned *hpage, unsigned hdata, bool npt)
 {
@@ -77,9 +77,11 @@ static uint32_t refs_2d(unsigned n, unsigned m, unsigned gpage, const unsigned *
 
 		to += l == gpage ? 0 : (l - 1) * PAGE_SIZE;
 		gpa += l * PAGE_SIZE;
-		host_map(&host, x.root, m, gpa, hpage[l], (base + l * PAGE_SIZE) & ~(LEVEL_SIZE(hpage[l]) - 1), leaf, link);
+		host_map(&host, x.root, m, gpa, hpage[l], (base + l * PAGE_SIZE) & ~(LEVEL_SIZE(hpage[l]) - 1), leaf,
+			 link);
 		memset(host.bytes + base + l * PAGE_SIZE, 0, PAGE_SIZE);
-		*host_entry(&host, base + l * PAGE_SIZE, GVA, l) = to | PTE_P | PTE_W | PTE_U | (l == gpage && l > 1 ? PTE_PS : 0);
+		*host_entry(&host, base + l * PAGE_SIZE, GVA, l) =
+			to | PTE_P | PTE_W | PTE_U | (l == gpage && l > 1 ? PTE_PS : 0);
 	}
 	gpa_t gpa = data + (GVA & (LEVEL_SIZE(gpage) - 1));
 	host_map(&host, x.root, m, gpa, hdata, (2ull << 30) & ~(LEVEL_SIZE(hdata) - 1), leaf, link);
@@ -151,7 +153,8 @@ START_TEST(what_if_backing_is_mixed)
 	rng_seed(&rng, 7);
 	for (int i = 0; i < 500; i++) {
 		unsigned n = 4 + (unsigned)rng_below(&rng, 2), m = 4 + (unsigned)rng_below(&rng, 2);
-		unsigned g = 1 + (unsigned)rng_below(&rng, 3), hpage[6], hdata = 1 + (unsigned)rng_below(&rng, 3), want = 0;
+		unsigned g = 1 + (unsigned)rng_below(&rng, 3), hdata = 1 + (unsigned)rng_below(&rng, 3);
+		unsigned hpage[6], want = 0;
 
 		for (unsigned l = 1; l <= 5; l++)
 			hpage[l] = 1 + (unsigned)rng_below(&rng, 3);

@@ -17,8 +17,8 @@
  *	vcpu.c	   registers, KVM_RUN, the watch over guests that never come back
  *	memory.c   machine_ops, and userfaultfd
  */
-#ifndef OVERBOOK_VMM_KVM_KVM_H
-#define OVERBOOK_VMM_KVM_KVM_H
+#ifndef OVERBOOK_KVM_KVM_H
+#define OVERBOOK_KVM_KVM_H
 
 #include <glib.h>
 #include <linux/kvm.h>
@@ -81,7 +81,7 @@ struct kvm_machine {
 extern const uint8_t kvm_guest_image[], kvm_guest_image_end[];
 
 /* backend.c */
-/* A machine with all VMs of @r in front of their first instruction. FALSE and @error; kvm_machine_destroy() in any case. */
+/* All VMs of @r in front of their first instruction, or FALSE and @error; kvm_machine_destroy() in either case. */
 gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error);
 void kvm_machine_destroy(struct kvm_machine *m);
 /* The first reason why the guest cannot go on is kept; the VM is done. Lock held or no guest running. */

@@ -7,8 +7,8 @@
  * `out`, which KVM hands over in its run page; the rest is only read to report a failure.
  *
  * A guest that loops for ever must not hang the run: a timer interrupts KVM_RUN ten times a second, and a guest that
- * has neither performed an operation, nor faulted, nor called for kvm_machine.patience_ns is given up. The same ticks make
- * SIGINT seen in time whenever it arrives.
+ * has neither performed an operation, nor faulted, nor called for kvm_machine.patience_ns is given up. The same ticks
+ * make SIGINT seen in time whenever it arrives.
  */
 #include <errno.h>
 #include <signal.h>

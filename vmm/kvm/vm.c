@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* vm.c - one VM of the real machine: from its section of the experiment to a vCPU before its first instruction, and back */
+/*
+ * vm.c - one VM of the real machine: from its section of the experiment to a vCPU before its first instruction, and
+ * back
+ */
 #include <errno.h>
 #include <string.h>
 

@@ -5,10 +5,10 @@
  * Problem. Every simulated access looks one of these up, so a look-up must cost a nanosecond or two; yet replacement
  * must be exact, or two runs of one stream by different code would part ways.
  *
- * Idea. A set is a row of 64-bit keys, compared four at a time by SSE4.1. A key is the whole tag, page number, page size
- * and address space, so one compare decides. Recency is a 32-bit timestamp beside each key: a hit stores one word, and
- * only a replacement looks for the smallest, four at a time again. When the clock runs out, every 2^32 uses, stamps are
- * replaced by their ranks within the set, which is all that matters.
+ * Idea. A set is a row of 64-bit keys, compared four at a time by SSE4.1. A key is the whole tag, page number, page
+ * size and address space, so one compare decides. Recency is a 32-bit timestamp beside each key: a hit stores one word,
+ * and only a replacement looks for the smallest, four at a time again. When the clock runs out, every 2^32 uses, stamps
+ * are replaced by their ranks within the set, which is all that matters.
  *
  * Invariants (tests/model/test_tlb.c compares with a naive list):
  * - key 0 is an empty way, and so is the padding that rounds a set up to a multiple of four ways; padding has

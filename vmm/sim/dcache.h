@@ -3,9 +3,9 @@
  * dcache.h - the data caches that table references and data accesses go through (caches = model)
  *
  * Three levels of 64-byte lines by host-physical address, each set-associative with exact LRU, filled on every miss
- * and not inclusive of one another: a line evicted from L2 may live on in L1. Loads and stores are alike (write-allocate),
- * the cost of a reference is the load-to-use latency of the level that has the line. No prefetcher, no bandwidth:
- * docs/cost-model.md says what that leaves out.
+ * and not inclusive of one another: a line evicted from L2 may live on in L1. Loads and stores are alike
+ * (write-allocate), the cost of a reference is the load-to-use latency of the level that has the line. No prefetcher,
+ * no bandwidth: docs/cost-model.md says what that leaves out.
  *
  * A set is an array of 32-bit tags, most recently used first: a hit moves its tag to the front, a miss drops the
  * last. So one host cache line holds all of a 16-way set. Tag 0 is empty. With at least 64 sets, 32 bits

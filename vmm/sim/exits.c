@@ -9,8 +9,8 @@
  *	shadow	every page fault exits: the VMM fills, traces, or reflects it; so do CR3 loads and INVLPG
  *	pv	the same, but CR3 loads and invalidations are hypercalls
  *
- * An exit costs its hardware round trip plus the handler's fixed part (both from the profile); what the handler then does to
- * tables and memory is charged by the memory manager, piece by piece, to the bucket of the exit.
+ * An exit costs its hardware round trip plus the handler's fixed part (both from the profile); what the handler then
+ * does to tables and memory is charged by the memory manager, piece by piece, to the bucket of the exit.
  *
  * The lab guest's kernel lives in a root of its own, so entering and leaving it loads CR3 twice. When the VMM
  * reflects a fault into a shadow or pv guest it switches to the kernel's root itself: that entry costs no
@@ -109,7 +109,8 @@ static enum sim_verdict ask_paging(struct sim_vcpu *v, struct mmu_result *r)
 	case PAGING_FAIL:
 		break;
 	}
-	sim_vm_fail(vm, "access to 0x%" G_GINT64_MODIFIER "x (guest-physical 0x%" G_GINT64_MODIFIER "x): %s", r->gva, r->gpa,
+	sim_vm_fail(vm, "access to 0x%" G_GINT64_MODIFIER "x (guest-physical 0x%" G_GINT64_MODIFIER "x): %s",
+		    r->gva, r->gpa,
 		    err == -ENOMEM ? "the host has no memory left" :
 		    err == -EFAULT ? "beyond the guest's memory" :
 				     g_strerror(-err));
@@ -157,7 +158,8 @@ int sim_emulate_store(struct sim_vcpu *v, const struct mmu_result *r, uint64_t v
 	int err = p->ops->guest_write(p, v->id, r->gpa, &value, sizeof(value));
 
 	if (err)
-		sim_vm_fail(v->vm, "write to the table at guest-physical 0x%" G_GINT64_MODIFIER "x: %s", r->gpa, g_strerror(-err));
+		sim_vm_fail(v->vm, "write to the table at guest-physical 0x%" G_GINT64_MODIFIER "x: %s", r->gpa,
+			    g_strerror(-err));
 	sim_refresh_root(v);
 	return err;
 }

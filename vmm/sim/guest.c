@@ -134,8 +134,8 @@ static void handle_fault(struct sim_vcpu *v, struct runtime *rt, struct mmu_resu
 }
 
 /*
- * Execute accesses of process @pid, at most @n operations, up to the first that is none or faults; deal with the fault. An access that
- * faulted is retried alone, so that its latency, from the first try on, is known.
+ * Execute accesses of process @pid, at most @n operations, up to the first that is none or faults; deal with the fault.
+ * An access that faulted is retried alone, so that its latency, from the first try on, is known.
  */
 static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, uint32_t n, uint64_t budget)
 {
@@ -364,8 +364,8 @@ static void vcpu_init(struct sim_vcpu *v, struct sim_vm *vm, unsigned id)
 }
 
 /*
- * The kernel boots with paging on, in a root that the VMM would have given it; here its first tables are made by the kernel
- * itself, so until they exist CR3 points at nothing and hal_pte_write() goes to physical memory directly.
+ * The kernel boots with paging on, in a root that the VMM would have given it; here its first tables are made by the
+ * kernel itself, so until they exist CR3 points at nothing and hal_pte_write() goes to physical memory directly.
  */
 static const char *vm_boot(struct sim_vm *vm)
 {

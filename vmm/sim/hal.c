@@ -4,7 +4,8 @@
  *
  * Each load and store of the kernel is one access of the simulated MMU at the kernel's virtual address, in the
  * kernel's root, at CPL 3: it misses TLBs, walks, faults, hits traces and costs what the guest's would on hardware.
- * Only the kernel's private structures (hal_arena) are reached directly: they are pinned, and no count or digest depends on them.
+ * Only the kernel's private structures (hal_arena) are reached directly: they are pinned, and no count or digest
+ * depends on them.
  *
  * A page is zeroed, copied or filled with one MMU access per page and the profile's price for the rest.
  */
@@ -18,8 +19,8 @@ static struct sim_vcpu *vcpu(struct hal *h)
 }
 
 /*
- * Access @gpa until it succeeds. The kernel's direct map covers all memory, so a fault of the guest's own here is a bug of the
- * guest kernel. For a store, *emulated says that the VMM performed it.
+ * Access @gpa until it succeeds. The kernel's direct map covers all memory, so a fault of the guest's own here is a bug
+ * of the guest kernel. For a store, *emulated says that the VMM performed it.
  */
 static hpa_t kernel_access(struct sim_vcpu *v, gpa_t gpa, unsigned access, const uint64_t *store)
 {
@@ -43,7 +44,8 @@ static hpa_t kernel_access(struct sim_vcpu *v, gpa_t gpa, unsigned access, const
 			sim_vm_fail(v->vm, "the guest kernel stored to a table page as if it were data");
 			break;
 		case SIM_INJECT:
-			sim_vm_fail(v->vm, "page fault in the guest kernel at 0x%" G_GINT64_MODIFIER "x (error 0x%x)", r.gva, r.error);
+			sim_vm_fail(v->vm, "page fault in the guest kernel at 0x%" G_GINT64_MODIFIER "x (error 0x%x)",
+				    r.gva, r.error);
 			break;
 		case SIM_FAILED:
 			break;
@@ -208,8 +210,8 @@ uint64_t hal_now(struct hal *h)
 }
 
 /*
- * The kernel gives up: nothing of it may run again. The panic unwinds to guest.c, which called it, with the stack of the
- * kernel left behind; the kernel keeps nothing on it that anybody else needs.
+ * The kernel gives up: nothing of it may run again. The panic unwinds to guest.c, which called it, with the stack of
+ * the kernel left behind; the kernel keeps nothing on it that anybody else needs.
  */
 void hal_panic(struct hal *h, const char *file, unsigned line)
 {

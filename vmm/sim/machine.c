@@ -2,10 +2,10 @@
 /*
  * machine.c - the simulated machine as the memory manager sees it
  *
- * Contents. Each host frame has a 16-byte pattern (workloads/pattern.h); word 0 of a page is always the pattern's stamp.
- * A frame of family BYTES has its words 1 to 511 in the host's byte region; a pattern becomes bytes
- * the first time somebody writes anything else than a stamp. Arenas are bytes from the start, word 0 included, and
- * never have a stamp, because no process stores there.
+ * Contents. Each host frame has a 16-byte pattern (workloads/pattern.h); word 0 of a page is always the pattern's
+ * stamp. A frame of family BYTES has its words 1 to 511 in the host's byte region; a pattern becomes bytes the first
+ * time somebody writes anything else than a stamp. Arenas are bytes from the start, word 0 included, and never have a
+ * stamp, because no process stores there.
  *
  * Time. charge() prices what the memory manager did with the profile and bills the vCPU that is running.
  */

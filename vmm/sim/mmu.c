@@ -2,11 +2,13 @@
 /*
  * mmu.c - one access, start to end: the plain model
  *
- * Problem. An access looks in two levels of TLB, walks if both miss, and walks again if the entry it found does not let it
- * pass: rights may have been widened since, or a dirty bit must be set. A processor reports a fault only after such a walk.
+ * Problem. An access looks in two levels of TLB, walks if both miss, and walks again if the entry it found does not let
+ * it pass: rights may have been widened since, or a dirty bit must be set. A processor reports a fault only after such
+ * a walk.
  *
  * Idea. One loop over the halves of the access (a load, a store, or a load and then a store), each of which either is
- * allowed by the entry at hand or drops it and walks (mmu_translate() in mmu_int.h, which mmu_run.c uses too). What the walk put into the TLB is what the next half is judged by.
+ * allowed by the entry at hand or drops it and walks (mmu_translate() in mmu_int.h, which mmu_run.c uses too). What the
+ * walk put into the TLB is what the next half is judged by.
  *
  * The invalidating instructions are in mmu_flush.c, the batch in mmu_run.c, the walks in walk.c and walk2.h.
  */

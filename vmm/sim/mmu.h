@@ -85,31 +85,34 @@ struct sim_mmu *mmu_new(const struct sim_profile *p, bool cache_model);
 void mmu_free(struct sim_mmu *m);
 
 /*
- * One access of @access (ACC_R, ACC_W or ACC_X, with ACC_U for user mode). ACC_R | ACC_W is what OP_WRITE does: a load at @gva, then a
- * store to word 0 of its page: one TLB lookup, but each half has its own rights, walks and faults. Implements the architecture in full:
- * canonical addresses (a non-canonical one is MMU_PAGE_FAULT with error 0 here: the guest never makes one),
- * CR0.WP, SMEP, SMAP with AC, NX, reserved bits, PS at each level, A/D updates, global pages, PCID.
- * Adds its cycles to nothing: the caller accounts result->cycles.
+ * One access of @access (ACC_R, ACC_W or ACC_X, with ACC_U for user mode). ACC_R | ACC_W is what OP_WRITE does: a load
+ * at @gva, then a store to word 0 of its page: one TLB lookup, but each half has its own rights, walks and faults.
+ * Implements the architecture in full: canonical addresses (a non-canonical one is MMU_PAGE_FAULT with error 0 here:
+ * the guest never makes one), CR0.WP, SMEP, SMAP with AC, NX, reserved bits, PS at each level, A/D updates, global
+ * pages, PCID. Adds its cycles to nothing: the caller accounts result->cycles.
  */
 void mmu_access(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, struct mmu_result *r);
 
 /*
  * Execute ops[0..n) at user level until one faults, one is no access, or @budget cycles are spent (checked before
- * every MMU_BUDGET_OPS-th operation; 0: no limit). Returns how many were completed, adds their cycles of useful work (data and
- * op_cycles) to *work and those of translation to *walk. On a fault *r describes it (outcome != MMU_OK); the faulting operation is
- * not counted as completed, and what it cost is in r->cycles only. Otherwise r->outcome is MMU_OK and the rest of *r is
- * unspecified. Counts accesses, reads, writes and fetches of completed operations. Stores put the op's stamp into the content of
- * the target's frame.
+ * every MMU_BUDGET_OPS-th operation; 0: no limit). Returns how many were completed, adds their cycles of useful work
+ * (data and op_cycles) to *work and those of translation to *walk. On a fault *r describes it (outcome != MMU_OK); the
+ * faulting operation is not counted as completed, and what it cost is in r->cycles only. Otherwise r->outcome is MMU_OK
+ * and the rest of *r is unspecified. Counts accesses, reads, writes and fetches of completed operations. Stores put the
+ * op's stamp into the content of the target's frame.
  */
 #define MMU_BUDGET_OPS 32
 uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op *ops, uint32_t n, uint64_t budget,
 		 uint64_t *work, uint64_t *walk, struct mmu_result *r);
 
 /* The invalidating instructions, with the architecture's reach; counted in x->c. */
-void mmu_invlpg(struct sim_mmu *m, const struct mmu_context *x, gva_t gva);	 /* current PCID and globals, and all PWC of it */
-void mmu_load_cr3(struct sim_mmu *m, const struct mmu_context *x, uint64_t cr3); /* PCID, no-flush bit; call after regs changed */
+/* INVLPG: @gva in the current PCID and among the globals, and all that the page-walk caches hold of the PCID. */
+void mmu_invlpg(struct sim_mmu *m, const struct mmu_context *x, gva_t gva);
+/* MOV CR3, its PCID and no-flush bit; call it after the registers have changed. */
+void mmu_load_cr3(struct sim_mmu *m, const struct mmu_context *x, uint64_t cr3);
 void mmu_flush_space(struct sim_mmu *m, const struct mmu_context *x, unsigned pcid); /* INVPCID single context */
-void mmu_flush_vm(struct sim_mmu *m, unsigned vpid, struct counters *c);	 /* INVVPID single context and INVEPT for its tables */
+/* INVVPID, single context, and INVEPT for the VM's tables. */
+void mmu_flush_vm(struct sim_mmu *m, unsigned vpid, struct counters *c);
 void mmu_flush_gva(struct sim_mmu *m, unsigned vpid, gva_t gva, struct counters *c); /* one address, every PCID */
 /* INVEPT on behalf of a change to guest frames: drops everything of that vpid that depends on stage 2. */
 void mmu_flush_gpa(struct sim_mmu *m, unsigned vpid, gfn_t gfn, uint64_t n, struct counters *c);

@@ -5,7 +5,8 @@
  *	instruction		TLB				page-walk caches	nested TLB and second-stage PWC
  *	INVLPG			address, this PCID and globals	this PCID		-
  *	MOV CR3 (no PCID)	all but globals of the VPID	same			-
- *	MOV CR3 (PCID)		all but globals of the PCID	same			-	(nothing at all with bit 63)
+ *	MOV CR3 (PCID)		all but globals of the PCID	same			-
+ *	  with bit 63 set	-				-			-
  *	INVPCID single		all but globals of the PCID	same			-
  *	one address (VPID)	address, every PCID, globals	the VPID		-
  *	INVVPID + INVEPT	the VPID			the VPID		the VPID
@@ -50,7 +51,8 @@ static bool reaches(unsigned space, void *ctx)
 {
 	const struct reach *r = ctx;
 
-	return space_vpid(r->spaces, space) == r->vpid && (r->pcid == ANY_PCID || space_pcid(r->spaces, space) == r->pcid);
+	return space_vpid(r->spaces, space) == r->vpid &&
+	       (r->pcid == ANY_PCID || space_pcid(r->spaces, space) == r->pcid);
 }
 
 static bool reaches_all(unsigned space, void *ctx)

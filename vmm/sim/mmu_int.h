@@ -104,8 +104,8 @@ static inline void mmu_set_bits(struct sim_mmu *m, const struct mmu_context *x, 
 }
 
 /*
- * A complete walk for one access (ACC_R, ACC_W or ACC_X, with ACC_U): sets A/D bits and fills the TLB. Returns the entry's value and page
- * size, or false with the fault in r.
+ * A complete walk for one access (ACC_R, ACC_W or ACC_X, with ACC_U): sets A/D bits and fills the TLB. Returns the
+ * entry's value and page size, or false with the fault in r.
  */
 bool walk_stage1(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
 		 unsigned *level, struct mmu_result *r);
@@ -116,7 +116,7 @@ void mmu_flush_all(struct sim_mmu *m);
 /* Drop what the caches hold about the upper levels of @addr's walk. */
 void walk_drop_pwc(struct assoc *pwc, uint64_t addr, unsigned space);
 
-/* The same for a guest-physical address, its cached translation included: the VMM may be about to allow what just failed. */
+/* The same for a guest-physical address and its cached translation: the VMM may be about to allow what just failed. */
 void walk_drop_gpa(struct sim_mmu *m, gpa_t gpa);
 
 /* A fault of stage 1 for @access, with P and RSVD as given. Always false. */
@@ -146,8 +146,8 @@ struct translation {
 };
 
 /*
- * From the look-up to the end of an access: each half that the entry at hand does not allow drops it and walks; then the data
- * is referenced. r->walk_cycles holds what the look-up cost.
+ * From the look-up to the end of an access: each half that the entry at hand does not allow drops it and walks; then
+ * the data is referenced. r->walk_cycles holds what the look-up cost.
  */
 static inline void mmu_translate(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access,
 				 struct translation *t, struct mmu_result *r)

@@ -7,15 +7,18 @@
  *
  * Idea. Blocks of MMU_BUDGET_OPS operations. A load, store or fetch whose 4K page is in the first-level TLB with every
  * right it needs is done here, in a few instructions and without a branch on what it is; anything else takes the
- * plain model's code, entered as late as possible. What a hit counts and costs is the same for all of a kind, so it is counted in registers and
- * accounted per batch. While many of a block's operations missed, the next block is looked at ahead (ahead.h).
+ * plain model's code, entered as late as possible. What a hit counts and costs is the same for all of a kind, so it is
+ * counted in registers and accounted per batch. While many of a block's operations missed, the next block is looked at
+ * ahead (ahead.h).
  *
  * Invariant: counters, cycles, results, TLB contents, A/D bits, log and contents are those of a loop over mmu_access()
  * (tests/model/test_mmu_run.c).
  */
 #include "vmm/sim/mmu_int.h"
 
-static const unsigned access_of[] = { [OP_READ] = ACC_R | ACC_U, [OP_WRITE] = ACC_R | ACC_W | ACC_U, [OP_EXEC] = ACC_X | ACC_U };
+static const unsigned access_of[] = {
+	[OP_READ] = ACC_R | ACC_U, [OP_WRITE] = ACC_R | ACC_W | ACC_U, [OP_EXEC] = ACC_X | ACC_U
+};
 
 /* What an entry needs to satisfy an operation at user level without a walk: a byte each for read, write, fetch. */
 #define NEED_READ  (TLB_U | TLB_LOAD)
@@ -108,8 +111,8 @@ static inline bool only_4k(const struct tlb *t)
 }
 
 /*
- * An operation whose 4K page is not in the first-level TLB (or, @found, not with the rights it needs). What is common is done
- * here: the second level, or a walk, settles it. The rest is mmu_access()'s. False: it faulted.
+ * An operation whose 4K page is not in the first-level TLB (or, @found, not with the rights it needs). What is common
+ * is done here: the second level, or a walk, settles it. The rest is mmu_access()'s. False: it faulted.
  */
 static bool run_miss(struct batch *b, const struct op *op, bool found, struct mmu_result *r)
 {
@@ -147,11 +150,11 @@ static bool run_miss(struct batch *b, const struct op *op, bool found, struct mm
 }
 
 /*
- * Operations from @i on that hit, up to @n; returns the first that does not (or is no access), and whether its page was there.
- * @simple: a four-way TLB, flat costs, one node.
+ * Operations from @i on that hit, up to @n; returns the first that does not (or is no access), and whether its page was
+ * there. @simple: a four-way TLB, flat costs, one node.
  */
-static inline __attribute__((always_inline)) uint32_t run_hits(struct batch *b, const struct op *ops, uint32_t i, uint32_t n,
-								bool simple, bool *found)
+static inline __attribute__((always_inline)) uint32_t run_hits(struct batch *b, const struct op *ops, uint32_t i,
+							       uint32_t n, bool simple, bool *found)
 {
 	struct assoc *l1 = b->m->tlb.l1[1];
 	const uint64_t *key = l1->key, *val = l1->val;
@@ -230,7 +233,8 @@ static uint64_t batch_work(const struct batch *b)
 {
 	const struct sim_profile *p = &b->m->p;
 
-	return b->work + (b->reads + b->writes + b->fetches) * p->op_cycles + (b->loads + 2 * b->stores) * p->flat_data_cycles;
+	return b->work + (b->reads + b->writes + b->fetches) * p->op_cycles +
+	       (b->loads + 2 * b->stores) * p->flat_data_cycles;
 }
 
 static void account(const struct batch *b, uint64_t *work, uint64_t *walk)

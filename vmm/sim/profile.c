@@ -101,8 +101,8 @@ static gboolean refuse(const struct field *f, const char *value, GError **error)
 					  f->max, f->kind == FIELD_ARRAY ? ", or 0" : "");
 		break;
 	case FIELD_CACHE:
-		allowed = g_strdup_printf("KIB/WAYS, %u to %u KiB of 64-byte lines, in at least 64 sets whose number is a "
-					  "power of two", f->min, f->max);
+		allowed = g_strdup_printf("KIB/WAYS, %u to %u KiB of 64-byte lines, in at least 64 sets whose number "
+					  "is a power of two", f->min, f->max);
 		break;
 	case FIELD_VENDOR:
 		allowed = g_strdup("intel or amd");
@@ -240,7 +240,8 @@ static struct sim_profile *no_such_profile(const char *where, const char *name, 
 {
 	char *names = builtin_names();
 
-	g_set_error(error, VMM_ERROR, VMM_USAGE, "%s%s: no such profile: expected %s, or a file NAME.ini", where, name, names);
+	g_set_error(error, VMM_ERROR, VMM_USAGE, "%s%s: no such profile: expected %s, or a file NAME.ini", where, name,
+		    names);
 	g_free(names);
 	return NULL;
 }

@@ -2,9 +2,9 @@
 /*
  * profile.h - a processor, described: geometry and costs
  *
- * Everything the simulator knows about a CPU model is one of these structs; docs/cost-model.md gives the source of every
- * number. Built-in profiles are the table profiles[]; a file with a [profile] section (GKeyFile, key = field name,
- * `base` = name of the profile it starts from) describes another. Costs are cycles of the core at `mhz`.
+ * Everything the simulator knows about a CPU model is one of these structs; docs/cost-model.md gives the source of
+ * every number. Built-in profiles are the table profiles[]; a file with a [profile] section (GKeyFile, key = field
+ * name, `base` = name of the profile it starts from) describes another. Costs are cycles of the core at `mhz`.
  */
 #ifndef OVERBOOK_SIM_PROFILE_H
 #define OVERBOOK_SIM_PROFILE_H
@@ -52,11 +52,11 @@ struct sim_profile {
 
 	/* Exits: hardware round trip; then what the VMM does, by cause */
 	uint32_t exit_cycles;
-	uint32_t handle_page_fault, handle_traced_write, handle_cr, handle_invlpg, handle_ept, handle_pml, handle_hypercall,
-		handle_io, handle_halt, handle_interrupt;
+	uint32_t handle_page_fault, handle_traced_write, handle_cr, handle_invlpg, handle_ept, handle_pml,
+		handle_hypercall, handle_io, handle_halt, handle_interrupt;
 	uint32_t inject_cycles;
 
-	/* Guest kernel: exception delivery and return, a system call, bookkeeping of a fault, a switch, fork and exit base */
+	/* Guest kernel: exception delivery and return, a system call, a fault's bookkeeping, a switch, fork, exit */
 	uint32_t exception_cycles, syscall_cycles, fault_cycles, switch_cycles, fork_cycles, exit_process_cycles;
 	uint32_t zero_page_cycles, copy_page_cycles, fill_page_cycles;
 	uint32_t op_cycles; /* the instructions around one workload access */
@@ -73,8 +73,8 @@ extern const struct sim_profile *const profiles[]; /* NULL-ended */
 struct sim_profile *profile_load(const char *name, GError **error);
 /*
  * Override one field by its name, as [costs] does: "l1_4k" takes entries and ways, "64/4" or "0", "l1d" takes KiB and
- * ways, numbers are cycles; elements of arrays are pwc2 to pwc5 and npwc2 to npwc5. An unknown field or a value that is not allowed is an
- * error of domain VMM_ERROR that names field, value and what is allowed, and leaves @p as it was.
+ * ways, numbers are cycles; elements of arrays are pwc2 to pwc5 and npwc2 to npwc5. An unknown field or a value that is
+ * not allowed is an error of domain VMM_ERROR that names field, value and what is allowed, and leaves @p as it was.
  */
 gboolean profile_set(struct sim_profile *p, const char *field, const char *value, GError **error);
 /* Field names, for messages and canonical output; NULL past the end. */

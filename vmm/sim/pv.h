@@ -24,7 +24,7 @@ struct pv_entry {
 	unsigned level; /* of the table page, as the guest believes */
 };
 
-/* One hypercall: apply @n updates in order. -EINVAL: one was refused; those before it stand, the rest is not looked at. */
+/* One hypercall: apply @n updates in order. -EINVAL: one was refused; those before it stand, the rest is not read. */
 int pv_update(struct paging *p, const struct pv_entry *e, uint32_t n);
 
 /*

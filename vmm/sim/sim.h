@@ -158,7 +158,7 @@ int sim_emulate_store(struct sim_vcpu *v, const struct mmu_result *r, uint64_t v
 void sim_exit(struct sim_vcpu *v, enum exit_cause cause);
 /* CR3 is loaded, by the guest's stub if @exits, else by the VMM on the way out of an exit. */
 void sim_load_cr3(struct sim_vcpu *v, uint64_t cr3, bool exits);
-/* INVPCID of one address (GUEST_INVLPG) or of everything (GUEST_CR3) in the address space that CR3 value @space names. */
+/* INVPCID of one address (GUEST_INVLPG) or of everything (GUEST_CR3) in the address space that CR3 @space names. */
 void sim_invalidate(struct sim_vcpu *v, uint64_t space, enum guest_event event, uint64_t arg);
 /* Ask the paging mode again for the root that the processor walks. */
 void sim_refresh_root(struct sim_vcpu *v);

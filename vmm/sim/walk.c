@@ -2,22 +2,22 @@
 /*
  * walk.c - the first stage: a linear address through the table at CR3, in one or two dimensions
  *
- * Problem. On a TLB miss the processor walks four or five levels of table. In 1D an entry holds host-physical addresses (shadow,
- * pv; native with a bias); in 2D guest-physical ones, each of which goes through the second stage first.
+ * Problem. On a TLB miss the processor walks four or five levels of table. In 1D an entry holds host-physical addresses
+ * (shadow, pv; native with a bias); in 2D guest-physical ones, each of which goes through the second stage first.
  *
  * Idea. Walk down, remember each step, decide at the leaf, and only then write: accessed bits of every level used, the
- * dirty bit of the leaf, page-walk caches, TLB. So an access that faults in stage 1, or whose data violates in stage 2, has
- * changed nothing in stage 1. (Real processors may set accessed bits earlier; the architecture allows both.)
+ * dirty bit of the leaf, page-walk caches, TLB. So an access that faults in stage 1, or whose data violates in stage 2,
+ * has changed nothing in stage 1. (Real processors may set accessed bits earlier; the architecture allows both.)
  *
  * Rules (Intel SDM vol. 3A, 4.5 to 4.8 and 4.10; vol. 3C, 28.3.3.2 for what a walk may do to the guest's tables):
- * - not present: error P = 0. Reserved bits in a present entry: P and RSVD, before anything below is looked at. Rights are
- *   judged once, at the leaf, over all levels.
- * - Page-walk caches hold only entries that point to tables and have been used, that is, whose accessed bit is set. In 2D they
- *   hold the host-physical address of the next table, which saves translating it.
+ * - not present: error P = 0. Reserved bits in a present entry: P and RSVD, before anything below is looked at. Rights
+ *   are judged once, at the leaf, over all levels.
+ * - Page-walk caches hold only entries that point to tables and have been used, that is, whose accessed bit is set. In
+ *   2D they hold the host-physical address of the next table, which saves translating it.
  * - A fault drops what the caches knew of the address: the next attempt reads the tables.
  *
- * The walk is compiled three times: for one dimension and for EPT with flat costs on one node, which is what long runs do,
- * and for everything else. Only constants differ.
+ * The walk is compiled three times: for one dimension and for EPT with flat costs on one node, which is what long runs
+ * do, and for everything else. Only constants differ.
  *
  * Invariants: as in walk2.h; that 1D and 2D cost (sum over levels of m_i + 1) + m references is
  * tests/unit/test_walk_refs.c.
@@ -63,11 +63,11 @@ void walk_drop_pwc(struct assoc *pwc, uint64_t addr, unsigned space)
 }
 
 /*
- * In what follows a struct walk is never passed by address to a function that is not inlined: then the compiler may keep it in registers,
- * whatever is stored through other pointers. What is rare gets a copy.
+ * In what follows a struct walk is never passed by address to a function that is not inlined: then the compiler may
+ * keep it in registers, whatever is stored through other pointers. What is rare gets a copy.
  */
-static __attribute__((noinline)) bool stop_fault(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access,
-						 uint32_t error, struct mmu_result *r)
+static __attribute__((noinline)) bool stop_fault(struct sim_mmu *m, const struct mmu_context *x, gva_t gva,
+						 unsigned access, uint32_t error, struct mmu_result *r)
 {
 	walk_drop_pwc(m->pwc, gva, m->ids.own);
 	return mmu_page_fault(x, access, error, r);

@@ -11,12 +11,12 @@
  * Rules (Intel SDM vol. 3C, 28.3; AMD APM vol. 2, 15.25):
  * - EPT: an entry is present if any of R, W, X is set; W without R, a bad memory type in a leaf and reserved bits are a
  *   misconfiguration, found at the entry, before anything below it. Rights are the intersection over the levels.
- * - With EPT A/D bits a guest's walk *writes* its tables as far as the second stage is concerned: needs W, sets D, logs.
- *   Without them it reads, and writes only to set a guest A or D bit.
+ * - With EPT A/D bits a guest's walk *writes* its tables as far as the second stage is concerned: needs W, sets D,
+ *   logs. Without them it reads, and writes only to set a guest A or D bit.
  * - NPT: every access is a user one; the guest's walk always writes. A/D bits always exist.
- * - Bits are set, and the page-modification log is written, as each translation succeeds, before the guest's own walk goes
- *   on: if that one faults later, the references it made up to then stand. With the log full the dirty bit
- *   stays clear and the access stops there.
+ * - Bits are set, and the page-modification log is written, as each translation succeeds, before the guest's own walk
+ *   goes on: if that one faults later, the references it made up to then stand. With the log full the dirty bit stays
+ *   clear and the access stops there.
  * - A violation drops what was cached about the address, so that an entry the VMM has just made valid needs no INVEPT.
  *
  * This is a header because the walk of stage 1 (walk.c) is compiled for a few fixed kinds of machine, this inside it.
@@ -131,7 +131,8 @@ ALWAYS_INLINE bool ntlb_find(struct sim_mmu *m, gpa_t gpa, unsigned access, stru
 }
 
 /* Where to begin: the lowest table that a page-walk cache knows, else the root. Returns the table's level. */
-ALWAYS_INLINE unsigned npwc_begin(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, hpa_t *table, unsigned *rights)
+ALWAYS_INLINE unsigned npwc_begin(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, hpa_t *table,
+				  unsigned *rights)
 {
 #pragma GCC unroll 4
 	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
@@ -152,7 +153,8 @@ ALWAYS_INLINE unsigned npwc_begin(struct sim_mmu *m, const struct mmu_context *x
 }
 
 /* Fill the page-walk caches from the steps of levels above the leaf, and the nested TLB. */
-ALWAYS_INLINE void stage2_remember(struct sim_mmu *m, gpa_t gpa, const struct step2 *steps, unsigned top, const struct stage2 *s)
+ALWAYS_INLINE void stage2_remember(struct sim_mmu *m, gpa_t gpa, const struct step2 *steps, unsigned top,
+				   const struct stage2 *s)
 {
 	for (unsigned level = top; level > s->level; level--) {
 		struct assoc *a = &m->npwc[level];
@@ -187,8 +189,8 @@ bool stage2_update(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, un
  * Translate @gpa for @access (one of ACC_R, ACC_W, ACC_X); @table: the access is the guest's own walk. False: r says
  * why not. Sets A/D bits and feeds the caches as it succeeds.
  */
-ALWAYS_INLINE bool walk_stage2(struct kind k, struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, unsigned access,
-			       bool table, struct stage2 *out, struct tally *t, struct mmu_result *r)
+ALWAYS_INLINE bool walk_stage2(struct kind k, struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa,
+			       unsigned access, bool table, struct stage2 *out, struct tally *t, struct mmu_result *r)
 {
 	uint64_t a = k.npt ? PTE_A : EPT_A, d = k.npt ? PTE_D : EPT_D, all = ~0ull, e;
 	struct steps2 steps;

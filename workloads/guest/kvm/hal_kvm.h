@@ -5,8 +5,8 @@
  * The kernel runs at CPL 3 on its own root and reaches all guest-physical memory through the direct map, with plain
  * loads and stores. There is one vCPU, hence one struct hal.
  */
-#ifndef OVERBOOK_GUEST_KVM_HAL_H
-#define OVERBOOK_GUEST_KVM_HAL_H
+#ifndef OVERBOOK_GUEST_KVM_HAL_KVM_H
+#define OVERBOOK_GUEST_KVM_HAL_KVM_H
 
 #include "workloads/guest/abi.h"
 #include "workloads/guest/hal.h"

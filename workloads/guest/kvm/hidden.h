@@ -5,4 +5,9 @@
  * -fvisibility=hidden covers definitions only; declarations would still be reached through a table of addresses
  * (GOT), which an image linked in three places has no good place for.
  */
+#ifndef OVERBOOK_GUEST_KVM_HIDDEN_H
+#define OVERBOOK_GUEST_KVM_HIDDEN_H
+
 #pragma GCC visibility push(hidden)
+
+#endif
