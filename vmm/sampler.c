@@ -63,6 +63,15 @@ void sampler_tick(struct sampler *s, uint64_t now)
 	}
 }
 
+uint64_t sampler_due(const struct sampler *s)
+{
+	const struct conf_experiment *e = &s->run->e->experiment;
+
+	if (!s->warm)
+		return e->warmup_ns;
+	return e->sample_ns ? s->next : UINT64_MAX;
+}
+
 gboolean sampler_finish(struct sampler *s, uint64_t now, GError **error)
 {
 	if (!s->warm && now < s->run->e->experiment.warmup_ns) {

@@ -24,6 +24,8 @@ void sampler_init(struct sampler *s, struct run *run, void (*read)(void *ctx, un
 		  void *ctx);
 /* Ends the warm-up and takes samples, when they are due at @now. */
 void sampler_tick(struct sampler *s, uint64_t now);
+/* When sampler_tick() next has something to do; UINT64_MAX: never. */
+uint64_t sampler_due(const struct sampler *s);
 /*
  * The run is over: the last sample, each VM's counters and the host's into the run. FALSE with @error if the guests
  * ended before the warm-up did.

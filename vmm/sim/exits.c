@@ -19,6 +19,7 @@
 #include <stdarg.h>
 
 #include "ept/ept.h"
+#include "shadow/shadow.h"
 #include "vmm/sim/sim.h"
 
 static const struct {
@@ -63,11 +64,27 @@ void sim_exit(struct sim_vcpu *v, enum exit_cause cause)
 	sim_spend(v, v->bucket, p->exit_cycles + *(const uint32_t *)((const char *)p + causes[cause].handler));
 }
 
+/* The guest's registers changed: so do the processor's. */
+static void load_registers(struct sim_vcpu *v)
+{
+	if (v->vm->conf->paging == MODE_SHADOW)
+		shadow_hw_regs(&v->regs, &v->hw);
+	else
+		v->hw = v->regs;
+}
+
+void sim_set_cr3(struct sim_vcpu *v, uint64_t cr3)
+{
+	v->regs.cr3 = cr3;
+	load_registers(v);
+}
+
 void sim_refresh_root(struct sim_vcpu *v)
 {
 	struct paging *p = v->vm->paging;
 	int err = p->ops->hw_root(p, v->id, &v->ctx.root);
 
+	load_registers(v);
 	if (err)
 		sim_vm_fail(v->vm, "no host memory for a root table (%s)", g_strerror(-err));
 }
@@ -169,7 +186,7 @@ void sim_load_cr3(struct sim_vcpu *v, uint64_t cr3, bool exits)
 	struct sim_vm *vm = v->vm;
 	int mode = vm->conf->paging;
 
-	v->regs.cr3 = cr3 & ~CR3_NOFLUSH;
+	sim_set_cr3(v, cr3 & ~CR3_NOFLUSH);
 	if (mode == MODE_SHADOW || mode == MODE_PV) {
 		if (exits)
 			sim_exit(v, mode == MODE_SHADOW ? EXIT_CR_WRITE : EXIT_HYPERCALL);
@@ -188,7 +205,7 @@ void sim_invalidate(struct sim_vcpu *v, uint64_t space, enum guest_event event, 
 	uint64_t own = v->regs.cr3;
 
 	/* INVPCID names an address space that is not the one CR3 holds while the kernel runs. */
-	v->regs.cr3 = space & ~CR3_NOFLUSH;
+	sim_set_cr3(v, space & ~CR3_NOFLUSH);
 	if (mode == MODE_SHADOW || mode == MODE_PV) {
 		sim_exit(v, mode == MODE_SHADOW ? EXIT_INVLPG : EXIT_HYPERCALL);
 		vm->paging->ops->guest_event(vm->paging, v->id, event, arg);
@@ -200,6 +217,6 @@ void sim_invalidate(struct sim_vcpu *v, uint64_t space, enum guest_event event, 
 		mmu_invlpg(v->cpu->mmu, &v->ctx, arg);
 	else
 		mmu_flush_space(v->cpu->mmu, &v->ctx, (unsigned)(space & CR3_PCID));
-	v->regs.cr3 = own;
+	sim_set_cr3(v, own);
 	sim_refresh_root(v);
 }

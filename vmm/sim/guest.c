@@ -91,7 +91,8 @@ static uint64_t cycles_left(const struct sim_vcpu *v, uint64_t limit)
 
 	if (limit && limit < end)
 		end = limit;
-	return end == UINT64_MAX ? 0 : end - v->cpu->clock;
+	/* A wake-up may have taken until after the tick: then only what costs nothing to stop at. */
+	return end == UINT64_MAX ? 0 : end > v->cpu->clock ? end - v->cpu->clock : 1;
 }
 
 /* The turn is over: in lockstep the guest yields by a hypercall, else its timer interrupts it. */
@@ -135,17 +136,21 @@ static void handle_fault(struct sim_vcpu *v, struct runtime *rt, struct mmu_resu
 
 /*
  * Execute accesses of process @pid, at most @n operations, up to the first that is none or faults; deal with the fault.
- * An access that faulted is retried alone, so that its latency, from the first try on, is known.
+ * An access that faulted is retried alone, so that its latency, from the first try on, is known. The budget is
+ * looked at where the position is a multiple of MMU_BUDGET_OPS, wherever a batch began: so a slice ends with the same
+ * operation however it is cut.
  */
 static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, uint32_t n, uint64_t budget)
 {
 	uint64_t work = 0, walk = 0;
 	struct mmu_result r = { .outcome = MMU_OK };
 	bool retry = v->fault_pid == pid;
+	uint32_t odd = rt->pos % MMU_BUDGET_OPS;
 
 	v->ctx.latency = retry ? NULL : v->latency;
+	n = retry ? 1 : odd ? MIN(n, MMU_BUDGET_OPS - odd) : n;
 
-	uint32_t done = mmu_run(v->cpu->mmu, &v->ctx, rt->ops + rt->pos, retry ? 1 : n, budget, &work, &walk, &r);
+	uint32_t done = mmu_run(v->cpu->mmu, &v->ctx, rt->ops + rt->pos, n, budget, &work, &walk, &r);
 
 	sim_spend(v, BUCKET_WORK, work);
 	sim_spend(v, BUCKET_WALK, walk);
@@ -183,7 +188,6 @@ static struct process *next_process(struct sim_vcpu *v)
 		sim_exit(v, EXIT_HALT);
 		if (!lockstep) {
 			v->ready_at = sim_ns_to_cycles(vm->sim, wake);
-			v->idle_cycles += v->ready_at > v->cpu->clock ? v->ready_at - v->cpu->clock : 0;
 			return NULL;
 		}
 		vm->idle_ns += wake - now;
@@ -339,7 +343,7 @@ static void vcpu_init(struct sim_vcpu *v, struct sim_vm *vm, unsigned id)
 	};
 	v->ctx = (struct mmu_context){
 		.walk = c->paging == MODE_EPT ? MMU_2D : MMU_1D,
-		.regs = &v->regs,
+		.regs = &v->hw,
 		.levels = c->guest_levels,
 		.host_levels = c->host_levels,
 		.npt = !strcmp(s->profile->vendor, "amd"),
@@ -372,16 +376,18 @@ static const char *vm_boot(struct sim_vm *vm)
 	struct sim_vcpu *v = &vm->vcpu[0];
 
 	vm->sim->running = v;
+	v->idle_cycles = v->cpu->clock; /* others that boot on the same CPU came first */
 	if (setjmp(v->panic) == 0) {
 		v->booting = true;
 		vm->kernel = kernel_boot(sim_hal(v));
 		v->booting = false;
 		if (vm->kernel) {
-			v->regs.cr3 = kernel_root(vm->kernel);
+			sim_set_cr3(v, kernel_root(vm->kernel));
 			leave_kernel(v);
 		}
 	}
 	vm->sim->running = NULL;
+	v->ready_at = v->off_at = v->cpu->clock;
 	if (vm->out->failure)
 		return vm->out->failure;
 	return vm->kernel ? NULL : "its arena is too small to boot: raise [vm] arena";

@@ -6,10 +6,13 @@
  * and housekeeping happen between rounds. Nothing depends on what things cost, so counts are the same on every
  * machine and with every profile.
  *
- * free: discrete events. Each host CPU has a clock. The vCPU that has been ready longest (the lowest number among
- * equals) runs for a timeslice on the CPU it last ran on or, if that is busy, on the one furthest behind (the lowest
- * number among equals). No vCPU runs on two CPUs at once, because it is put back, ready from the end of its slice
- * on, before the next choice.
+ * free: discrete events. Each host CPU has a clock; a free CPU takes the vCPU that has been ready longest (the lowest
+ * number among equals) and holds it for a timeslice; where several could begin at the same time it goes where it ran
+ * last. A slice is cut into turns wherever a sample, the dirty log, a collapse or the end is due, and turns of all CPUs are
+ * taken in the order of their beginnings: what is due at a time sees every CPU at that time, within one access.
+ * On one CPU being looked at changes nothing, because the slice goes on afterwards; on several, turns that overlap take
+ * host frames in another order, which the caches can tell. Time a vCPU does not hold a CPU is its idle time, so that of
+ * each VM that has not ended ns_total + ns_idle is the time of the run (tests/unit/test_sim_loop.c).
  *
  * In both, the run ends when all guests are done, when [experiment] duration is over, or at SIGINT.
  */
@@ -20,8 +23,6 @@ static void collect_dirty(struct sim_vm *vm, uint64_t now)
 {
 	const struct conf_vm *c = vm->conf;
 
-	if (c->dirty_log == DIRTY_NONE || now < vm->next_dirty)
-		return;
 	if (!vm->dirty) {
 		vm->dirty = g_new0(uint64_t, gmem_config(vm->gmem)->npages / 64 + 1);
 		if (gmem_dirty_log_start(vm->gmem))
@@ -34,14 +35,16 @@ static void collect_dirty(struct sim_vm *vm, uint64_t now)
 	vm->next_dirty = now + c->dirty_interval_ns;
 }
 
+static bool can_collapse(const struct sim_vm *vm)
+{
+	return vm->conf->collapse_ns && vm->sim->run->e->host.page_level >= 2 && !gmem_config(vm->gmem)->linear;
+}
+
 /* Look at up to 64 blocks, from where the last attempt stopped, and gather what can be gathered. */
 static void collapse(struct sim_vm *vm, uint64_t now)
 {
-	unsigned level = vm->sim->run->e->host.page_level;
 	const struct gmem_config *g = gmem_config(vm->gmem);
 
-	if (!vm->conf->collapse_ns || level < 2 || g->linear || now < vm->next_collapse)
-		return;
 	for (unsigned i = 0; i < 64; i++) {
 		struct gmem_page page;
 
@@ -56,12 +59,17 @@ static void collapse(struct sim_vm *vm, uint64_t now)
 
 static void housekeeping(struct sim_vm *vm, uint64_t now)
 {
-	if (vm->done)
+	bool log = vm->conf->dirty_log != DIRTY_NONE && now >= vm->next_dirty;
+	bool gather = can_collapse(vm) && now >= vm->next_collapse;
+
+	if (vm->done || !(log || gather))
 		return;
 	vm->sim->running = &vm->vcpu[0];
 	vm->vcpu[0].bucket = BUCKET_OTHER;
-	collect_dirty(vm, now);
-	collapse(vm, now);
+	if (log)
+		collect_dirty(vm, now);
+	if (gather)
+		collapse(vm, now);
 	sim_refresh_root(&vm->vcpu[0]);
 	vm->sim->running = NULL;
 }
@@ -117,73 +125,122 @@ static void run_lockstep(struct sim *s)
 	}
 }
 
-static struct sim_cpu *earliest_cpu(struct sim *s)
-{
-	struct sim_cpu *best = &s->cpus[0];
-
-	for (unsigned i = 1; i < s->ncpus; i++)
-		if (s->cpus[i].clock < best->clock)
-			best = &s->cpus[i];
-	return best;
-}
-
-/* Where @v starts soonest: on the CPU it knows, whose TLBs know it, unless another is free before. */
-static struct sim_cpu *cpu_for(struct sim *s, const struct sim_vcpu *v)
-{
-	struct sim_cpu *first = earliest_cpu(s);
-
-	return v->cpu->clock <= MAX(v->ready_at, first->clock) ? v->cpu : first;
-}
-
+/* Of those that no CPU holds, the one that has been ready longest. */
 static struct sim_vcpu *longest_ready(struct sim *s)
 {
 	struct sim_vcpu *best = NULL;
 
-	for (unsigned i = 0; i < s->nvms; i++)
-		for (unsigned j = 0; j < s->vms[i]->nvcpus && !s->vms[i]->done; j++)
-			if (!best || s->vms[i]->vcpu[j].ready_at < best->ready_at)
-				best = &s->vms[i]->vcpu[j];
+	for (unsigned i = 0; i < s->nvms; i++) {
+		for (unsigned j = 0; j < s->vms[i]->nvcpus && !s->vms[i]->done; j++) {
+			struct sim_vcpu *v = &s->vms[i]->vcpu[j];
+
+			if (v->cpu->current != v && (!best || v->ready_at < best->ready_at))
+				best = v;
+		}
+	}
+	return best;
+}
+
+/*
+ * The next thing that happens: the CPU that can go on first, with the vCPU it holds or with @ready. Among equals the
+ * one in the middle of a slice, then the one that @ready last ran on, then the lowest number. NULL: nothing will ever
+ * happen.
+ */
+static struct sim_cpu *next_cpu(struct sim *s, const struct sim_vcpu *ready, uint64_t *start)
+{
+	struct sim_cpu *best = NULL;
+	unsigned best_rank = 0;
+
+	for (unsigned i = 0; i < s->ncpus; i++) {
+		struct sim_cpu *cpu = &s->cpus[i];
+		unsigned rank = cpu->current ? 0 : cpu == (ready ? ready->cpu : NULL) ? 1 : 2;
+		uint64_t at = cpu->current ? cpu->clock : MAX(cpu->clock, ready ? ready->ready_at : 0);
+
+		if (!cpu->current && !ready)
+			continue;
+		if (!best || at < *start || (at == *start && rank < best_rank)) {
+			best = cpu;
+			best_rank = rank;
+			*start = at;
+		}
+	}
 	return best;
 }
 
 /* A vCPU that comes to another CPU must not find what it left there before. */
-static void put_on_cpu(struct sim_vcpu *v, struct sim_cpu *cpu)
+static void put_on_cpu(struct sim_vcpu *v, struct sim_cpu *cpu, uint64_t start, uint64_t slice)
 {
 	if (v->cpu != cpu)
 		mmu_flush_vm(cpu->mmu, v->ctx.vpid, &v->vm->counters);
 	v->cpu = cpu;
 	v->ctx.node = cpu->node;
-	if (cpu->clock > v->ready_at)
-		v->idle_cycles += cpu->clock - v->ready_at;
-	else
-		cpu->clock = v->ready_at;
+	v->idle_cycles += start - v->off_at;
+	cpu->clock = start;
+	cpu->current = v;
+	cpu->slice_end = start + slice;
+}
+
+static void take_off_cpu(struct sim_vcpu *v)
+{
+	v->off_at = v->cpu->clock;
+	v->ready_at = MAX(v->ready_at, v->off_at);
+	v->cpu->current = NULL;
+}
+
+/* Something is due at @ns: no turn that begins before may go on for long after it. */
+static void limit_turn(const struct sim *s, uint64_t *limit, uint64_t ns)
+{
+	if (ns < UINT64_MAX)
+		*limit = MIN(*limit, sim_ns_to_cycles(s, ns) + 1);
+}
+
+/* Where the turn of @cpu that begins now has to end, for the slice or for what is to be seen or done before its end. */
+static uint64_t turn_end(struct sim *s, const struct sim_cpu *cpu)
+{
+	const struct sim_vm *vm = cpu->current->vm;
+	uint64_t duration = s->run->e->experiment.duration_ns, end = cpu->slice_end;
+
+	limit_turn(s, &end, sampler_due(&s->sampler));
+	if (duration)
+		limit_turn(s, &end, duration);
+	if (vm->conf->dirty_log != DIRTY_NONE)
+		limit_turn(s, &end, vm->next_dirty);
+	if (can_collapse(vm))
+		limit_turn(s, &end, vm->next_collapse);
+	return MAX(end, cpu->clock + 1);
+}
+
+static void run_turn(struct sim *s, struct sim_cpu *cpu)
+{
+	struct sim_vcpu *v = cpu->current;
+	uint64_t end = turn_end(s, cpu);
+	bool more = true;
+
+	v->ready_at = 0;
+	while (more && cpu->clock < end)
+		more = sim_vcpu_run(v, end - cpu->clock);
+	housekeeping(v->vm, sim_cycles_to_ns(s, cpu->clock));
+	if (!more || v->vm->done || cpu->clock >= cpu->slice_end)
+		take_off_cpu(v);
 }
 
 static void run_free_schedule(struct sim *s)
 {
-	uint64_t slice = sim_ns_to_cycles(s, s->run->e->host.timeslice_ns), turns = 0;
+	uint64_t slice = sim_ns_to_cycles(s, s->run->e->host.timeslice_ns), turns = 0, start = 0;
 
 	for (;;) {
-		struct sim_vcpu *v = longest_ready(s);
+		struct sim_vcpu *ready = longest_ready(s);
+		struct sim_cpu *cpu = next_cpu(s, ready, &start);
 
-		if (!v)
+		if (!cpu)
 			break;
-
-		struct sim_cpu *cpu = cpu_for(s, v);
-
-		s->now_ns = sim_cycles_to_ns(s, MAX(cpu->clock, v->ready_at));
+		s->now_ns = sim_cycles_to_ns(s, start);
 		if (over(s, s->now_ns))
 			break;
 		sampler_tick(&s->sampler, s->now_ns);
-		put_on_cpu(v, cpu);
-		v->ready_at = 0;
-
-		uint64_t end = cpu->clock + slice;
-
-		while (cpu->clock < end && sim_vcpu_run(v, end - cpu->clock))
-			;
-		v->ready_at = MAX(v->ready_at, cpu->clock);
-		housekeeping(v->vm, s->now_ns);
+		if (!cpu->current)
+			put_on_cpu(ready, cpu, start, slice);
+		run_turn(s, cpu);
 		if (turns++ % 64 == 0)
 			progress(s, s->now_ns);
 	}

@@ -226,6 +226,19 @@ static void empty_latency(struct sim_vcpu *v)
 		memset(v->latency, 0, MMU_LATENCY_BINS * sizeof(*v->latency));
 }
 
+/* Free schedule: what it slept and waited; a vCPU without a CPU still does, unless it has ended. */
+static uint64_t idle_until_now(const struct sim_vcpu *v)
+{
+	const struct sim *s = v->vm->sim;
+	uint64_t now = sim_ns_to_cycles(s, s->now_ns);
+
+	if (s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP)
+		return 0;
+	if (v->cpu->current == v || v->vm->done || now < v->off_at)
+		return v->idle_cycles;
+	return v->idle_cycles + now - v->off_at;
+}
+
 void sim_vm_refresh(struct sim_vm *vm)
 {
 	struct counters *c = &vm->counters;
@@ -235,7 +248,7 @@ void sim_vm_refresh(struct sim_vm *vm)
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		for (unsigned b = 0; b < BUCKETS; b++)
 			bucket[b] += vm->vcpu[i].cycles[b];
-		idle += vm->vcpu[i].idle_cycles;
+		idle += idle_until_now(&vm->vcpu[i]);
 		empty_latency(&vm->vcpu[i]);
 	}
 	c->ns_total = 0;
@@ -245,7 +258,7 @@ void sim_vm_refresh(struct sim_vm *vm)
 		*(uint64_t *)((char *)c + bucket_counter[b]) = ns;
 		c->ns_total += ns;
 	}
-	c->ns_idle = sim_cycles_to_ns(vm->sim, idle);
+	c->ns_idle = sim_cycles_to_ns(vm->sim, idle) + vm->idle_ns;
 	c->operations = vm->operations;
 	c->guest_faults = k->faults;
 	c->guest_faults_demand = k->faults_demand;

@@ -67,13 +67,16 @@ struct sim_vm;
 struct sim_cpu {
 	struct sim_mmu *mmu;
 	uint64_t clock; /* cycles since the run began */
+	struct sim_vcpu *current; /* free schedule: whose slice is not over yet */
+	uint64_t slice_end;
 	unsigned node;
 };
 
 struct sim_vcpu {
 	struct sim_vm *vm;
 	unsigned id;
-	struct guest_regs regs;
+	struct guest_regs regs; /* as the guest believes; change CR3 with sim_set_cr3() */
+	struct guest_regs hw;	/* as the processor has them; differs from regs in shadow mode */
 	struct mmu_context ctx;
 	struct pml pml;
 	struct sim_cpu *cpu;   /* where it runs or last ran; NULL before its first turn */
@@ -81,7 +84,8 @@ struct sim_vcpu {
 	uint64_t cycles[BUCKETS];
 	enum bucket bucket;    /* where charge() puts the memory manager's time: the exit being handled */
 	uint64_t ready_at;     /* free schedule: cycle from which it may run */
-	uint64_t idle_cycles;
+	uint64_t off_at;       /* free schedule: cycle at which it last left a CPU */
+	uint64_t idle_cycles;  /* slept or waited for a CPU, up to its last turn */
 	uint64_t until_quantum; /* lockstep: operations left of the current quantum */
 	uint64_t next_tick;    /* free: clock of the guest's next timer interrupt */
 	uint64_t switches;     /* of the guest kernel that have been paid for */
@@ -160,7 +164,9 @@ void sim_exit(struct sim_vcpu *v, enum exit_cause cause);
 void sim_load_cr3(struct sim_vcpu *v, uint64_t cr3, bool exits);
 /* INVPCID of one address (GUEST_INVLPG) or of everything (GUEST_CR3) in the address space that CR3 @space names. */
 void sim_invalidate(struct sim_vcpu *v, uint64_t space, enum guest_event event, uint64_t arg);
-/* Ask the paging mode again for the root that the processor walks. */
+/* The guest's CR3 is @cr3; tables and TLB are the caller's business. */
+void sim_set_cr3(struct sim_vcpu *v, uint64_t cr3);
+/* Ask the paging mode again for the root that the processor walks, and with which registers. */
 void sim_refresh_root(struct sim_vcpu *v);
 /* Hand the page-modification log to ept and empty it. */
 void sim_drain_pml(struct sim_vcpu *v);
