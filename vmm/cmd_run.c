@@ -6,10 +6,12 @@
  * run in up to --jobs child processes, one sub-directory each, and are combined when all are done. Every task depends
  * on its overrides and seed alone, so --jobs changes nothing but the time.
  *
- * Everything is checked before anything runs; everything is written under a temporary name and renamed at the end.
+ * Everything is checked before anything runs; everything is written under a temporary name and renamed at the end. A
+ * guest that fails, or one task of many that cannot start, makes the exit status 1 and costs no other result.
  */
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,6 +27,7 @@
 struct task_state {
 	double done; /* in [0, 1] */
 	uint64_t operations;
+	bool kept; /* its results are written */
 };
 
 struct task {
@@ -32,7 +35,7 @@ struct task {
 	struct progress *bar;  /* of a single task, drawn by itself; NULL in a child */
 	const GPtrArray *cell; /* its overrides */
 	char *name;	       /* of its sub-directory; "" when it is the only one */
-	uint64_t seed;
+	uint64_t seed, repeat; /* the repetition, from 1 */
 	pid_t pid;	       /* while a child runs it */
 	struct task_state *state; /* in memory shared with the child */
 };
@@ -126,6 +129,7 @@ static GPtrArray *make_tasks(const struct options *o, const GPtrArray *base, con
 			t->e = e;
 			t->cell = cell;
 			t->seed = e->experiment.seed + n;
+			t->repeat = n + 1;
 			t->name = repeats > 1 ? g_strdup_printf("%s%srepeat=%" G_GUINT64_FORMAT, name, *name ? "," : "",
 								n + 1) :
 						g_strdup(name);
@@ -135,11 +139,38 @@ static GPtrArray *make_tasks(const struct options *o, const GPtrArray *base, con
 	return tasks;
 }
 
-/* Run @t and write its files into @dir, which exists. Returns the exit status. */
+/* A full disk is no fault of the experiment's. */
+static int cannot_write(GError *error)
+{
+	cmd_gerror(error);
+	return CMD_FAILED;
+}
+
+/* Say which guests failed; CMD_FAILED if any did. */
+static int tell_failures(const struct task *t, const struct run *r)
+{
+	int status = CMD_OK;
+
+	for (guint i = 0; i < r->vms->len; i++) {
+		const struct run_vm *vm = g_ptr_array_index(r->vms, i);
+
+		if (vm->failure)
+			status = cmd_error(CMD_FAILED, "%s%sVM \"%s\" failed: %s", t->name, *t->name ? ": " : "",
+					   vm->name, vm->failure);
+	}
+	return status;
+}
+
+/* Run @t and write its files into @dir, which exists. Returns the exit status; t->state->kept says whether it did. */
 static int run_task(const struct options *o, struct task *t, const char *dir)
 {
 	const struct backend *backend = backends[t->e->experiment.machine];
-	struct manifest m = { .command_line = o->command_line, .start_us = g_get_real_time() };
+	struct manifest m = {
+		.command_line = o->command_line,
+		.start_us = g_get_real_time(),
+		.machine = backend->name,
+		.seed = t->seed,
+	};
 	struct run *r = run_new(t->e, t->seed);
 	g_autofree char *log = g_build_filename(dir, "events.zst", NULL);
 	GError *error = NULL;
@@ -159,15 +190,12 @@ static int run_task(const struct options *o, struct task *t, const char *dir)
 	m.end_us = g_get_real_time();
 	error = NULL;
 	if (!status && !results_write(r, &m, dir, &error))
-		status = cmd_gerror(error);
-	for (guint i = 0; i < r->vms->len && !status; i++) {
-		const struct run_vm *vm = g_ptr_array_index(r->vms, i);
-
-		if (vm->failure)
-			cmd_error(CMD_FAILED, "%s%sVM \"%s\" failed: %s", t->name, *t->name ? ": " : "", vm->name,
-				  vm->failure);
+		status = cannot_write(error);
+	if (!status) {
+		t->state->kept = true;
+		status = tell_failures(t, r);
 	}
-	if (!status && !o->quiet && !isatty(STDERR_FILENO))
+	if (t->state->kept && !o->quiet && !isatty(STDERR_FILENO))
 		fprintf(stderr, "overbook: finished %s in %.1f s\n", *t->name ? t->name : t->e->path,
 			(double)(m.end_us - m.start_us) / G_USEC_PER_SEC);
 	run_free(r);
@@ -218,6 +246,12 @@ static void draw_all(struct progress *bar, const GPtrArray *tasks, unsigned fini
 /* Interrupted: what has begun ends early and is kept, the rest is not begun. */
 static int drop_rest(GPtrArray *tasks, unsigned begun)
 {
+	for (guint i = 0; i < begun; i++) {
+		const struct task *t = g_ptr_array_index(tasks, i);
+
+		if (t->pid)
+			kill(t->pid, SIGINT); /* the signal may have been for this process alone */
+	}
 	if (!begun)
 		return cmd_error(CMD_FAILED, "interrupted before anything was measured");
 	cmd_error(CMD_OK, "interrupted: %u of %u runs were begun, their results are kept", begun, tasks->len);
@@ -225,70 +259,108 @@ static int drop_rest(GPtrArray *tasks, unsigned begun)
 	return CMD_OK;
 }
 
+/* Wait a little for a child to end. Its exit status; -1: none has. */
+static int reap(const GPtrArray *tasks)
+{
+	int status;
+	pid_t pid = waitpid(-1, &status, WNOHANG);
+	struct task *t = pid > 0 ? by_pid(tasks, pid) : NULL;
+
+	if (!t) {
+		g_usleep(2000);
+		return -1;
+	}
+	t->pid = 0;
+	t->state->done = 1;
+	if (WIFSIGNALED(status))
+		return cmd_error(CMD_FAILED, "%s: killed by signal %d", t->name, WTERMSIG(status));
+	return WEXITSTATUS(status);
+}
+
+/* CMD_FAILED of one task does not stop the others; any other status but CMD_OK does. */
 static int run_many(const struct options *o, GPtrArray *tasks, const char *dir)
 {
 	struct progress bar;
 	unsigned next = 0, alive = 0, finished = 0;
 	int status = CMD_OK;
+	bool stopped = false;
 
 	progress_begin(&bar, o->quiet, tasks->len);
-	while (alive || (next < tasks->len && !status)) {
-		while (!status && next < tasks->len && alive < (unsigned)o->jobs && !run_stop) {
-			status = start_child(o, g_ptr_array_index(tasks, next++), dir);
-			alive += !status;
-		}
-		if (run_stop && next < tasks->len && !status)
-			status = drop_rest(tasks, next);
-		int child_status;
-		pid_t pid = waitpid(-1, &child_status, WNOHANG);
-		struct task *t = pid > 0 ? by_pid(tasks, pid) : NULL;
+	while (alive || (next < tasks->len && status <= CMD_FAILED)) {
+		while (status <= CMD_FAILED && next < tasks->len && alive < (unsigned)o->jobs && !run_stop) {
+			int started = start_child(o, g_ptr_array_index(tasks, next++), dir);
 
-		if (!t) {
-			draw_all(&bar, tasks, finished);
-			g_usleep(2000);
-			continue;
+			alive += !started;
+			status = MAX(status, started);
 		}
-		t->pid = 0;
-		t->state->done = 1;
-		alive--;
-		finished++;
-		if (WIFSIGNALED(child_status))
-			status = cmd_error(CMD_FAILED, "%s: killed by signal %d", t->name, WTERMSIG(child_status));
-		else if (WEXITSTATUS(child_status))
-			status = WEXITSTATUS(child_status);
+		if (run_stop && !stopped) {
+			stopped = true;
+			if (drop_rest(tasks, next)) {
+				status = CMD_FAILED;
+				break;
+			}
+		}
+
+		int ended = reap(tasks);
+
+		if (ended >= 0) {
+			alive--;
+			finished++;
+			status = MAX(status, ended);
+		}
+		draw_all(&bar, tasks, finished);
 	}
 	progress_clear(&bar);
 	return status;
 }
 
-static int combine(const struct options *o, const GPtrArray *tasks, const char *dir, const struct experiment *whole,
-		   uint64_t repeats, gint64 start_us)
+/* What left no results is no part of the whole. */
+static void drop_failed(GPtrArray *tasks, const char *dir)
 {
-	struct manifest m = { .command_line = o->command_line, .start_us = start_us, .end_us = g_get_real_time() };
-	g_autoptr(GPtrArray) names = g_ptr_array_new(), cells = g_ptr_array_new();
+	for (guint i = tasks->len; i-- > 0;) {
+		struct task *t = g_ptr_array_index(tasks, i);
+		g_autofree char *sub = g_build_filename(dir, t->name, NULL);
+
+		if (t->state->kept)
+			continue;
+		rundir_remove(sub);
+		g_ptr_array_remove_index(tasks, i);
+	}
+}
+
+static int combine(const struct options *o, const GPtrArray *tasks, const char *dir, const struct experiment *whole,
+		   gint64 start_us)
+{
+	struct manifest m = {
+		.command_line = o->command_line,
+		.start_us = start_us,
+		.end_us = g_get_real_time(),
+		.machine = backends[whole->experiment.machine]->name,
+		.seed = whole->experiment.seed,
+	};
+	g_autoptr(GArray) parts = g_array_new(FALSE, FALSE, sizeof(struct part));
 	g_autofree char *ini = experiment_to_string(whole, FALSE);
 	g_autofree char *path = g_build_filename(dir, "experiment.ini", NULL);
 	GError *error = NULL;
 
 	for (guint i = 0; i < tasks->len; i++) {
-		struct task *t = g_ptr_array_index(tasks, i);
+		const struct task *t = g_ptr_array_index(tasks, i);
+		struct part p = { .name = t->name, .cell = t->cell, .repeat = t->repeat };
 
-		g_ptr_array_add(names, t->name);
-		g_ptr_array_add(cells, (gpointer)t->cell);
+		g_array_append_val(parts, p);
 	}
-	g_ptr_array_add(names, NULL);
-	if (!g_file_set_contents(path, ini, -1, &error) ||
-	    !results_combine(dir, (char *const *)names->pdata, cells, repeats, &m, &error))
-		return cmd_gerror(error);
+	if (!g_file_set_contents(path, ini, -1, &error) || !results_combine(dir, parts, &m, &error))
+		return cannot_write(error);
 	return CMD_OK;
 }
 
-static int run_all(const struct options *o, GPtrArray *tasks, const struct experiment *whole, const char *dir)
+/* Returns the exit status. *keep: @dir holds results, whatever the status. */
+static int run_all(const struct options *o, GPtrArray *tasks, const struct experiment *whole, const char *dir,
+		   bool *keep)
 {
 	struct task *first = g_ptr_array_index(tasks, 0);
 	size_t nbytes = tasks->len * sizeof(struct task_state);
 	struct task_state *shared = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	uint64_t repeats = first->e->experiment.repeats;
 	gint64 start_us = g_get_real_time();
 	int status;
 
@@ -303,10 +375,15 @@ static int run_all(const struct options *o, GPtrArray *tasks, const struct exper
 		first->bar = &bar;
 		status = run_task(o, first, dir);
 		progress_clear(&bar);
+		*keep = first->state->kept;
 	} else {
 		status = run_many(o, tasks, dir);
-		if (!status)
-			status = combine(o, tasks, dir, whole, repeats, start_us);
+		drop_failed(tasks, dir);
+		*keep = tasks->len && status <= CMD_FAILED;
+		if (*keep && combine(o, tasks, dir, whole, start_us)) {
+			*keep = false;
+			status = CMD_FAILED;
+		}
 	}
 	munmap(shared, nbytes);
 	return status;
@@ -340,6 +417,7 @@ static int run_experiment(const struct options *o)
 	g_autoptr(GPtrArray) tasks = make_tasks(o, base, cells, &error);
 	g_autofree char *final = o->out ? g_strdup(o->out) : rundir_default(o->file);
 	g_autofree char *tmp = NULL;
+	bool keep = false;
 	int status = CMD_OK;
 
 	if (!tasks || !backends[whole->experiment.machine]->available(&error))
@@ -352,8 +430,8 @@ static int run_experiment(const struct options *o)
 	if (!status && !tmp)
 		status = cmd_gerror(error);
 	if (tmp)
-		status = run_all(o, tasks, whole, tmp);
-	if (tmp && !status) {
+		status = run_all(o, tasks, whole, tmp, &keep);
+	if (keep) {
 		draw(o, tmp);
 		if (!rundir_commit(tmp, final, o->force, &error))
 			status = cmd_gerror(error);
@@ -402,6 +480,7 @@ int cmd_run(int argc, char **argv)
 	else {
 		o.file = rest[0];
 		sigaction(SIGINT, &sa, NULL);
+		sigaction(SIGTERM, &sa, NULL);
 		status = run_experiment(&o);
 	}
 	g_free(o.command_line);

@@ -20,10 +20,8 @@ static JsonObject *member_object(JsonObject *o, const char *name)
 	return o && json_object_has_member(o, name) ? json_object_get_object_member(o, name) : NULL;
 }
 
-static void csv_key_columns(GString *out, const GPtrArray *cells)
+static void csv_key_columns(GString *out, const GPtrArray *first)
 {
-	const GPtrArray *first = g_ptr_array_index(cells, 0);
-
 	for (guint i = 0; i < first->len; i++) {
 		const struct override *o = g_ptr_array_index(first, i);
 		g_autofree char *name = g_strdup_printf("%s.%s", o->section, o->key);
@@ -66,21 +64,21 @@ static JsonParser *load_summary(const char *dir, const char *name, GError **erro
 	return NULL;
 }
 
-static gboolean write_summary(const char *dir, char *const *names, const GPtrArray *cells, uint64_t repeats,
-			      GError **error)
+static gboolean write_summary(const char *dir, const GArray *parts, GError **error)
 {
 	g_autoptr(GString) out = g_string_new(NULL);
 	g_autofree char *path = g_build_filename(dir, "summary.csv", NULL);
 
-	csv_key_columns(out, cells);
+	csv_key_columns(out, g_array_index(parts, struct part, 0).cell);
 	g_string_append(out, "repeat,vm");
 	for (const struct counter_info *i = counter_table; i->name; i++)
 		g_string_append_printf(out, ",%s", i->name);
 	for (unsigned i = 0; latency_columns[i]; i++)
 		g_string_append_printf(out, ",%s", latency_columns[i]);
 	g_string_append_c(out, '\n');
-	for (guint n = 0; names[n]; n++) {
-		g_autoptr(JsonParser) p = load_summary(dir, names[n], error);
+	for (guint n = 0; n < parts->len; n++) {
+		const struct part *part = &g_array_index(parts, struct part, n);
+		g_autoptr(JsonParser) p = load_summary(dir, part->name, error);
 
 		if (!p)
 			return FALSE;
@@ -90,13 +88,13 @@ static gboolean write_summary(const char *dir, char *const *names, const GPtrArr
 		g_autoptr(GList) members = json_object_get_members(vms);
 
 		for (GList *l = members; l; l = l->next) {
-			csv_key_values(out, g_ptr_array_index(cells, n));
-			g_string_append_printf(out, "%" G_GUINT64_FORMAT ",%s", n % repeats + 1, (char *)l->data);
+			csv_key_values(out, part->cell);
+			g_string_append_printf(out, "%" G_GUINT64_FORMAT ",%s", part->repeat, (char *)l->data);
 			csv_counters(out, member_object(vms, l->data),
 				     member_object(member_object(root, "latency"), l->data));
 		}
-		csv_key_values(out, g_ptr_array_index(cells, n));
-		g_string_append_printf(out, "%" G_GUINT64_FORMAT ",host", n % repeats + 1);
+		csv_key_values(out, part->cell);
+		g_string_append_printf(out, "%" G_GUINT64_FORMAT ",host", part->repeat);
 		csv_counters(out, member_object(root, "host"), NULL);
 	}
 	return g_file_set_contents(path, out->str, (gssize)out->len, error);
@@ -131,8 +129,7 @@ static gboolean write_means(const char *dir, GError **error)
 	return g_file_set_contents(path, out->str, (gssize)out->len, error);
 }
 
-static gboolean write_manifest(const char *dir, char *const *names, const GPtrArray *cells, const struct manifest *m,
-			       GError **error)
+static gboolean write_manifest(const char *dir, const GArray *parts, const struct manifest *m, GError **error)
 {
 	g_autoptr(JsonBuilder) b = json_builder_new();
 	g_autofree char *path = g_build_filename(dir, "manifest.json", NULL);
@@ -142,12 +139,12 @@ static gboolean write_manifest(const char *dir, char *const *names, const GPtrAr
 	manifest_common(b, m);
 	json_builder_set_member_name(b, "runs");
 	json_builder_begin_array(b);
-	for (guint n = 0; names[n]; n++) {
-		const GPtrArray *cell = g_ptr_array_index(cells, n);
+	for (guint n = 0; n < parts->len; n++) {
+		const GPtrArray *cell = g_array_index(parts, struct part, n).cell;
 
 		json_builder_begin_object(b);
 		json_builder_set_member_name(b, "directory");
-		json_builder_add_string_value(b, names[n]);
+		json_builder_add_string_value(b, g_array_index(parts, struct part, n).name);
 		json_builder_set_member_name(b, "set");
 		json_builder_begin_object(b);
 		for (guint i = 0; i < cell->len; i++) {
@@ -166,9 +163,12 @@ static gboolean write_manifest(const char *dir, char *const *names, const GPtrAr
 	return g_file_set_contents(path, json, -1, error);
 }
 
-gboolean results_combine(const char *dir, char *const *names, const GPtrArray *cells, uint64_t repeats,
-			 const struct manifest *m, GError **error)
+gboolean results_combine(const char *dir, const GArray *parts, const struct manifest *m, GError **error)
 {
-	return write_summary(dir, names, cells, repeats, error) && write_manifest(dir, names, cells, m, error) &&
-	       (repeats < 2 || write_means(dir, error));
+	bool repeated = false;
+
+	for (guint n = 0; n < parts->len; n++)
+		repeated |= g_array_index(parts, struct part, n).repeat > 1;
+	return write_summary(dir, parts, error) && write_manifest(dir, parts, m, error) &&
+	       (!repeated || write_means(dir, error));
 }

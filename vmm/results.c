@@ -178,6 +178,15 @@ void manifest_common(JsonBuilder *b, const struct manifest *m)
 	add_string(b, "host_cpu", cpu);
 	add_string(b, "host_kernel", kernel);
 	add_string(b, "zstd", ZSTD_versionString());
+	add_string(b, "machine", m->machine);
+	if (m->seed <= G_MAXINT64) {
+		json_builder_set_member_name(b, "seed");
+		json_builder_add_int_value(b, (gint64)m->seed);
+	} else {
+		g_autofree char *seed = g_strdup_printf("%" G_GUINT64_FORMAT, m->seed);
+
+		add_string(b, "seed", seed);
+	}
 }
 
 static char *manifest_json(const struct run *r, const struct manifest *m)
@@ -186,9 +195,6 @@ static char *manifest_json(const struct run *r, const struct manifest *m)
 
 	json_builder_begin_object(b);
 	manifest_common(b, m);
-	add_string(b, "machine", backends[r->e->experiment.machine]->name);
-	json_builder_set_member_name(b, "seed");
-	json_builder_add_int_value(b, (gint64)r->seed);
 	json_builder_set_member_name(b, "vms");
 	json_builder_begin_array(b);
 	for (guint i = 0; i < r->vms->len; i++)

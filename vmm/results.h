@@ -18,6 +18,8 @@
 struct manifest {
 	const char *command_line;
 	gint64 start_us, end_us; /* real time, microseconds since 1970 */
+	const char *machine;
+	uint64_t seed;
 };
 
 /* experiment.ini, samples.csv, summary.json, manifest.json into the existing directory @dir. */
@@ -27,15 +29,21 @@ gboolean results_write(const struct run *r, const struct manifest *m, const char
 char *results_samples_csv(const struct run *r);
 char *results_summary_json(const struct run *r);
 
-/*
- * summary.csv of several runs: for each sub-directory of @dir in @names the varied keys (from @cells, one
- * GPtrArray of struct override per name), the repetition, and every VM's counters; manifest.json lists the runs; with
- * repetitions also means.csv: mean and half-width of the 95% confidence interval over them.
- */
-gboolean results_combine(const char *dir, char *const *names, const GPtrArray *cells, uint64_t repeats,
-			 const struct manifest *m, GError **error);
+/* One of several runs. */
+struct part {
+	const char *name;	/* of its sub-directory */
+	const GPtrArray *cell;	/* of struct override: the varied keys, the same in all parts */
+	uint64_t repeat;	/* which repetition of its cell, from 1 */
+};
 
-/* What every manifest says: version, commit, command, times, host. For the builder's current object. */
+/*
+ * summary.csv of several runs: for each of @parts (struct part) in @dir the varied keys, the repetition, and every VM's
+ * counters; manifest.json lists the runs; with repetitions also means.csv: mean and half-width of the 95% confidence
+ * interval over them.
+ */
+gboolean results_combine(const char *dir, const GArray *parts, const struct manifest *m, GError **error);
+
+/* What every manifest says: version, commit, command, times, host, machine, seed. For the builder's current object. */
 void manifest_common(JsonBuilder *b, const struct manifest *m);
 /* The finished builder as indented text; g_free. */
 char *json_text(JsonBuilder *b);

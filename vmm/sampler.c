@@ -76,7 +76,8 @@ gboolean sampler_finish(struct sampler *s, uint64_t now, GError **error)
 {
 	if (!s->warm && now < s->run->e->experiment.warmup_ns) {
 		g_set_error(error, VMM_ERROR, VMM_FAILED,
-			    "the guests ended at %" G_GUINT64_FORMAT " ns, before [experiment] warm-up was over", now);
+			    "%s at %" G_GUINT64_FORMAT " ns, before [experiment] warm-up was over",
+			    s->run->interrupted ? "interrupted" : "the guests ended", now);
 		return FALSE;
 	}
 	if (!s->warm)

@@ -33,7 +33,8 @@ START_TEST(test_time_adds_up)
 				    "dirty-interval = 300 us\n[vm b]\nmemory = 64 MiB\npaging = shadow\nworkload = w\n"
 				    "[vm c]\nmemory = 64 MiB\nworkload = s\n[workload w]\nphases = p\n[phase p]\n"
 				    "pattern = uniform\nsize = 4 MiB\nwrites = 30%\n[workload s]\nphases = s\n"
-				    "[phase s]\npattern = uniform\nsize = 4 MiB\nthink-every = 10\nthink-time = 3 ms\n");
+				    "[phase s]\npattern = uniform\nsize = 4 MiB\nthink-every = 10\n"
+				    "think-time = 3 ms\n");
 
 	for (guint n = 0; n < t.run->samples->len; n++) {
 		const struct run_sample *s = &g_array_index(t.run->samples, struct run_sample, n);
@@ -54,7 +55,8 @@ END_TEST
 START_TEST(test_samples_inside_slices)
 {
 	struct text_run t = sim_run("[experiment]\nduration = 5 ms\nsample-interval = 100 us\n[host]\n"
-				    "memory = 256 MiB\ntimeslice = 1 s\n[vm a]\nmemory = 64 MiB\nworkload = w\n[workload w]\nphases = p\n"
+				    "memory = 256 MiB\ntimeslice = 1 s\n[vm a]\nmemory = 64 MiB\n"
+				    "workload = w\n[workload w]\nphases = p\n"
 				    "[phase p]\npattern = uniform\nsize = 4 MiB\n");
 	unsigned rows = 0;
 
@@ -112,7 +114,8 @@ END_TEST
 START_TEST(test_fairness)
 {
 	struct text_run t = sim_run("[experiment]\nduration = 12 ms\n[host]\ncpus = 2\nmemory = 512 MiB\n"
-				    "timeslice = 100 us\n[vm a]\ncount = 3\nmemory = 64 MiB\nworkload = w\n[workload w]\nphases = p\n"
+				    "timeslice = 100 us\n[vm a]\ncount = 3\nmemory = 64 MiB\nworkload = w\n"
+				    "[workload w]\nphases = p\n"
 				    "[phase p]\npattern = uniform\nsize = 4 MiB\n");
 
 	for (unsigned i = 0; i < 3; i++) {

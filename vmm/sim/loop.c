@@ -8,8 +8,8 @@
  *
  * free: discrete events. Each host CPU has a clock; a free CPU takes the vCPU that has been ready longest (the lowest
  * number among equals) and holds it for a timeslice; where several could begin at the same time it goes where it ran
- * last. A slice is cut into turns wherever a sample, the dirty log, a collapse or the end is due, and turns of all CPUs are
- * taken in the order of their beginnings: what is due at a time sees every CPU at that time, within one access.
+ * last. A slice is cut into turns wherever a sample, the dirty log, a collapse or the end is due, and turns of all CPUs
+ * are taken in the order of their beginnings: what is due at a time sees every CPU at that time, within one access.
  * On one CPU being looked at changes nothing, because the slice goes on afterwards; on several, turns that overlap take
  * host frames in another order, which the caches can tell. Time a vCPU does not hold a CPU is its idle time, so that of
  * each VM that has not ended ns_total + ns_idle is the time of the run (tests/unit/test_sim_loop.c).
