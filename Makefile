@@ -10,7 +10,6 @@ B	:= build
 Q	:= $(if $(V),,@)
 say	= $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 PREFIX	?= /usr/local
-VERSION	:= 0.1
 
 # Before `make deps` there may be no pkg-config; then only targets that compile nothing work.
 LIBS	:= glib-2.0 gmodule-2.0 json-glib-1.0 libxxhash libzstd

@@ -26,7 +26,6 @@
 
 #include <errno.h>
 #include <glib.h>
-#include <string.h>
 
 #include "mm/err.h"
 

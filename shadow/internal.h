@@ -100,7 +100,6 @@ void shadow_begin(struct shadow *s);
 void shadow_end(struct shadow *s); /* flushes */
 void shadow_flush_now(struct shadow *s);
 int shadow_root_get(struct shadow *s, unsigned vcpu, struct shadow_page **out); /* *out NULL: CR3 beyond memory */
-union shadow_role shadow_role_of(const struct guest_regs *regs, unsigned level);
 
 static inline void shadow_charge(struct shadow *s, enum charge_kind kind, uint64_t n)
 {

@@ -77,7 +77,7 @@ void shadow_end(struct shadow *s)
 }
 
 /* The role of a table reached with full rights: a root. */
-union shadow_role shadow_role_of(const struct guest_regs *regs, unsigned level)
+static union shadow_role shadow_role_of(const struct guest_regs *regs, unsigned level)
 {
 	union shadow_role role = { .word = 0 };
 	bool wp = regs->cr0 & CR0_WP;

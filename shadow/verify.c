@@ -8,6 +8,7 @@
  * invariants is in shadow.c.
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "shadow/internal.h"
 

@@ -7,7 +7,6 @@
  */
 #include <numa.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -2,7 +2,6 @@
 /* cmd_trace_mrc.c - overbook trace mrc: the miss-ratio curve of a trace, as CSV and as a figure */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "mm/replace.h"
 #include "vmm/cmd.h"

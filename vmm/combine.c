@@ -7,7 +7,6 @@
  * half-width of its 95% confidence interval (Student's t with n - 1 degrees of freedom).
  */
 #include <json-glib/json-glib.h>
-#include <string.h>
 
 #include "vmm/results.h"
 #include "vmm/text.h"

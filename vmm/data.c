@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* data.c - finding shipped files */
 #include <glib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "vmm/data.h"
 

@@ -14,7 +14,6 @@
 #include "vmm/digest.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <xxhash.h>
 
 #include "mm/err.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* experiment_text.c - the canonical file, and the reference of all keys; both from the tables */
-#include <string.h>
 
 #include "vmm/conf.h"
 

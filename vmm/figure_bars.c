@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* figure_bars.c - data of the figures whose panels hold a bar (or a column of points) for each combination */
 #include <math.h>
-#include <string.h>
 
 #include "vmm/figure.h"
 #include "vmm/text.h"

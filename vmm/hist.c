@@ -35,14 +35,6 @@ void hist_add(struct hist *h, uint64_t value, uint64_t times)
 	h->bucket[bucket_of(value)] += times;
 }
 
-void hist_merge(struct hist *into, const struct hist *from)
-{
-	into->n += from->n;
-	into->sum += from->sum;
-	for (unsigned i = 0; i < HIST_BUCKETS; i++)
-		into->bucket[i] += from->bucket[i];
-}
-
 uint64_t hist_percentile(const struct hist *h, uint32_t ppm)
 {
 	unsigned __int128 need = (unsigned __int128)h->n * ppm;

@@ -19,7 +19,6 @@ struct hist {
 };
 
 void hist_add(struct hist *h, uint64_t value, uint64_t times);
-void hist_merge(struct hist *into, const struct hist *from);
 /* The smallest value v such that at least @ppm parts per million of the entries are <= v; 0 if empty. */
 uint64_t hist_percentile(const struct hist *h, uint32_t ppm);
 

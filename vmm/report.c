@@ -5,7 +5,6 @@
  * One self-contained page: no network, no script; figures are embedded. It is laid out for a phone's width first,
  * tables scroll in a box of their own, and colours follow the reader's light or dark setting.
  */
-#include <string.h>
 
 #include "vmm/figure.h"
 #include "vmm/report.h"

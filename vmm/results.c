@@ -13,7 +13,7 @@ static const char *vm_name(const struct run *r, unsigned vm)
 	return vm == RUN_HOST ? "host" : ((const struct run_vm *)g_ptr_array_index(r->vms, vm))->name;
 }
 
-char *results_samples_csv(const struct run *r)
+static char *samples_csv(const struct run *r)
 {
 	GString *out = g_string_new("time_ns,vm");
 
@@ -80,7 +80,7 @@ char *json_text(JsonBuilder *b)
 	return g_strconcat(text, "\n", NULL);
 }
 
-char *results_summary_json(const struct run *r)
+static char *summary_json(const struct run *r)
 {
 	g_autoptr(JsonBuilder) b = json_builder_new();
 
@@ -214,8 +214,8 @@ static gboolean put(const char *dir, const char *name, const char *text, GError 
 gboolean results_write(const struct run *r, const struct manifest *m, const char *dir, GError **error)
 {
 	g_autofree char *ini = experiment_to_string(r->e, TRUE);
-	g_autofree char *csv = results_samples_csv(r);
-	g_autofree char *summary = results_summary_json(r);
+	g_autofree char *csv = samples_csv(r);
+	g_autofree char *summary = summary_json(r);
 	g_autofree char *manifest = manifest_json(r, m);
 
 	return put(dir, "experiment.ini", ini, error) && put(dir, "samples.csv", csv, error) &&

@@ -25,10 +25,6 @@ struct manifest {
 /* experiment.ini, samples.csv, summary.json, manifest.json into the existing directory @dir. */
 gboolean results_write(const struct run *r, const struct manifest *m, const char *dir, GError **error);
 
-/* samples.csv and summary.json as text (g_free): for tests that compare bytes. */
-char *results_samples_csv(const struct run *r);
-char *results_summary_json(const struct run *r);
-
 /* One of several runs. */
 struct part {
 	const char *name;	/* of its sub-directory */

@@ -16,7 +16,6 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "mm/replace.h"
 #include "workloads/op.h"

@@ -26,7 +26,6 @@
 #define OVERBOOK_VMM_TRACE_FORMAT_H
 
 #include <stdint.h>
-#include <string.h>
 
 #include "workloads/op.h"
 

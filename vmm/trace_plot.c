@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "vmm/cmd_trace.h"
 #include "vmm/data.h"

@@ -15,6 +15,8 @@
 #include <math.h>
 #include <smmintrin.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "tests/lib/tables.h"

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/time.h>
 
 #include "tests/lib/run_text.h"

@@ -2,7 +2,6 @@
 /* fake_machine.c - see fake_machine.h */
 #include "tests/lib/fake_machine.h"
 
-#include <errno.h>
 #include <glib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -8,7 +8,6 @@
 #define OVERBOOK_TESTS_TABLES_H
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "vmm/sim/mmu.h"

@@ -10,7 +10,6 @@
 #include <check.h>
 #include <errno.h>
 #include <glib.h>
-#include <string.h>
 
 #include "mm/gmem.h"
 #include "tests/lib/fake_machine.h"

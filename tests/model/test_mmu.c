@@ -11,6 +11,8 @@
  */
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "tests/lib/must.h"
 #include "tests/lib/tables.h"

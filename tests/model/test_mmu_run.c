@@ -9,6 +9,7 @@
  * cache with its recency.
  */
 #include <check.h>
+#include <string.h>
 
 #include "tests/lib/must.h"
 #include "tests/lib/tables.h"

@@ -8,6 +8,7 @@
  * compared.
  */
 #include <check.h>
+#include <string.h>
 
 #include "tests/lib/must.h"
 #include "tests/lib/tables.h"

@@ -2,7 +2,6 @@
 #include <check.h>
 #include <errno.h>
 #include <glib.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_guest_walk.c - the VMM's walk of the guest's tables against one written from the manual */
 #include <glib.h>
-#include <string.h>
 
 #include "shadow/internal.h"
 #include "tests/lib/must.h"

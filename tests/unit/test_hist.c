@@ -90,25 +90,6 @@ START_TEST(what_if_a_value_is_beyond_the_last_bucket)
 }
 END_TEST
 
-START_TEST(what_if_two_are_merged)
-{
-	static struct hist all, half[2];
-	struct rng rng;
-
-	memset(&all, 0, sizeof(all));
-	memset(half, 0, sizeof(half));
-	rng_seed(&rng, 9);
-	for (unsigned i = 0; i < VALUES; i++) {
-		uint64_t v = rng_u64(&rng) % 1000000, times = 1 + rng_u64(&rng) % 3;
-
-		hist_add(&all, v, times);
-		hist_add(&half[i % 2], v, times);
-	}
-	hist_merge(&half[0], &half[1]);
-	ck_assert_int_eq(memcmp(&all, &half[0], sizeof(all)), 0);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("hist");
@@ -119,7 +100,6 @@ int main(void)
 	tcase_add_test(tc, what_if_it_is_empty);
 	tcase_add_test(tc, what_if_values_lie_on_the_edges_of_buckets);
 	tcase_add_test(tc, what_if_a_value_is_beyond_the_last_bucket);
-	tcase_add_test(tc, what_if_two_are_merged);
 	suite_add_tcase(s, tc);
 
 	SRunner *r = srunner_create(s);

@@ -3,7 +3,6 @@
 #include <check.h>
 #include <glib.h>
 #include <stdlib.h>
-#include <string.h>
 #include <xxhash.h>
 #include <zstd.h>
 

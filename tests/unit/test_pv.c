@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* test_pv.c - direct paging: types, translation, laziness, splinters, rights; and native's few rules */
-#include <string.h>
 
 #include "tests/lib/direct.h"
 #include "tests/lib/must.h"

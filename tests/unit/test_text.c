@@ -2,7 +2,6 @@
 /* test_text.c - a user's text where it could be taken for something else */
 #include <check.h>
 #include <math.h>
-#include <string.h>
 
 #include "vmm/text.h"
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_view.c - results read back: means, intervals, metrics; directories that are no results */
 #include <check.h>
-#include <glib/gstdio.h>
 #include <math.h>
 #include <string.h>
 

@@ -6,6 +6,7 @@
  * of its table and one reference, and the data costs one more translation.
  */
 #include <check.h>
+#include <string.h>
 
 #include "tests/lib/tables.h"
 

@@ -78,7 +78,7 @@ struct kvm_machine {
 };
 
 /* The linked guest (image.S), header first. */
-extern const uint8_t kvm_guest_image[], kvm_guest_image_end[];
+extern const uint8_t kvm_guest_image[];
 
 /* backend.c */
 /* All VMs of @r in front of their first instruction, or FALSE and @error; kvm_machine_destroy() in either case. */

@@ -3,8 +3,6 @@
  * vm.c - one VM of the real machine: from its section of the experiment to a vCPU before its first instruction, and
  * back
  */
-#include <errno.h>
-#include <string.h>
 
 #include "ept/ept.h"
 #include "vmm/kvm/kvm.h"

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "mm/err.h"
 #include "vmm/sim/sim.h"
 
 static struct sim *to_sim(struct machine *m)
@@ -173,7 +172,7 @@ static uint64_t sim_now(struct machine *m)
 	return sim_cycles_to_ns(s, s->running->cpu->clock);
 }
 
-const struct machine_ops sim_machine_ops = {
+static const struct machine_ops sim_machine_ops = {
 	.name = "sim",
 	.populate = sim_populate,
 	.release = sim_release,

@@ -20,6 +20,28 @@
  */
 #include "vmm/sim/mmu_int.h"
 
+static bool reaches_all(unsigned space, void *ctx)
+{
+	(void)space, (void)ctx;
+	return true;
+}
+
+static void drop_pwc(struct assoc *pwc, bool (*match)(unsigned, void *), void *ctx)
+{
+	for (unsigned level = 2; level <= MAX_LEVELS; level++)
+		assoc_drop_spaces(&pwc[level], match, ctx);
+}
+
+/* Drop everything of everyone. */
+static void flush_all(struct sim_mmu *m)
+{
+	tlb_drop_spaces(&m->tlb, reaches_all, NULL);
+	drop_pwc(m->pwc, reaches_all, NULL);
+	drop_pwc(m->npwc, reaches_all, NULL);
+	assoc_drop_spaces(&m->ntlb, reaches_all, NULL);
+	m->tlb.globals = false;
+}
+
 void mmu_enter_space(struct sim_mmu *m, unsigned vpid, unsigned pcid)
 {
 	struct space_ids ids;
@@ -30,7 +52,7 @@ void mmu_enter_space(struct sim_mmu *m, unsigned vpid, unsigned pcid)
 		ids.guest = space_id(&m->spaces, vpid, SPACE_GUEST);
 		if (ids.own && ids.global && ids.guest)
 			break;
-		mmu_flush_all(m);
+		flush_all(m);
 		spaces_reset(&m->spaces);
 	}
 	m->ids = ids;
@@ -53,27 +75,6 @@ static bool reaches(unsigned space, void *ctx)
 
 	return space_vpid(r->spaces, space) == r->vpid &&
 	       (r->pcid == ANY_PCID || space_pcid(r->spaces, space) == r->pcid);
-}
-
-static bool reaches_all(unsigned space, void *ctx)
-{
-	(void)space, (void)ctx;
-	return true;
-}
-
-static void drop_pwc(struct assoc *pwc, bool (*match)(unsigned, void *), void *ctx)
-{
-	for (unsigned level = 2; level <= MAX_LEVELS; level++)
-		assoc_drop_spaces(&pwc[level], match, ctx);
-}
-
-void mmu_flush_all(struct sim_mmu *m)
-{
-	tlb_drop_spaces(&m->tlb, reaches_all, NULL);
-	drop_pwc(m->pwc, reaches_all, NULL);
-	drop_pwc(m->npwc, reaches_all, NULL);
-	assoc_drop_spaces(&m->ntlb, reaches_all, NULL);
-	m->tlb.globals = false;
 }
 
 void mmu_invlpg(struct sim_mmu *m, const struct mmu_context *x, gva_t gva)

@@ -110,9 +110,6 @@ static inline void mmu_set_bits(struct sim_mmu *m, const struct mmu_context *x, 
 bool walk_stage1(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
 		 unsigned *level, struct mmu_result *r);
 
-/* Drop everything of everyone. */
-void mmu_flush_all(struct sim_mmu *m);
-
 /* Drop what the caches hold about the upper levels of @addr's walk. */
 void walk_drop_pwc(struct assoc *pwc, uint64_t addr, unsigned space);
 

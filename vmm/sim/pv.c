@@ -44,6 +44,8 @@
  * (mmu_update) for the shape of the hypercalls; Intel SDM vol. 3A, chapter 4, for the rights.
  */
 #define G_LOG_DOMAIN "sim"
+#include <string.h>
+
 #include "vmm/sim/pv.h"
 
 #include "mm/err.h"

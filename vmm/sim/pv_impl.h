@@ -95,7 +95,6 @@ static inline uint64_t *pv_word(const struct pv *pv, hpa_t hpa)
 }
 
 /* pv_table.c */
-struct pv_slot pv_slot_at(const struct pv *pv, hpa_t entry);
 bool pv_holds_tables(const struct pv *pv, gfn_t gfn, unsigned level);
 /* Accessed and dirty bits that the processor set below an entry over a leaf of the guest's. */
 uint64_t pv_collect_ad(const struct pv *pv, hpa_t entry, unsigned level);
@@ -109,7 +108,6 @@ uint64_t pv_drop(struct pv *pv, hpa_t entry, gfn_t gfn);
 void pv_revoke_write(struct pv *pv, gfn_t gfn, uint64_t npages, bool drop_large);
 /* Flush what this operation made stale. Every entry point ends with it. */
 void pv_settle(struct pv *pv);
-void pv_charge(struct pv *pv, enum charge_kind kind, uint64_t n);
 
 /* pv_verify.c */
 int pv_verify(struct paging *p);

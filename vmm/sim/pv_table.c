@@ -24,7 +24,7 @@
 
 #define PTE_PAT_LARGE (1ull << 12) /* in a leaf of level 2 or 3; bit 7 of a level-1 entry */
 
-void pv_charge(struct pv *pv, enum charge_kind kind, uint64_t n)
+static void pv_charge(struct pv *pv, enum charge_kind kind, uint64_t n)
 {
 	if (n)
 		pv->machine->ops->charge(pv->machine, pv->vm, kind, n);
@@ -39,7 +39,7 @@ void pv_settle(struct pv *pv)
 	pv->epoch++;
 }
 
-struct pv_slot pv_slot_at(const struct pv *pv, hpa_t entry)
+static struct pv_slot pv_slot_at(const struct pv *pv, hpa_t entry)
 {
 	struct pv_slot s = { .hw = pv_word(pv, entry) };
 	gfn_t gfn = (entry - pv->arena) >> PAGE_SHIFT;

@@ -8,7 +8,6 @@
 #include <glib.h>
 #include <inttypes.h>
 
-#include "mm/err.h"
 #include "vmm/sim/pv_impl.h"
 
 struct pv_check {

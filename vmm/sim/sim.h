@@ -137,7 +137,6 @@ struct sim {
 };
 
 /* machine.c */
-extern const struct machine_ops sim_machine_ops;
 int sim_init(struct sim *s, GError **error);
 void sim_destroy(struct sim *s);
 uint64_t sim_cycles_to_ns(const struct sim *s, uint64_t cycles);

@@ -16,7 +16,6 @@
  * Invariants (tests/guest/test_kernel.c, test_random.c): no two processes can write one page; a process reads what it
  * alone wrote since it was forked.
  */
-#include <stddef.h>
 
 #include "workloads/guest/internal.h"
 

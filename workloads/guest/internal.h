@@ -197,7 +197,6 @@ void schedule_sleep(struct kernel *k, struct process *p, uint64_t ns);
 void schedule_wait(struct kernel *k, struct process *p);
 void schedule_yield(struct kernel *k);
 void schedule_remove(struct kernel *k, struct process *p);
-void schedule_wake(struct kernel *k);
 void schedule_pick(struct kernel *k);
 void schedule_state(struct kernel *k, struct process *p, uint32_t state);
 

@@ -11,7 +11,6 @@
  *
  * Invariant (tests/guest/test_kernel.c): every live process is running, in exactly the queue of its state, or waiting.
  */
-#include <stddef.h>
 
 #include "workloads/guest/internal.h"
 
@@ -72,7 +71,7 @@ void schedule_remove(struct kernel *k, struct process *p)
 		dequeue(k, &k->sleeping, p);
 }
 
-void schedule_wake(struct kernel *k)
+static void schedule_wake(struct kernel *k)
 {
 	uint64_t now = k->sleeping == NO_PROCESS ? 0 : hal_now(k->hal);
 
