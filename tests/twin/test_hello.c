@@ -14,13 +14,11 @@
 
 /* Counters that do not depend on what a machine has in its TLBs or how long it took. */
 static const char *const twin_counters[] = {
-	"accesses",	       "reads",		      "writes",		 "operations",	      "quanta",
-	"guest_faults",	       "guest_faults_demand", "guest_faults_cow", "guest_faults_segv",
-	"guest_faults_spurious",
-	"guest_forks",	       "guest_exits",	      "guest_switches",	 "guest_mmaps",	      "guest_munmaps",
-	"guest_mprotects",     "guest_pte_writes",    "guest_oom_kills",  "guest_pages_free",  "faults_absent",
-	"faults_swapped",      "faults_compressed",   "faults_write_shared", "faults_prefetch", "faults_dma",
-	"pages_resident",      "pages_released",      "exits_halt",
+	"accesses", "reads", "writes", "operations", "quanta",
+	"guest_faults", "guest_faults_demand", "guest_faults_cow", "guest_faults_segv", "guest_faults_spurious",
+	"guest_forks", "guest_exits", "guest_switches", "guest_mmaps", "guest_munmaps", "guest_mprotects",
+	"guest_pte_writes", "guest_oom_kills", "guest_pages_free",
+	"faults_absent", "faults_prefetch", "faults_dma", "pages_resident", "pages_released", "exits_halt",
 };
 
 /* The same while the host has 4 KiB pages; KVM maps larger ones without asking the memory manager again. */
