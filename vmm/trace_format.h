@@ -25,6 +25,7 @@
 #ifndef OVERBOOK_VMM_TRACE_FORMAT_H
 #define OVERBOOK_VMM_TRACE_FORMAT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "workloads/op.h"

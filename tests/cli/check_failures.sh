@@ -1,7 +1,7 @@
 #!/bin/sh
 # What if something fails on the way? A guest that cannot go on, a host without memory, one run of many that cannot
-# start, Ctrl-C, no gnuplot, a full disk, a directory that cannot be written: the status says so, the message is clear, what
-# was measured is kept, and nothing else is left behind.
+# start, Ctrl-C, no gnuplot, a full disk, a directory that cannot be written: the status says so, the message is clear,
+# what was measured is kept, and nothing else is left behind.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 overbook=$PWD/${B:-build}/overbook
@@ -84,8 +84,8 @@ check 'and which VM of which run failed' said 'memory=96MiB: VM "a" failed'
 check 'the others are kept' sh -c 'test "$(ls -d "$1"/w/vary/*/summary.json | wc -l)" -eq 4' - "$tmp"
 check 'and in the table' sh -c 'test "$(grep -c ,host, "$1/w/vary/summary.csv")" -eq 4' - "$tmp"
 check 'what could not start is not' sh -c '! ls -d "$1"/w/vary/*=8?MiB*' - "$tmp"
-check 'a guest without memory loses a process, not the run' "$overbook" run "$tmp/oom.ini" -q --no-figures --set host.memory=512MiB \
-	--set phase\ p.size=200MiB -o "$tmp/w/guest-oom"
+check 'a guest without memory loses a process, not the run' \
+	"$overbook" run "$tmp/oom.ini" -q --no-figures --set host.memory=512MiB --set phase\ p.size=200MiB -o "$tmp/w/guest-oom"
 check 'and counts it' grep -q '"guest_oom_kills" : 1' "$tmp/w/guest-oom/summary.json"
 rm -rf "$tmp/w" && mkdir "$tmp/w"
 
@@ -119,7 +119,8 @@ if [ "$(id -u)" -ne 0 ]; then
 	check 'a directory that cannot be written' status 2 "$overbook" run workloads/hello.ini -q -o "$tmp/w/x"
 	chmod u+w "$tmp/w"
 elif mkdir "$tmp/small" && mount -t tmpfs -o size=64k none "$tmp/small" 2>/dev/null; then
-	check 'a full disk' status 1 "$overbook" run workloads/hello.ini -q --set 'experiment.sample-interval=50 us' -o "$tmp/small/x"
+	check 'a full disk' \
+		status 1 "$overbook" run workloads/hello.ini -q --set 'experiment.sample-interval=50 us' -o "$tmp/small/x"
 	check 'one line says so' said_once 'No space left'
 	check 'leaves nothing' empty "$tmp/small"
 	check 'a full disk, event log' status 1 "$overbook" run workloads/hello.ini -q --set experiment.events=yes \
