@@ -444,6 +444,20 @@ static int run_experiment(const struct options *o)
 	return status;
 }
 
+/* As a shell would take it. */
+static char *command_line(char *const *argv)
+{
+	GString *out = g_string_new("overbook");
+
+	for (unsigned i = 0; argv[i]; i++) {
+		gboolean plain = *argv[i] && !argv[i][strcspn(argv[i], " \t\n\"'\\$`*?[]{}()<>|&;#~!")];
+		g_autofree char *word = plain ? g_strdup(argv[i]) : g_shell_quote(argv[i]);
+
+		g_string_append_printf(out, " %s", word);
+	}
+	return g_string_free(out, FALSE);
+}
+
 int cmd_run(int argc, char **argv)
 {
 	struct options o = { .jobs = 1 };
@@ -467,7 +481,7 @@ int cmd_run(int argc, char **argv)
 	struct sigaction sa = { .sa_handler = on_sigint };
 	int status;
 
-	o.command_line = g_strjoinv(" ", argv);
+	o.command_line = command_line(argv);
 	g_option_context_add_main_entries(ctx, entries, NULL);
 	if (!g_option_context_parse(ctx, &argc, &argv, &error))
 		status = cmd_gerror(error);

@@ -117,6 +117,19 @@ static gboolean check_experiment(const struct experiment *e, GError **error)
 	return TRUE;
 }
 
+/* AMD's processors do not log dirtied pages. */
+static gboolean check_logging(const struct experiment *e, const struct sim_profile *p, GError **error)
+{
+	for (guint i = 0; i < e->vms->len && !strcmp(p->vendor, "amd"); i++) {
+		const struct conf_vm *vm = g_ptr_array_index(e->vms, i);
+
+		if (vm->dirty_log == DIRTY_PML)
+			return fault(e, error, SECTION_VM, vm, "dirty-log",
+				     "%s has no page-modification log; none and wrprotect are allowed", p->name);
+	}
+	return TRUE;
+}
+
 /* The profile, and each override of one of its fields. */
 static gboolean check_costs(const struct experiment *e, GError **error)
 {
@@ -129,6 +142,10 @@ static gboolean check_costs(const struct experiment *e, GError **error)
 		const struct conf_cost *c = g_ptr_array_index(e->costs, i);
 
 		profile_set(p, c->field, c->value, &why);
+	}
+	if (!why && !check_logging(e, p, error)) {
+		profile_free(p);
+		return FALSE;
 	}
 	profile_free(p);
 	if (why)

@@ -193,6 +193,7 @@ bad 'there are: run' nosuchverb
 bad 'did you mean "run"?' rnu ../good.ini
 bad 'overbook run ../good.ini' ../good.ini
 bad 'there are: run' --run ../good.ini
+bad 'has no page-modification log' run -q ../good.ini --set vm.dirty-log=pml --set vm.paging=ept --set host.profile=zen3
 bad 'one experiment file' run
 bad 'one experiment file' run ../good.ini ../good.ini
 bad '--set vm.paging=ept' run ../good.ini vm.paging=ept

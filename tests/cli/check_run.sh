@@ -75,6 +75,9 @@ for d in "$tmp"/one/*/; do
 	check "same summary in $n" cmp "$d/summary.json" "$tmp/two/$n/summary.json"
 done
 check 'repeats make means' "$overbook" run workloads/hello.ini -q --no-figures --set experiment.repeats=3 -o "$tmp/rep"
+check 'a command line that a shell takes again' sh -c "
+	'$overbook' run workloads/hello.ini -q --no-figures --set 'vm.memory=128 MiB' -o '$tmp/cl' &&
+	grep -qF -e \"--set 'vm.memory=128 MiB' -o\" '$tmp/cl/manifest.json'"
 check 'with confidence' grep -q _ci95 "$tmp/rep/means.csv"
 check 'the event log tells of a page' sh -c "
 	'$overbook' run workloads/hello.ini -q --no-figures --set experiment.events=yes -o '$tmp/ev' &&

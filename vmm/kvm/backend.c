@@ -90,7 +90,7 @@ static gboolean vm_supported(const struct conf_vm *c, GError **error)
 	if (c->paging != MODE_EPT)
 		ok = refuse(error, section, "paging", paging_modes[c->paging]->name, "ept");
 	else if (c->guest_levels != 4)
-		ok = refuse(error, section, "guest-levels", "5", "4");
+		ok = refuse(error, section, "levels", "5", "4");
 	else if (c->dirty_log != DIRTY_NONE)
 		ok = refuse(error, section, "dirty-log", c->dirty_log == DIRTY_PML ? "pml" : "wrprotect", "none");
 	g_free(section);

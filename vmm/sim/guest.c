@@ -10,6 +10,7 @@
  * over all processes, and otherwise when its timer ticks. In lockstep, what depends on the number of operations depends
  * on nothing else, so a run is the same on every machine.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "vmm/sim/sim.h"
@@ -320,7 +321,7 @@ static const char *vm_paging(struct sim_vm *vm)
 
 	vm->paging = paging_modes[c->paging]->create(&cfg);
 	if (!vm->paging)
-		return "the host has no memory for its tables";
+		return errno == ENOMEM ? "the host has no memory for its tables" : g_strerror(errno);
 	gmem_set_paging(vm->gmem, vm->paging);
 	return NULL;
 }
