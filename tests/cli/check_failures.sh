@@ -85,7 +85,8 @@ check 'the others are kept' sh -c 'test "$(ls -d "$1"/w/vary/*/summary.json | wc
 check 'and in the table' sh -c 'test "$(grep -c ,host, "$1/w/vary/summary.csv")" -eq 4' - "$tmp"
 check 'what could not start is not' sh -c '! ls -d "$1"/w/vary/*=8?MiB*' - "$tmp"
 check 'a guest without memory loses a process, not the run' \
-	"$overbook" run "$tmp/oom.ini" -q --no-figures --set host.memory=512MiB --set phase\ p.size=200MiB -o "$tmp/w/guest-oom"
+	"$overbook" run "$tmp/oom.ini" -q --no-figures --set host.memory=512MiB \
+	--set phase\ p.size=200MiB -o "$tmp/w/guest-oom"
 check 'and counts it' grep -q '"guest_oom_kills" : 1' "$tmp/w/guest-oom/summary.json"
 rm -rf "$tmp/w" && mkdir "$tmp/w"
 
@@ -120,11 +121,13 @@ if [ "$(id -u)" -ne 0 ]; then
 	chmod u+w "$tmp/w"
 elif mkdir "$tmp/small" && mount -t tmpfs -o size=64k none "$tmp/small" 2>/dev/null; then
 	check 'a full disk' \
-		status 1 "$overbook" run workloads/hello.ini -q --set 'experiment.sample-interval=50 us' -o "$tmp/small/x"
+		status 1 "$overbook" run workloads/hello.ini -q --set 'experiment.sample-interval=50 us' \
+		-o "$tmp/small/x"
 	check 'one line says so' said_once 'No space left'
 	check 'leaves nothing' empty "$tmp/small"
 	check 'a full disk, event log' status 1 "$overbook" run workloads/hello.ini -q --set experiment.events=yes \
-		--set 'experiment.sample-interval=50 us' -o "$tmp/small/x"
+		--set 'experiment.sample-interval=50 us' \
+		-o "$tmp/small/x"
 	check 'leaves nothing' empty "$tmp/small"
 	umount "$tmp/small"
 else

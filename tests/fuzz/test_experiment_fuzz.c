@@ -9,9 +9,9 @@
 #include <check.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "vmm/conf.h"
 #include "workloads/rng.h"
 
@@ -308,7 +308,6 @@ int main(void)
 {
 	Suite *s = suite_create("experiment_fuzz");
 	TCase *tc = tcase_create("experiment_fuzz");
-	SRunner *sr = srunner_create(s);
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -319,6 +318,5 @@ int main(void)
 	tcase_add_test(tc, noise);
 	tcase_add_test(tc, enormous);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	return srunner_ntests_failed(sr) ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -6,11 +6,11 @@
 #include <check.h>
 #include <glib.h>
 #include <glib/gstdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "tests/lib/suite.h"
 #include "vmm/trace.h"
 #include "vmm/trace_format.h"
 #include "vmm/vmm.h"
@@ -212,8 +212,6 @@ int main(void)
 {
 	Suite *s = suite_create("trace_fuzz");
 	TCase *tc = tcase_create("trace_fuzz");
-	SRunner *sr;
-	int nfailed;
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -224,9 +222,5 @@ int main(void)
 	tcase_add_test(tc, garbage);
 	tcase_add_test(tc, texts_of_random_letters);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	nfailed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return nfailed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "tests/lib/fake_hal.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 struct leaf {
@@ -224,10 +225,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite());
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* test_kernel.c - the guest kernel, event by event */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/lib/fake_hal.h"
+#include "tests/lib/suite.h"
 #include "workloads/pattern.h"
 
 #define MIB	  (1024 * 1024ull)
@@ -611,10 +611,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite());
 }

@@ -7,6 +7,7 @@
 #include <sys/time.h>
 
 #include "tests/lib/run_text.h"
+#include "tests/lib/suite.h"
 
 #define EXPERIMENT "[experiment]\nmachine = kvm\nschedule = lockstep\nquantum = 500\n"
 #define VM	   "[vm a]\nmemory = 32 MiB\nworkload = w\n"
@@ -165,8 +166,6 @@ int main(void)
 {
 	Suite *s = suite_create("kvm");
 	TCase *c = tcase_create("kvm");
-	SRunner *r;
-	int failed;
 
 	if (!kvm_or_skip())
 		return 0;
@@ -181,9 +180,5 @@ int main(void)
 	tcase_add_test(c, interrupted);
 	tcase_add_loop_test(c, refuses, 0, G_N_ELEMENTS(refused));
 	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -6,11 +6,11 @@
  * or, where the kernel knows no mercy, the guest; a kernel's end the guest. Nothing ends or hangs the run.
  */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include "tests/lib/run_text.h"
+#include "tests/lib/suite.h"
 #include "vmm/kvm/kvm.h"
 
 #define EXPERIMENT                                                                                                     \
@@ -159,8 +159,6 @@ int main(void)
 {
 	Suite *s = suite_create("hostile guests");
 	TCase *c = tcase_create("hostile");
-	SRunner *r;
-	int failed;
 
 	if (!kvm_or_skip())
 		return 0;
@@ -168,9 +166,5 @@ int main(void)
 	tcase_add_loop_test(c, crime, 0, G_N_ELEMENTS(crimes));
 	tcase_add_test(c, hosted_stub);
 	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

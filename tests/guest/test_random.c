@@ -6,9 +6,9 @@
  * operation the running process's view is compared where it was touched, after every few hundred all of everybody's.
  */
 #include <check.h>
-#include <stdlib.h>
 
 #include "tests/lib/fake_hal.h"
+#include "tests/lib/suite.h"
 #include "workloads/pattern.h"
 #include "workloads/rng.h"
 
@@ -304,10 +304,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite());
 }

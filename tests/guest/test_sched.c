@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* test_sched.c - who runs when in the guest, families of processes, and whole programs */
 #include <check.h>
-#include <stdlib.h>
 
 #include "tests/lib/fake_hal.h"
+#include "tests/lib/suite.h"
 
 #define PAGES(mib) ((mib)*1024 * 1024ull / PAGE_SIZE)
 
@@ -316,10 +316,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite());
 }

@@ -10,6 +10,7 @@
 
 #include "tests/lib/must.h"
 #include "tests/lib/stage2.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 enum { UNTOUCHED, TOUCHED, FORGOTTEN };
@@ -201,16 +202,10 @@ int main(void)
 {
 	Suite *suite = suite_create("ept model");
 	TCase *tc = tcase_create("model");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 240);
 	tcase_add_loop_test(tc, random_changes, 0, G_N_ELEMENTS(small));
 	tcase_add_loop_test(tc, gigabyte_leaves, 0, 2);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -15,6 +15,7 @@
 #include "tests/lib/fake_machine.h"
 #include "tests/lib/fake_paging.h"
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 enum { VMS = 3, PAGES = 4096 + 100, NODES = 2 };
@@ -461,14 +462,9 @@ int main(void)
 {
 	Suite *s = suite_create("gmem model");
 	TCase *t = tcase_create("gmem model");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, test_random, 0, 6);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_run(s);
 }

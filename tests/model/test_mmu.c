@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/tables.h"
 
 #define CASES 1200000
@@ -579,9 +580,5 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, what_if_tables_and_cpu_are_random, 0, 2);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/tables.h"
 #include "vmm/sim/mmu_int.h"
 
@@ -320,9 +321,5 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, what_if_the_batch_is_fast, 0, G_N_ELEMENTS(variants));
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

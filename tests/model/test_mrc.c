@@ -6,10 +6,10 @@
  */
 #include <check.h>
 #include <glib.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "mm/replace.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 #define N    1200
@@ -284,8 +284,6 @@ int main(void)
 {
 	Suite *s = suite_create("mrc");
 	TCase *tc = tcase_create("mrc");
-	SRunner *sr;
-	int nfailed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, lru_is_stack_distance);
@@ -293,9 +291,5 @@ int main(void)
 	tcase_add_test(tc, policies_match_lists);
 	tcase_add_test(tc, curves_are_ordered);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	nfailed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return nfailed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

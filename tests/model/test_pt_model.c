@@ -13,6 +13,7 @@
 
 #include "mm/pt.h"
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 struct leaf {
@@ -284,15 +285,10 @@ int main(void)
 {
 	Suite *s = suite_create("pt model");
 	TCase *t = tcase_create("pt model");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, test_roomy, 0, 6);
 	tcase_add_loop_test(t, test_tight, 0, 6);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -11,6 +11,7 @@
 
 #include "tests/lib/direct.h"
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 #define ARENA 512u
@@ -367,15 +368,9 @@ int main(void)
 {
 	Suite *suite = suite_create("pv model");
 	TCase *tc = tcase_create("model");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 240);
 	tcase_add_loop_test(tc, hostile_guest, 0, G_N_ELEMENTS(configs));
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(suite);
 }

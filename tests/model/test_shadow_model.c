@@ -15,6 +15,7 @@
 
 #include "tests/lib/must.h"
 #include "tests/lib/shadowed.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 #define ARENA	   512u
@@ -515,15 +516,9 @@ int main(void)
 {
 	Suite *suite = suite_create("shadow_model");
 	TCase *tc = tcase_create("guests");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, guests, 0, 8);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "tests/lib/tables.h"
 
 #define VMS   3
@@ -525,9 +526,5 @@ int main(void)
 	tcase_add_test(tc, what_if_the_second_stage_is_flushed);
 	tcase_add_test(tc, what_if_spaces_run_out);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

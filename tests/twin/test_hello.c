@@ -6,10 +6,10 @@
  * digest, and with the same counts of everything that guest kernel and memory manager count.
  */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/lib/run_text.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 /* Counters that do not depend on what a machine has in its TLBs or how long it took. */
@@ -146,8 +146,6 @@ int main(void)
 {
 	Suite *s = suite_create("twin");
 	TCase *c = tcase_create("sim and kvm");
-	SRunner *r;
-	int failed;
 
 	if (!kvm_or_skip())
 		return 0;
@@ -156,9 +154,5 @@ int main(void)
 	tcase_add_loop_test(c, small_ones, 0, G_N_ELEMENTS(small));
 	tcase_add_loop_test(c, random_ones, 0, 5);
 	suite_add_tcase(s, c);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -9,9 +9,9 @@
 #include <check.h>
 #include <glib.h>
 #include <glib/gstdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/lib/suite.h"
 #include "vmm/vmm.h"
 #include "workloads/rng.h"
 
@@ -174,15 +174,10 @@ int main(void)
 {
 	Suite *s = suite_create("modes");
 	TCase *t = tcase_create("digest");
-	SRunner *sr = srunner_create(s);
 
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, what_if_a_random_program_runs_in_each_mode, 0, 24);
 	tcase_add_loop_test(t, what_if_a_shipped_experiment_runs_in_each_mode, 0, G_N_ELEMENTS(shipped));
 	suite_add_tcase(s, t);
-	srunner_run_all(sr, CK_NORMAL);
-	int failed = srunner_ntests_failed(sr);
-
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

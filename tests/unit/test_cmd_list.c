@@ -3,12 +3,12 @@
 #include <check.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "mm/counters.h"
 #include "mm/paging.h"
+#include "tests/lib/suite.h"
 #include "vmm/cmd.h"
 #include "vmm/conf.h"
 #include "vmm/vmm.h"
@@ -106,7 +106,6 @@ int main(void)
 {
 	Suite *s = suite_create("cmd_list");
 	TCase *tc = tcase_create("cmd_list");
-	SRunner *sr = srunner_create(s);
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, every_list);
@@ -114,6 +113,5 @@ int main(void)
 	tcase_add_test(tc, modes_as_keys);
 	tcase_add_test(tc, anything_else);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	return srunner_ntests_failed(sr) ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

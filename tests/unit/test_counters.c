@@ -8,6 +8,7 @@
 
 #include "mm/counters.h"
 #include "mm/err.h"
+#include "tests/lib/suite.h"
 
 /* What if an error passes through ERR()? It stays the same number, and its birthplace is told to those who ask. */
 START_TEST(test_err)
@@ -56,14 +57,9 @@ int main(void)
 {
 	Suite *s = suite_create("counters");
 	TCase *t = tcase_create("counters");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, test_err);
 	tcase_add_test(t, test_counters);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_run(s);
 }

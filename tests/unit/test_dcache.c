@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "vmm/sim/dcache.h"
 #include "workloads/rng.h"
 
@@ -91,9 +92,5 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, what_if_lines_come_and_go, 0, 3);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

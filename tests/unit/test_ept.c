@@ -4,6 +4,7 @@
 
 #include "tests/lib/must.h"
 #include "tests/lib/stage2.h"
+#include "tests/lib/suite.h"
 
 #define ARENA 512u
 #define MIB2  (2ull << 20)
@@ -271,8 +272,6 @@ int main(void)
 {
 	Suite *suite = suite_create("ept");
 	TCase *tc = tcase_create("ept");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, leaf_sizes);
@@ -286,9 +285,5 @@ int main(void)
 	tcase_add_test(tc, dirty_log);
 	tcase_add_test(tc, drain_beyond_end);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(suite);
 }

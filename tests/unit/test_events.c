@@ -9,6 +9,7 @@
 #include "mm/gmem.h"
 #include "tests/lib/fake_machine.h"
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 static char *dir, *path;
@@ -213,8 +214,6 @@ int main(void)
 {
 	Suite *s = suite_create("events");
 	TCase *t = tcase_create("events");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -224,8 +223,5 @@ int main(void)
 	tcase_add_test(t, test_gmem_history);
 	tcase_add_test(t, test_names);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_run(s);
 }

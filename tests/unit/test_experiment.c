@@ -2,10 +2,10 @@
 /* Experiment files: values of every type, overrides, combinations, the canonical file, the script they make. */
 #include <check.h>
 #include <glib/gstdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/lib/suite.h"
 #include "vmm/conf.h"
 #include "workloads/pattern.h"
 
@@ -472,7 +472,6 @@ int main(void)
 {
 	Suite *s = suite_create("experiment");
 	TCase *tc = tcase_create("experiment");
-	SRunner *sr = srunner_create(s);
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -490,6 +489,5 @@ int main(void)
 	tcase_add_test(tc, reference);
 	tcase_add_test(tc, nearest);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	return srunner_ntests_failed(sr) ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

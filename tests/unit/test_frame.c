@@ -7,6 +7,7 @@
 
 #include "mm/frame.h"
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 #define GUEST(vm, gfn) FRAME_OWNER(FRAME_GUEST, vm, gfn)
@@ -328,8 +329,6 @@ int main(void)
 {
 	Suite *s = suite_create("frame");
 	TCase *t = tcase_create("frame");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, test_sizes);
@@ -344,8 +343,5 @@ int main(void)
 	tcase_add_test(t, test_terabyte);
 	tcase_add_loop_test(t, test_random, 0, 4);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -4,9 +4,9 @@
 #include <check.h>
 #include <glib.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "workloads/pattern.h"
 #include "workloads/workload.h"
 
@@ -585,7 +585,6 @@ int main(void)
 {
 	Suite *s = suite_create("generators");
 	TCase *tc = tcase_create("generators");
-	SRunner *sr = srunner_create(s);
 	const int n = G_N_ELEMENTS(all);
 
 	tcase_set_timeout(tc, 60);
@@ -609,6 +608,5 @@ int main(void)
 	tcase_add_test(tc, contents);
 	tcase_add_test(tc, trace);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	return srunner_ntests_failed(sr) ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -9,6 +9,7 @@
 #include "tests/lib/fake_machine.h"
 #include "tests/lib/fake_paging.h"
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 
 #define HOST 8192
 
@@ -435,8 +436,6 @@ int main(void)
 {
 	Suite *s = suite_create("gmem");
 	TCase *t = tcase_create("gmem");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, test_touch);
@@ -452,8 +451,5 @@ int main(void)
 	tcase_add_loop_test(t, test_dirty_log, 0, 2);
 	tcase_add_test(t, test_sparse);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -5,6 +5,7 @@
 #include "shadow/internal.h"
 #include "tests/lib/must.h"
 #include "tests/lib/shadowed.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 #define ARENA	   512u
@@ -255,8 +256,6 @@ int main(void)
 {
 	Suite *suite = suite_create("guest_walk");
 	TCase *tc = tcase_create("walk");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, plain);
@@ -265,9 +264,5 @@ int main(void)
 	tcase_add_test(tc, paging_off);
 	tcase_add_loop_test(tc, random_tables, 0, 2);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "vmm/hist.h"
 #include "workloads/rng.h"
 
@@ -102,12 +103,7 @@ int main(void)
 	tcase_add_test(tc, what_if_a_value_is_beyond_the_last_bucket);
 	suite_add_tcase(s, tc);
 
-	SRunner *r = srunner_create(s);
 
-	srunner_run_all(r, CK_NORMAL);
 
-	int failed = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

@@ -2,10 +2,10 @@
 /* Page contents: the same bytes for ever, distinct for distinct patterns, and as compressible as their family says. */
 #include <check.h>
 #include <glib.h>
-#include <stdlib.h>
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "tests/lib/suite.h"
 #include "workloads/pattern.h"
 #include "workloads/rng.h"
 
@@ -159,7 +159,6 @@ int main(void)
 {
 	Suite *s = suite_create("pattern");
 	TCase *tc = tcase_create("pattern");
-	SRunner *sr = srunner_create(s);
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, names);
@@ -170,6 +169,5 @@ int main(void)
 	tcase_add_test(tc, near);
 	tcase_add_test(tc, ratios);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	return srunner_ntests_failed(sr) ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -4,6 +4,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "vmm/sim/profile.h"
 #include "vmm/vmm.h"
 
@@ -215,9 +216,5 @@ int main(void)
 	tcase_add_test(tc, what_if_the_document_is_out_of_step);
 	tcase_add_test(tc, what_if_there_is_no_such_profile);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "mm/pt.h"
+#include "tests/lib/suite.h"
 
 #define HOST_PAGES 8192
 
@@ -229,8 +230,6 @@ int main(void)
 {
 	Suite *s = suite_create("pt");
 	TCase *t = tcase_create("pt");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, test_map, 0, 3);
@@ -242,8 +241,5 @@ int main(void)
 	tcase_add_test(t, test_bits);
 	tcase_add_test(t, test_reserved);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -3,6 +3,7 @@
 
 #include "tests/lib/direct.h"
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "vmm/sim/native.h"
 
 #define ARENA 512u
@@ -436,8 +437,6 @@ int main(void)
 {
 	Suite *suite = suite_create("pv");
 	TCase *tc = tcase_create("pv");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, lazy_leaf);
@@ -455,9 +454,5 @@ int main(void)
 	tcase_add_test(tc, bad_root);
 	tcase_add_test(tc, native);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -2,9 +2,9 @@
 /* Replacement policies: the rules all of them keep, and small cases whose outcome a person can check on paper. */
 #include <check.h>
 #include <glib.h>
-#include <stdlib.h>
 
 #include "mm/replace.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 /* Misses of @name with @nframes frames on ids[n]. */
@@ -192,8 +192,7 @@ int main(void)
 {
 	Suite *s = suite_create("replace");
 	TCase *tc = tcase_create("replace");
-	int npolicies = 0, nfailed;
-	SRunner *sr;
+	int npolicies = 0;
 
 	while (replace_policies[npolicies])
 		npolicies++;
@@ -208,9 +207,5 @@ int main(void)
 	tcase_add_test(tc, random_follows_its_seed);
 	tcase_add_test(tc, opt_over_long_futures);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	nfailed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return nfailed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -4,6 +4,7 @@
 
 #include "mm/rmap.h"
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 static void append(hpa_t entry, void *ctx)
@@ -128,16 +129,11 @@ int main(void)
 {
 	Suite *s = suite_create("rmap");
 	TCase *t = tcase_create("rmap");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_few);
 	tcase_add_test(t, test_remove_in_visit);
 	tcase_add_test(t, test_random);
 	suite_add_tcase(s, t);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_run(s);
 }

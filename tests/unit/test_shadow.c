@@ -3,6 +3,7 @@
 #include <glib.h>
 
 #include "tests/lib/sguest.h"
+#include "tests/lib/suite.h"
 
 /* What if a page is touched, then written? One fault each; A, then D, reach the guest's entries. */
 START_TEST(fill_and_dirty)
@@ -496,8 +497,6 @@ int main(void)
 		{ "second path", second_path },
 	};
 	Suite *suite = suite_create("shadow");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++) {
 		TCase *tc = tcase_create(tests[i].name);
@@ -506,8 +505,5 @@ int main(void)
 		tcase_add_test(tc, tests[i].test);
 		suite_add_tcase(suite, tc);
 	}
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -3,6 +3,7 @@
 #include <glib.h>
 
 #include "tests/lib/sguest.h"
+#include "tests/lib/suite.h"
 
 /* What if the guest uses 2 MiB pages? Large if the host can and no table lies there, else splintered. */
 START_TEST(large_pages)
@@ -107,8 +108,6 @@ int main(void)
 {
 	Suite *suite = suite_create("shadow_large");
 	TCase *tc = tcase_create("large");
-	SRunner *runner;
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, large_pages);
@@ -116,9 +115,5 @@ int main(void)
 	tcase_add_test(tc, direct_map);
 	tcase_add_test(tc, split_and_collapse);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

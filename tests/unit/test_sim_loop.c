@@ -3,6 +3,7 @@
 #include <check.h>
 
 #include "tests/lib/run_text.h"
+#include "tests/lib/suite.h"
 #include "vmm/sim/sim.h"
 
 #define GUEST                                                                                                          \
@@ -157,8 +158,6 @@ int main(void)
 {
 	Suite *s = suite_create("sim-loop");
 	TCase *tc = tcase_create("sim-loop");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_time_adds_up);
@@ -168,9 +167,5 @@ int main(void)
 	tcase_add_test(tc, test_fairness);
 	tcase_add_test(tc, test_shadow_registers);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

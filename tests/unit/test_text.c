@@ -3,6 +3,7 @@
 #include <check.h>
 #include <math.h>
 
+#include "tests/lib/suite.h"
 #include "vmm/text.h"
 
 typedef void (*escape_fn)(GString *out, const char *text);
@@ -94,12 +95,7 @@ int main(void)
 	tcase_add_test(tc, what_if_it_is_no_number);
 	suite_add_tcase(s, tc);
 
-	SRunner *r = srunner_create(s);
 
-	srunner_run_all(r, CK_NORMAL);
 
-	int failed = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

@@ -3,11 +3,11 @@
 #include <check.h>
 #include <glib.h>
 #include <glib/gstdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "mm/replace.h"
+#include "tests/lib/suite.h"
 #include "vmm/trace.h"
 #include "vmm/vmm.h"
 #include "workloads/rng.h"
@@ -364,8 +364,6 @@ int main(void)
 {
 	Suite *s = suite_create("trace");
 	TCase *tc = tcase_create("trace");
-	SRunner *sr;
-	int nfailed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -379,9 +377,5 @@ int main(void)
 	tcase_add_test(tc, runs_change_nothing);
 	tcase_add_test(tc, curves_equal_replays);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	nfailed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return nfailed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "vmm/results.h"
 #include "vmm/view.h"
 
@@ -270,12 +271,7 @@ int main(void)
 	tcase_add_test(tc, what_if_there_is_nothing);
 	suite_add_tcase(s, tc);
 
-	SRunner *r = srunner_create(s);
 
-	srunner_run_all(r, CK_NORMAL);
 
-	int failed = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

@@ -8,6 +8,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "tests/lib/suite.h"
 #include "tests/lib/tables.h"
 
 static struct host host;
@@ -208,9 +209,5 @@ int main(void)
 	tcase_add_loop_test(tc, what_if_backing_is_mixed, 0, 2);
 	tcase_add_test(tc, what_if_the_caches_are_warm);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	int failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }
