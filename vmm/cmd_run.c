@@ -415,16 +415,15 @@ static int run_experiment(const struct options *o)
 
 	g_autoptr(GPtrArray) cells = experiment_combinations(whole);
 	g_autoptr(GPtrArray) tasks = make_tasks(o, base, cells, &error);
-	g_autofree char *final = o->out ? g_strdup(o->out) : rundir_default(o->file);
+	g_autofree char *final = o->out ? rundir_named(o->out) : rundir_default(o->file);
 	g_autofree char *tmp = NULL;
 	bool keep = false;
 	int status = CMD_OK;
 
 	if (!tasks || !backends[whole->experiment.machine]->available(&error))
 		status = cmd_gerror(error);
-	else if (!o->force && g_file_test(final, G_FILE_TEST_EXISTS))
-		status = cmd_error(CMD_USAGE, "%s exists: name another directory with -o, or replace it with --force",
-				   final);
+	else if (!rundir_may_replace(final, o->force, &error))
+		status = cmd_gerror(error);
 	else
 		tmp = rundir_begin(final, &error);
 	if (!status && !tmp)

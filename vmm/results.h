@@ -46,6 +46,10 @@ char *json_text(JsonBuilder *b);
 
 /* "results/runs/NAME", or the next free "NAME-2", "NAME-3", ... (g_free). */
 char *rundir_default(const char *experiment_path);
+/* What -o says, without slashes at the end (g_free). */
+char *rundir_named(const char *name);
+/* @final does not exist; or it is a run directory, or empty, and @force says to replace it. FALSE and @error. */
+gboolean rundir_may_replace(const char *final, gboolean force, GError **error);
 /* A fresh temporary directory beside @final; g_free. NULL and @error. */
 char *rundir_begin(const char *final, GError **error);
 /* Rename it into place; with @force an older directory of that name goes first. */

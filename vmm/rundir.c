@@ -24,6 +24,50 @@ char *rundir_default(const char *experiment_path)
 	return dir;
 }
 
+char *rundir_named(const char *name)
+{
+	g_autofree char *base = g_path_get_basename(name);
+	char *dir = g_strdup(name);
+	size_t n = strlen(dir);
+
+	if (!strcmp(base, ".") || !strcmp(base, "..")) {
+		g_free(dir);
+		return g_canonicalize_filename(name, NULL);
+	}
+	while (n > 1 && dir[n - 1] == '/')
+		dir[--n] = '\0';
+	return dir;
+}
+
+static gboolean is_empty(const char *dir)
+{
+	g_autoptr(GDir) d = g_dir_open(dir, 0, NULL);
+
+	return d && !g_dir_read_name(d);
+}
+
+gboolean rundir_may_replace(const char *final, gboolean force, GError **error)
+{
+	g_autofree char *manifest = g_build_filename(final, "manifest.json", NULL);
+	g_autofree char *ini = g_build_filename(final, "experiment.ini", NULL);
+	GStatBuf st;
+
+	if (!*final)
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "-o needs the name of a directory");
+	else if (g_lstat(final, &st))
+		return TRUE;
+	else if (!force)
+		g_set_error(error, VMM_ERROR, VMM_USAGE,
+			    "%s exists: name another directory with -o, or replace it with --force", final);
+	else if (S_ISDIR(st.st_mode) && (is_empty(final) || (g_file_test(manifest, G_FILE_TEST_IS_REGULAR) &&
+							      g_file_test(ini, G_FILE_TEST_IS_REGULAR))))
+		return TRUE;
+	else
+		g_set_error(error, VMM_ERROR, VMM_USAGE,
+			    "%s is no run directory: --force replaces nothing else", final);
+	return FALSE;
+}
+
 char *rundir_begin(const char *final, GError **error)
 {
 	g_autofree char *parent = g_path_get_dirname(final);

@@ -65,6 +65,14 @@ check 'compare finds a run equal to itself' "$overbook" compare "$tmp/hello" "$t
 check 'an existing directory is not touched' status 2 "$overbook" run workloads/hello.ini -q -o "$tmp/hello"
 check '--force replaces it' "$overbook" run workloads/hello.ini -q --no-figures --force -o "$tmp/hello"
 
+check 'a slash at the end' "$overbook" run workloads/hello.ini -q --no-figures -o "$tmp/slash/"
+check 'is only a slash' test -s "$tmp/slash/summary.json"
+mkdir "$tmp/mine" "$tmp/void" && echo precious >"$tmp/mine/file" && ln -s nowhere "$tmp/dangling"
+check '--force replaces nothing that is no run' status 2 "$overbook" run workloads/hello.ini -q --force -o "$tmp/mine"
+check 'so a file survives' grep -q precious "$tmp/mine/file"
+check 'an empty directory, it does' "$overbook" run workloads/hello.ini -q --no-figures --force -o "$tmp/void"
+check 'a dangling link is in the way' status 2 "$overbook" run workloads/hello.ini -q -o "$tmp/dangling"
+check 'an empty name' status 2 "$overbook" run workloads/hello.ini -q -o ''
 check 'vary with one job' "$overbook" run "$tmp/vary.ini" -q --jobs 1 -o "$tmp/one"
 check 'vary with two jobs' "$overbook" run "$tmp/vary.ini" -q --jobs 2 --no-figures -o "$tmp/two"
 check 'they leave the same table' cmp "$tmp/one/summary.csv" "$tmp/two/summary.csv"
