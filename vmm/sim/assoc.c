@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* assoc.c - making, freeing and sweeping the arrays of assoc.h */
+/* assoc.c - making, freeing and sweeping the arrays of assoc.h, and its look-ups in wide sets */
 #include "vmm/sim/assoc.h"
 
 #include <glib.h>
@@ -34,6 +34,69 @@ void assoc_init(struct assoc *a, struct geometry g, bool aux)
 	for (size_t s = 0; s < n; s++)
 		if (s % a->stride >= a->ways)
 			a->stamp[s] = ASSOC_PADDING;
+}
+
+/* At most 64 ways at a time: a bit of @hit for each. Inlined with the usual numbers of ways, loops vanish. */
+static inline __attribute__((always_inline)) int32_t find_in(const uint64_t *key, uint32_t ways, uint64_t wanted)
+{
+	__m128i want = _mm_set1_epi64x((long long)wanted);
+
+	for (uint32_t first = 0; first < ways; first += 64) {
+		uint64_t hit = 0;
+		uint32_t n = ways - first > 64 ? 64 : ways - first;
+
+#pragma GCC unroll 4
+		for (uint32_t w = 0; w < n; w += 4)
+			hit |= (uint64_t)assoc_match4(key + first + w, want) << w;
+		if (hit)
+			return (int32_t)(first + (uint32_t)__builtin_ctzll(hit));
+	}
+	return -1;
+}
+
+int32_t assoc_find_wide(const struct assoc *a, uint32_t set, uint64_t key)
+{
+	const uint64_t *keys = a->key + set;
+	int32_t way = a->stride == 12 ? find_in(keys, 12, key) :
+		      a->stride == 8  ? find_in(keys, 8, key) :
+		      a->stride == 16 ? find_in(keys, 16, key) :
+					find_in(keys, a->stride, key);
+
+	return way < 0 ? -1 : (int32_t)set + way;
+}
+
+static inline __attribute__((always_inline)) uint32_t victim_in(const uint32_t *stamps, uint32_t ways)
+{
+	const __m128i *stamp = (const __m128i *)stamps;
+	__m128i min = _mm_load_si128(stamp);
+
+#pragma GCC unroll 4
+	for (uint32_t w = 4; w < ways; w += 4)
+		min = _mm_min_epu32(min, _mm_load_si128(stamp + w / 4));
+	min = assoc_least4(min);
+	for (uint32_t first = 0;; first += 64) {
+		uint64_t hit = 0;
+		uint32_t n = ways - first > 64 ? 64 : ways - first;
+
+#pragma GCC unroll 4
+		for (uint32_t w = 0; w < n; w += 4) {
+			__m128i eq = _mm_cmpeq_epi32(_mm_load_si128(stamp + (first + w) / 4), min);
+
+			hit |= (uint64_t)(unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq)) << w;
+		}
+		if (hit)
+			return first + (uint32_t)__builtin_ctzll(hit);
+	}
+}
+
+uint32_t assoc_victim_wide(const struct assoc *a, uint32_t set)
+{
+	const uint32_t *stamp = a->stamp + set;
+
+	return set + (a->stride == 12 ? victim_in(stamp, 12) :
+		      a->stride == 8  ? victim_in(stamp, 8) :
+		      a->stride == 16 ? victim_in(stamp, 16) :
+					victim_in(stamp, a->stride));
 }
 
 void assoc_renumber(struct assoc *a)

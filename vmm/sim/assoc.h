@@ -81,29 +81,22 @@ static inline unsigned assoc_match4(const uint64_t *key, __m128i want)
 		_mm_shuffle_ps(_mm_castsi128_ps(lo), _mm_castsi128_ps(hi), _MM_SHUFFLE(2, 0, 2, 0)));
 }
 
+/* assoc_find() and assoc_victim() for sets of other sizes than four ways. */
+int32_t assoc_find_wide(const struct assoc *a, uint32_t set, uint64_t key);
+uint32_t assoc_victim_wide(const struct assoc *a, uint32_t set);
+
 /*
  * The slot of @key in the set that begins at slot @set, or -1. Recency is not touched. All ways are compared before the
  * first branch, which is then the only one that cannot be foreseen.
  */
 static inline int32_t assoc_find(const struct assoc *a, uint32_t set, uint64_t key)
 {
-	__m128i want = _mm_set1_epi64x((long long)key);
+	if (__builtin_expect(a->stride != 4, 0))
+		return assoc_find_wide(a, set, key);
 
-	if (a->stride == 4) {
-		unsigned hit = assoc_match4(a->key + set, want);
+	unsigned hit = assoc_match4(a->key + set, _mm_set1_epi64x((long long)key));
 
-		return hit ? (int32_t)(set + (uint32_t)__builtin_ctz(hit)) : -1;
-	}
-	for (uint32_t w = 0; w < a->stride;) {
-		uint64_t hit = 0;
-		uint32_t first = w, end = a->stride - w > 64 ? w + 64 : a->stride;
-
-		for (; w < end; w += 4)
-			hit |= (uint64_t)assoc_match4(a->key + set + w, want) << (w - first);
-		if (hit)
-			return (int32_t)(set + first + (uint32_t)__builtin_ctzll(hit));
-	}
-	return -1;
+	return hit ? (int32_t)(set + (uint32_t)__builtin_ctz(hit)) : -1;
 }
 
 /* Replace stamps by ranks: the clock has run out. */
@@ -124,34 +117,23 @@ static inline void assoc_touch(struct assoc *a, uint32_t slot)
 	a->stamp[slot] = assoc_tick(a);
 }
 
+/* The smallest of four, in all four places. */
+static inline __m128i assoc_least4(__m128i v)
+{
+	v = _mm_min_epu32(v, _mm_shuffle_epi32(v, _MM_SHUFFLE(1, 0, 3, 2)));
+	return _mm_min_epu32(v, _mm_shuffle_epi32(v, _MM_SHUFFLE(2, 3, 0, 1)));
+}
+
 /* The way to be replaced: an empty one, else the least recently used: the smallest stamp. */
 static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
 {
-	const __m128i *stamp = (const __m128i *)(a->stamp + set);
-	__m128i min = _mm_load_si128(stamp);
+	if (__builtin_expect(a->stride != 4, 0))
+		return assoc_victim_wide(a, set);
 
-	if (a->stride != 4)
-		for (uint32_t w = 4; w < a->stride; w += 4)
-			min = _mm_min_epu32(min, _mm_load_si128(stamp + w / 4));
-	min = _mm_min_epu32(min, _mm_shuffle_epi32(min, _MM_SHUFFLE(1, 0, 3, 2)));
-	min = _mm_min_epu32(min, _mm_shuffle_epi32(min, _MM_SHUFFLE(2, 3, 0, 1)));
-	if (a->stride == 4) {
-		__m128i eq = _mm_cmpeq_epi32(_mm_load_si128(stamp), min);
+	__m128i stamp = _mm_load_si128((const __m128i *)(a->stamp + set));
+	__m128i eq = _mm_cmpeq_epi32(stamp, assoc_least4(stamp));
 
-		return set + (uint32_t)__builtin_ctz((unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq)));
-	}
-	for (uint32_t w = 0;;) {
-		uint64_t hit = 0;
-		uint32_t first = w, end = a->stride - w > 64 ? w + 64 : a->stride;
-
-		for (; w < end; w += 4) {
-			__m128i eq = _mm_cmpeq_epi32(_mm_load_si128(stamp + w / 4), min);
-
-			hit |= (uint64_t)(unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq)) << (w - first);
-		}
-		if (hit)
-			return set + first + (uint32_t)__builtin_ctzll(hit);
-	}
+	return set + (uint32_t)__builtin_ctz((unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq)));
 }
 
 /* Put a key that is not there; it becomes the most recent. @a must have ways. Returns its slot. */

@@ -10,7 +10,7 @@
  * allowed by the entry at hand or drops it and walks (mmu_translate() in mmu_int.h, which mmu_run.c uses too). What the
  * walk put into the TLB is what the next half is judged by.
  *
- * The invalidating instructions are in mmu_flush.c, the batch in mmu_run.c, the walks in walk.c and walk2.h.
+ * The invalidating instructions are in mmu_flush.c, the batch in mmu_run.c, the walks in walk.c and walk2.c.
  */
 #include "vmm/sim/mmu_int.h"
 
@@ -85,7 +85,7 @@ void mmu_access(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsig
 		r->outcome = MMU_PAGE_FAULT;
 		return;
 	}
-	mmu_enter(m, x);
+	walk_prepare(m, x);
 	t.found = look_up(m, x, gva, &t.val, &t.level, r);
 	mmu_translate(m, x, gva, access, &t, r);
 }

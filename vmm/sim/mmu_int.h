@@ -13,6 +13,25 @@
 
 #define MAX_LEVELS 5
 
+/*
+ * What a table entry looks like that needs no thought: (entry & mask) == want. That is what nearly all are: present,
+ * accessed, nothing reserved; in the second stage with all rights. Any other is decoded with care.
+ */
+struct usual {
+	uint64_t mask, want;
+};
+
+/* What walks go by that is the same for all accesses of a context. */
+struct rules {
+	bool flat;   /* costs, on one node */
+	bool quick2; /* the second stage may take the short way */
+	uint64_t reserved1;  /* stage 1: never set */
+	struct usual table1; /* an entry that points to a table */
+	struct usual load1, store1; /* the last one's entry, for an access of either kind */
+	struct usual table2, load2, store2;
+	uint64_t dirty2; /* the second stage's dirty bit; 0: there is none */
+};
+
 struct sim_mmu {
 	struct sim_profile p;
 	bool cache_model;
@@ -27,6 +46,7 @@ struct sim_mmu {
 	/* The space that ran last, so that its numbers are not looked up for each access. */
 	unsigned vpid, pcid;
 	struct space_ids ids; /* own == 0: none */
+	struct rules rules;   /* of the context at hand */
 };
 
 /* What the second stage says of a guest-physical page: ACC_R, ACC_W, ACC_X, and whether a write needs no update. */
@@ -102,6 +122,9 @@ static inline void mmu_set_bits(struct sim_mmu *m, const struct mmu_context *x, 
 	x->c->ad_updates += (unsigned)__builtin_popcountll(fresh);
 	r->walk_cycles += m->p.ad_update_cycles;
 }
+
+/* Before accesses of a context: m->ids and m->rules become its own. */
+void walk_prepare(struct sim_mmu *m, const struct mmu_context *x);
 
 /*
  * A complete walk for one access (ACC_R, ACC_W or ACC_X, with ACC_U): sets A/D bits and fills the TLB. Returns the

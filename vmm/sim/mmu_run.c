@@ -20,13 +20,25 @@ static const unsigned access_of[] = {
 	[OP_READ] = ACC_R | ACC_U, [OP_WRITE] = ACC_R | ACC_W | ACC_U, [OP_EXEC] = ACC_X | ACC_U
 };
 
-/* What an entry needs to satisfy an operation at user level without a walk: a byte each for read, write, fetch. */
-#define NEED_READ  (TLB_U | TLB_LOAD)
-#define NEED_WRITE (TLB_U | TLB_LOAD | TLB_W | TLB_STORE)
-#define NEED_EXEC  (TLB_U | TLB_X | TLB_FETCH)
-#define NEEDS	   (NEED_READ << 8 * OP_READ | NEED_WRITE << 8 * OP_WRITE | NEED_EXEC << 8 * OP_EXEC)
+#define KINDS 128 /* of operations, as far as seven bits tell */
+#define NEVER (1u << 11) /* a flag that no entry has: operations that are no accesses need it */
 
-_Static_assert(NEED_WRITE < 256 && OP_EXEC < 4, "needs fit a byte");
+_Static_assert(OP_READ == 0 && OP_WRITE == 1 && OP_EXEC == 2, "accesses come first");
+_Static_assert(KEY_PAGE_SHIFT == PAGE_SHIFT + 7 && OP_VA_MASK == KEY_ADDR_MASK, "in a key, a page loses the kind");
+_Static_assert((TLB_FLAGS & NEVER) && TLB_REMOTE < NEVER, "entries leave that flag alone");
+
+/* What an entry needs to satisfy an operation at user level without a walk. */
+static const uint16_t needs[KINDS] = {
+	[OP_READ] = TLB_U | TLB_LOAD,
+	[OP_WRITE] = TLB_U | TLB_LOAD | TLB_W | TLB_STORE,
+	[OP_EXEC] = TLB_U | TLB_X | TLB_FETCH,
+	[OP_EXEC + 1 ... KINDS - 1] = NEVER,
+};
+
+/* Two counts in one word, for a loop that is short of registers. */
+#define TALLY_WRITE 1ull
+#define TALLY_FETCH (1ull << 32)
+static const uint64_t tallies[] = { [OP_READ] = 0, [OP_WRITE] = TALLY_WRITE, [OP_EXEC] = TALLY_FETCH };
 
 /* A block is looked at ahead if this many operations of the last one missed. */
 #define AHEAD_MISSES (MMU_BUDGET_OPS / 4)
@@ -34,11 +46,32 @@ _Static_assert(NEED_WRITE < 256 && OP_EXEC < 4, "needs fit a byte");
 struct batch {
 	struct sim_mmu *m;
 	const struct mmu_context *x;
-	uint64_t reads, writes, fetches; /* operations done */
-	uint64_t l1_hits, l2_hits, misses; /* counted here, not by mmu_access() */
-	uint64_t loads, stores;		 /* of the hits: those with flat costs on this node; a load may be a fetch */
-	uint64_t work, walk;		 /* cycles known so far: all but what counts above will give */
+	bool simple;	   /* a four-way TLB, flat costs, one node */
+	bool only_4k;	   /* nothing but the space's own 4K entries can map its addresses */
+	uint64_t limit;	   /* canonical addresses of user level lie below */
+	uint64_t done;	   /* operations */
+	uint64_t missed;   /* of them, those that run_miss() did: the others hit the first level of TLB */
+	uint64_t tally;	   /* writes and fetches among all done */
+	uint64_t missed_writes;
+	uint64_t l2_hits, misses; /* counted here, not by mmu_access() */
+	uint64_t work, walk; /* cycles known so far: all but what counts above will give */
 };
+
+static inline uint64_t batch_writes(const struct batch *b)
+{
+	return (uint32_t)b->tally;
+}
+
+/* Hits with flat costs on this node all take the same, by kind; a load may be a fetch. */
+static inline uint64_t batch_stores(const struct batch *b)
+{
+	return b->simple ? batch_writes(b) - b->missed_writes : 0;
+}
+
+static inline uint64_t batch_loads(const struct batch *b)
+{
+	return b->simple ? b->done - b->missed - batch_stores(b) : 0;
+}
 
 static inline void count_latency(const struct batch *b, uint64_t cycles, uint64_t n)
 {
@@ -74,9 +107,7 @@ static inline void complete(struct batch *b, const struct op *op, hpa_t hpa, uin
 	count_latency(b, cycles + b->m->p.op_cycles, 1);
 	if (kind == OP_WRITE && b->x->content)
 		b->x->content[hpa >> PAGE_SHIFT].stamp = op->arg;
-	b->reads += kind == OP_READ;
-	b->writes += kind == OP_WRITE;
-	b->fetches += kind == OP_EXEC;
+	b->tally += tallies[kind];
 }
 
 /* An entry with @val of page size @level serves the operation; finding it took @walk cycles. */
@@ -93,21 +124,22 @@ static inline void complete_entry(struct batch *b, const struct op *op, uint64_t
 	complete(b, op, hpa, walk + cycles);
 }
 
-/* mmu_access() or its second part did the operation, or found a fault. */
-static inline bool complete_result(struct batch *b, const struct op *op, const struct mmu_result *r)
+/* Could an entry of another size, or a global one, map what the 4K entries of the space do not? */
+static inline bool only_4k(const struct tlb *t)
 {
+	return !t->globals && !(t->l1[2]->seen[2] | t->l1[3]->seen[3] | t->l2[2]->seen[2] | t->l2[3]->seen[3]);
+}
+
+/* The plain model's end of an operation: mmu_access() or its second part did it, or found a fault. */
+static bool complete_result(struct batch *b, const struct op *op, const struct mmu_result *r)
+{
+	b->only_4k = only_4k(&b->m->tlb);
 	if (r->outcome != MMU_OK)
 		return false;
 	b->walk += r->walk_cycles;
 	b->work += r->cycles - r->walk_cycles;
 	complete(b, op, r->hpa, r->cycles);
 	return true;
-}
-
-/* Could an entry of another size, or a global one, map what the 4K entries of the space do not? */
-static inline bool only_4k(const struct tlb *t)
-{
-	return !t->globals && !(t->l1[2]->seen[2] | t->l1[3]->seen[3] | t->l2[2]->seen[2] | t->l2[3]->seen[3]);
 }
 
 /*
@@ -117,17 +149,19 @@ static inline bool only_4k(const struct tlb *t)
 static bool run_miss(struct batch *b, const struct op *op, bool found, struct mmu_result *r)
 {
 	struct sim_mmu *m = b->m;
-	unsigned kind = OP_KIND(op), need = NEEDS >> 8 * kind & 255, first = kind == OP_EXEC ? ACC_X : ACC_R;
+	unsigned kind = OP_KIND(op);
 	gva_t va = OP_VA(op);
+	uint64_t walk = m->p.l2_tlb_cycles;
 	struct translation t = { .level = 1 };
 	struct tlb_hit hit;
+	bool walked;
 
-	if (found || !only_4k(&m->tlb) || !mmu_canonical(va, b->x->levels)) {
+	if (__builtin_expect(found || !b->only_4k || va >= b->limit, 0)) {
 		mmu_access(m, b->x, va, access_of[kind], r);
 		return complete_result(b, op, r);
 	}
-	*r = (struct mmu_result){ .gva = va, .walk_cycles = m->p.l2_tlb_cycles };
-	t.found = tlb_probe(m->tlb.l2[1], va, 1, b->m->ids.own, &hit);
+	t.found = tlb_probe(m->tlb.l2[1], va, 1, m->ids.own, &hit);
+	walked = !t.found;
 	if (t.found) {
 		assoc_touch(hit.a, hit.slot);
 		tlb_promote(&m->tlb, va, &hit);
@@ -135,95 +169,105 @@ static bool run_miss(struct batch *b, const struct op *op, bool found, struct mm
 		b->l2_hits++;
 	} else {
 		b->misses++;
-		t.found = walk_stage1(m, b->x, va, first | ACC_U, &t.val, &t.level, r);
+		*r = (struct mmu_result){ .gva = va, .walk_cycles = walk };
+		t.found = walk_stage1(m, b->x, va, access_of[kind] & ~ACC_W, &t.val, &t.level, r);
+		walk = r->walk_cycles;
 		if (!t.found) {
-			r->cycles = r->walk_cycles;
+			r->cycles = walk;
 			return false;
 		}
+		b->only_4k = t.level == 1 && !(t.val & TLB_GLOBAL);
 	}
-	if ((t.val & need) == need) {
-		complete_entry(b, op, t.val, t.level, r->walk_cycles);
+	if (__builtin_expect(!(~t.val & needs[kind]), 1)) {
+		complete_entry(b, op, t.val, t.level, walk);
 		return true;
 	}
+	if (!walked)
+		*r = (struct mmu_result){ .gva = va, .walk_cycles = walk };
 	mmu_translate(m, b->x, va, access_of[kind], &t, r);
 	return complete_result(b, op, r);
 }
 
+/* Where a row of hits ended: after the last, or at one that does not; @found: its page is in the TLB nevertheless. */
+struct stop {
+	uint32_t at;
+	bool found;
+};
+
 /*
- * Operations from @i on that hit, up to @n; returns the first that does not (or is no access), and whether its page was
- * there. @simple: a four-way TLB, flat costs, one node.
+ * Operations from @i to @n as long as they hit a four-way TLB, with flat costs on one node. A function of its own, so
+ * that all the loop needs is in registers.
  */
-static inline __attribute__((always_inline)) uint32_t run_hits(struct batch *b, const struct op *ops, uint32_t i,
-							       uint32_t n, bool simple, bool *found)
+static __attribute__((noinline)) struct stop run_hits(struct batch *b, const struct op *ops, uint32_t i, uint32_t n)
 {
 	struct assoc *l1 = b->m->tlb.l1[1];
 	const uint64_t *key = l1->key, *val = l1->val;
-	uint32_t *stamp = l1->stamp, clock = l1->clock, mask = l1->set_mask, first = i;
+	uint32_t *stamp = l1->stamp, clock = l1->clock, mask = l1->set_mask;
 	struct pattern *content = b->x->content, nowhere;
-	uint64_t tag = (uint64_t)1 << KEY_LEVEL_SHIFT | b->m->ids.own, writes = 0, fetches = 0;
+	uint64_t tag = (uint64_t)1 << KEY_LEVEL_SHIFT | b->m->ids.own, tally = 0;
+	bool found = false;
 
-	*found = false;
 	for (; i < n; i++) {
+		uint64_t page = ops[i].va_kind >> PAGE_SHIFT, v;
+		uint32_t set = ((uint32_t)page & mask) * 4, slot;
 		unsigned kind = OP_KIND(&ops[i]);
-		uint64_t va = OP_VA(&ops[i]), page = va >> PAGE_SHIFT, want = page << KEY_PAGE_SHIFT | tag, v;
-		uint32_t slot;
+		unsigned hit = assoc_match4(key + set, _mm_set1_epi64x((long long)(page << KEY_PAGE_SHIFT | tag)));
 
-		if (simple) {
-			uint32_t set = ((uint32_t)page & mask) * 4;
-			unsigned hit = assoc_match4(key + set, _mm_set1_epi64x((long long)want));
-
-			if (__builtin_expect(!hit, 0))
-				break;
-			slot = set + (uint32_t)__builtin_ctz(hit);
-		} else {
-			int32_t at = assoc_find(l1, assoc_set(l1, page), want);
-
-			if (at < 0)
-				break;
-			slot = (uint32_t)at;
-		}
+		if (!hit)
+			break;
+		slot = set + (uint32_t)__builtin_ctz(hit);
 		v = val[slot];
-		unsigned need = NEEDS >> 8 * (kind & 3) & 255;
-
-		/* A kind beyond OP_EXEC has no needs to speak of: it ends the batch. */
-		if (__builtin_expect((v & need) != need || kind > OP_EXEC, 0)) {
-			*found = true;
+		if (__builtin_expect(~(unsigned)v & needs[kind], 0)) {
+			found = true;
 			break;
 		}
 		stamp[slot] = ++clock;
-		if (!simple) {
-			complete_entry(b, &ops[i], v, 1, 0);
-			continue;
-		}
+
 		struct pattern *to = kind == OP_WRITE && content ? &content[(v & PTE_ADDR) >> PAGE_SHIFT] : &nowhere;
 
 		to->stamp = ops[i].arg;
-		writes += kind & 1;
-		fetches += kind >> 1;
+		tally += tallies[kind];
 	}
 	l1->clock = clock;
-	b->l1_hits += i - first;
-	if (simple) {
-		b->writes += writes;
-		b->fetches += fetches;
-		b->reads += i - first - writes - fetches;
-		b->loads += i - first - writes;
-		b->stores += writes;
+	b->tally += tally;
+	return (struct stop){ i, found };
+}
+
+/* The same with any TLB and any costs. */
+static struct stop run_hits_any(struct batch *b, const struct op *ops, uint32_t i, uint32_t n)
+{
+	struct assoc *l1 = b->m->tlb.l1[1];
+
+	for (; i < n; i++) {
+		uint64_t page = assoc_page(OP_VA(&ops[i]), 1), v;
+		int32_t slot = assoc_find(l1, assoc_set(l1, page), assoc_key(page, 1, b->m->ids.own));
+
+		if (slot < 0)
+			break;
+		v = l1->val[slot];
+		if (~(unsigned)v & needs[OP_KIND(&ops[i])])
+			return (struct stop){ i, true };
+		assoc_touch(l1, (uint32_t)slot);
+		complete_entry(b, &ops[i], v, 1, 0);
 	}
-	return i;
+	return (struct stop){ i, false };
 }
 
 /* Up to @n operations, at most MMU_BUDGET_OPS. Returns how many were done. */
-static uint32_t run_block(struct batch *b, const struct op *ops, uint32_t n, bool simple, struct mmu_result *r)
+static uint32_t run_block(struct batch *b, const struct op *ops, uint32_t n, struct mmu_result *r)
 {
-	uint32_t i = 0, misses = 0;
-	bool found;
+	uint32_t misses = 0, i = 0;
 
 	for (;; i++, misses++) {
-		i = simple ? run_hits(b, ops, i, n, true, &found) : run_hits(b, ops, i, n, false, &found);
-		if (i == n || OP_KIND(&ops[i]) > OP_EXEC || !run_miss(b, &ops[i], found, r))
+		struct stop s = b->simple ? run_hits(b, ops, i, n) : run_hits_any(b, ops, i, n);
+
+		i = s.at;
+		if (i == n || OP_KIND(&ops[i]) > OP_EXEC || !run_miss(b, &ops[i], s.found, r))
 			break;
+		b->missed_writes += OP_KIND(&ops[i]) == OP_WRITE;
 	}
+	b->missed += misses;
+	b->done += i;
 	b->m->ahead.on = misses >= AHEAD_MISSES;
 	return i;
 }
@@ -233,37 +277,39 @@ static uint64_t batch_work(const struct batch *b)
 {
 	const struct sim_profile *p = &b->m->p;
 
-	return b->work + (b->reads + b->writes + b->fetches) * p->op_cycles +
-	       (b->loads + 2 * b->stores) * p->flat_data_cycles;
+	return b->work + b->done * p->op_cycles + (batch_loads(b) + 2 * batch_stores(b)) * p->flat_data_cycles;
 }
 
 static void account(const struct batch *b, uint64_t *work, uint64_t *walk)
 {
+	const struct sim_profile *p = &b->m->p;
 	struct counters *c = b->x->c;
+	uint64_t fetches = b->tally / TALLY_FETCH;
 
 	*work += batch_work(b);
 	*walk += b->walk;
-	c->accesses += b->reads + b->writes + b->fetches;
-	c->reads += b->reads;
-	c->writes += b->writes;
-	c->fetches += b->fetches;
-	c->tlb_l1_hits += b->l1_hits;
+	c->accesses += b->done;
+	c->reads += b->done - batch_writes(b) - fetches;
+	c->writes += batch_writes(b);
+	c->fetches += fetches;
+	c->tlb_l1_hits += b->done - b->missed;
 	c->tlb_l2_hits += b->l2_hits;
 	c->tlb_misses += b->misses;
-	/* Hits with flat costs all took the same. A store is two references: its load and itself. */
-	count_latency(b, b->m->p.op_cycles + b->m->p.flat_data_cycles, b->loads);
-	count_latency(b, b->m->p.op_cycles + 2ull * b->m->p.flat_data_cycles, b->stores);
+	/* A store is two references: its load and itself. */
+	count_latency(b, p->op_cycles + p->flat_data_cycles, batch_loads(b));
+	count_latency(b, p->op_cycles + 2ull * p->flat_data_cycles, batch_stores(b));
 }
 
 uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op *ops, uint32_t n, uint64_t budget,
 		 uint64_t *work, uint64_t *walk, struct mmu_result *r)
 {
-	struct batch b = { .m = m, .x = x };
+	struct batch b = { .m = m, .x = x, .limit = 1ull << (x->levels == 5 ? 56 : 47) };
 	struct assoc *l1 = m->tlb.l1[1];
-	bool simple = l1->stride == 4 && !m->cache_model && !mmu_numa(m, x);
 	uint32_t done = 0;
 
-	mmu_enter(m, x);
+	walk_prepare(m, x);
+	b.simple = l1->stride == 4 && !m->cache_model && !mmu_numa(m, x);
+	b.only_4k = only_4k(&m->tlb);
 	r->outcome = MMU_OK;
 	while (done < n && !(budget && batch_work(&b) + b.walk >= budget)) {
 		uint32_t block = n - done < MMU_BUDGET_OPS ? n - done : MMU_BUDGET_OPS, k;
@@ -273,7 +319,7 @@ uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op
 			assoc_renumber(l1);
 		if (m->ahead.on)
 			look_ahead(&b, ops + done, n - done);
-		k = run_block(&b, ops + done, block, simple, r);
+		k = run_block(&b, ops + done, block, r);
 		done += k;
 		if (k < block)
 			break;
