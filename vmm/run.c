@@ -2,7 +2,6 @@
 /* run.c - struct run: made from an experiment, filled by a backend */
 #include "vmm/vmm.h"
 
-
 volatile sig_atomic_t run_stop;
 
 GQuark vmm_error_quark(void)

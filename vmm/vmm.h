@@ -21,7 +21,7 @@ struct run_vm {
 	char *name;
 	const struct conf_vm *conf;
 	struct counters counters; /* since the end of the warm-up */
-	struct hist *latency;	  /* cycles... ns of accesses, see hist.h */
+	struct hist *latency;	  /* of accesses, ns */
 	uint64_t digest;	  /* valid if has_digest */
 	bool has_digest;
 	char *failure;		  /* why the guest ended early, or NULL */
@@ -50,15 +50,18 @@ struct run {
 	void *progress_ctx;
 };
 
+/* A run of @e, which must outlive it, with all its VMs and nothing measured yet; run_free(). */
 struct run *run_new(const struct experiment *e, uint64_t seed);
 void run_free(struct run *r);
+/* One more row; @vm is an index into run.vms or RUN_HOST. The counters are copied. */
+void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct counters *c);
+
 /* How far a run is: a backend that has a progress() to call adds up its VMs and reports. */
 struct run_part {
 	uint64_t expected, done, operations;
 };
 void run_part_add(struct run_part *p, const struct script *sc, uint64_t operations, bool over);
 void run_part_report(struct run *r, const struct run_part *p, uint64_t now_ns);
-void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct counters *c);
 
 extern volatile sig_atomic_t run_stop; /* set by SIGINT: backends end at the next quantum */
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The house keeps its floors: who may include whom (docs/architecture.md), every header stands alone, no file, function
+# The house keeps its floors: who may include whom, every header stands alone, no file, function
 # or line is too long, and nothing is left undone. Prints a line per offence, and "N passed, N failed, N skipped" last.
 set -u
 passed=0 failed=0

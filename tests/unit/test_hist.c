@@ -103,7 +103,5 @@ int main(void)
 	tcase_add_test(tc, what_if_a_value_is_beyond_the_last_bucket);
 	suite_add_tcase(s, tc);
 
-
-
 	return suite_run(s);
 }

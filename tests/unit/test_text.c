@@ -95,7 +95,5 @@ int main(void)
 	tcase_add_test(tc, what_if_it_is_no_number);
 	suite_add_tcase(s, tc);
 
-
-
 	return suite_run(s);
 }

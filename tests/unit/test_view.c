@@ -271,7 +271,5 @@ int main(void)
 	tcase_add_test(tc, what_if_there_is_nothing);
 	suite_add_tcase(s, tc);
 
-
-
 	return suite_run(s);
 }

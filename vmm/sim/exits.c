@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * exits.c - what happens when the simulated processor stops
+ * exits.c - what the VMM does when the simulated processor stops
  *
- * Each paging mode leaves something else to hardware:
+ * Each paging mode leaves something else to the hardware:
  *
  *	native	every fault is the guest's; nothing exits
  *	ept	stage-1 faults are the guest's; violations, misconfigurations and a full PML exit

@@ -2,13 +2,21 @@
 /*
  * guest.c - one simulated VM: how it is made, and how its vCPU runs
  *
- * A process's program emits operations into its run-time buffer (as it does in a real guest). Accesses go to the
- * MMU in batches until one faults; a system call, a page fault of the guest's own, and the end of a quantum
- * enter the guest kernel: switch to the kernel's root, call the kernel, switch back to whom it wants to run.
+ * Problem. A guest is user programs and a kernel that take turns, and the kernel's loads and stores must be paid for
+ * like anybody's. But its C code runs in this process, not on the simulated processor.
  *
- * The kernel has its quantum event when the turn is over: in lockstep after boot_info.quantum operations, counted
- * over all processes, and otherwise when its timer ticks. In lockstep, what depends on the number of operations depends
- * on nothing else, so a run is the same on every machine.
+ * Idea. A program is only its accesses: it emits operations into its process's run-time buffer, as it does in a real
+ * guest, and those go to the MMU in batches until one faults. A system call, a page fault of the guest's own and the
+ * end of a turn enter the guest kernel: switch to the kernel's root, call the kernel as a C function (what it touches
+ * goes through hal.c to the same MMU), switch back to whom it wants to run.
+ *
+ * Turns. In lockstep one lasts boot_info.quantum operations, counted over all processes, and ends with a hypercall;
+ * otherwise it lasts until the guest's timer ticks, and ends with an interrupt.
+ *
+ * Invariants. An operation counts when it is complete: a system call when it is made, an access when it no longer
+ * faults, in whatever mode (tests/twin/test_modes.c). In lockstep nothing depends on cycles, so a real guest counts
+ * the same (tests/twin/test_hello.c). After a panic of the kernel nothing of the guest runs again: hal_panic() jumps
+ * back into sim_vcpu_run().
  */
 #include <errno.h>
 #include <string.h>

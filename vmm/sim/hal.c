@@ -205,7 +205,7 @@ uint64_t hal_now(struct hal *h)
 	struct sim *s = v->vm->sim;
 
 	if (s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP)
-		return v->vm->operations * SIM_LOCKSTEP_NS + v->vm->idle_ns;
+		return v->vm->operations * LOCKSTEP_NS + v->vm->idle_ns;
 	return sim_cycles_to_ns(s, v->cpu->clock);
 }
 

@@ -117,7 +117,7 @@ static void run_lockstep(struct sim *s)
 			sim_vcpu_run(&s->vms[i]->vcpu[0], 0);
 			alive = true;
 		}
-		s->now_ns += s->run->e->experiment.quantum * SIM_LOCKSTEP_NS;
+		s->now_ns += s->run->e->experiment.quantum * LOCKSTEP_NS;
 		for (unsigned i = 0; i < s->nvms; i++)
 			housekeeping(s->vms[i], s->now_ns);
 		if (round % 64 == 0)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * machine.c - the simulated machine as the memory manager sees it
+ * machine.c - the simulated machine as the memory manager sees it: contents of frames, and time
+ *
+ * Problem. Hosts larger than the real one: what guests write must be there when it is read, copied, compared or hashed,
+ * without 4 KiB of real memory for each page.
  *
  * Contents. Each host frame has a 16-byte pattern (workloads/pattern.h); word 0 of a page is always the pattern's
  * stamp. A frame of family BYTES has its words 1 to 511 in the host's byte region; a pattern becomes bytes the first

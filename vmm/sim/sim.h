@@ -3,12 +3,17 @@
  * sim.h - the simulated machine: host CPUs, virtual machines, and the time they take
  *
  * Private to vmm/sim. A struct sim is one machine for one run. A *vCPU* holds what the guest believes (registers) and
- * where its time went; a host *CPU* holds the translation hardware and a clock. The loop (loop.c) puts vCPUs on
- * CPUs; guest.c runs one; exits.c is what happens when the hardware stops; hal.c is the world as the guest's
- * kernel sees it; machine.c is the world as the memory manager sees it.
+ * where its time went; a host *CPU* holds the translation hardware and a clock.
  *
- * Time is cycles of the profile's core, integer, and each cycle lands in exactly one bucket of the vCPU that
- * was running; counters are nanoseconds of those buckets.
+ *	loop.c		puts vCPUs on CPUs
+ *	guest.c		makes a VM and runs one of its vCPUs for a turn
+ *	exits.c		what the VMM does when the hardware stops
+ *	hal.c		the world as the guest's kernel sees it
+ *	machine.c	the world as the memory manager sees it
+ *	mmu.h		the translation hardware itself; it knows nothing of this file
+ *
+ * Time is whole cycles of the profile's core. Each cycle lands in exactly one bucket of the vCPU that was running; the
+ * ns_ counters are those buckets in nanoseconds.
  */
 #ifndef OVERBOOK_SIM_SIM_H
 #define OVERBOOK_SIM_SIM_H
@@ -26,9 +31,6 @@
 #include "vmm/trace_feed.h"
 #include "vmm/vmm.h"
 #include "workloads/guest/kernel.h"
-
-/* Lockstep: virtual time of one operation (DESIGN section 7). */
-#define SIM_LOCKSTEP_NS 100
 
 /* Where a vCPU's cycles go. One ns_ counter each, in this order (sim_buckets[] in machine.c). */
 enum bucket {
@@ -186,7 +188,6 @@ void sim_vm_free(struct sim_vm *vm);
  * done. True if it could go on at once; false: it sleeps until ready_at, or vm->done.
  */
 bool sim_vcpu_run(struct sim_vcpu *v, uint64_t budget);
-
 
 /* loop.c */
 gboolean sim_loop(struct sim *s, GError **error);
