@@ -339,8 +339,6 @@ static int combine(const struct options *o, const GPtrArray *tasks, const char *
 		.seed = whole->experiment.seed,
 	};
 	g_autoptr(GArray) parts = g_array_new(FALSE, FALSE, sizeof(struct part));
-	g_autofree char *ini = experiment_to_string(whole, FALSE);
-	g_autofree char *path = g_build_filename(dir, "experiment.ini", NULL);
 	GError *error = NULL;
 
 	for (guint i = 0; i < tasks->len; i++) {
@@ -349,7 +347,7 @@ static int combine(const struct options *o, const GPtrArray *tasks, const char *
 
 		g_array_append_val(parts, p);
 	}
-	if (!g_file_set_contents(path, ini, -1, &error) || !results_combine(dir, parts, &m, &error))
+	if (!results_put_experiment(whole, false, dir, &error) || !results_combine(dir, parts, &m, &error))
 		return cannot_write(error);
 	return CMD_OK;
 }

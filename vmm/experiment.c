@@ -116,7 +116,7 @@ static gboolean unknown_key(const struct raw *raw, const struct raw_section *s, 
 	return raw_fault(raw, s, entry, error, "no such key%s Allowed are %s", hint, all);
 }
 
-static bool names_file(const char *profile)
+bool experiment_names_file(const char *profile)
 {
 	return strchr(profile, '/') || g_str_has_suffix(profile, ".ini");
 }
@@ -156,7 +156,8 @@ static gboolean fill_key(const struct raw *raw, const struct raw_section *s, con
 		g_assert(entry);
 		return raw_fault(raw, s, entry, error, "allowed is %s%s", why, size_hint(k, entry->value));
 	}
-	if (k->type == CONF_FILE || (k->type == CONF_PROFILE && names_file(*(char **)CONF_FIELD(section, k))))
+	if (k->type == CONF_FILE ||
+	    (k->type == CONF_PROFILE && experiment_names_file(*(char **)CONF_FIELD(section, k))))
 		make_absolute(raw, CONF_FIELD(section, k));
 	return TRUE;
 }

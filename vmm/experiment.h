@@ -129,6 +129,8 @@ void experiment_free(struct experiment *e);
 struct override *override_parse(const char *text, GError **error);
 void override_free(struct override *o);
 
+/* [host] profile is a file, not a name of `overbook list profiles`. */
+bool experiment_names_file(const char *profile);
 /* The canonical file, every default written out; loading it gives the same experiment. [vary] is left out if
  * @without_vary. */
 char *experiment_to_string(const struct experiment *e, bool without_vary);

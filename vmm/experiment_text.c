@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* experiment_text.c - the canonical file, and the reference of all keys; both from the tables */
 
+#include <string.h>
+
 #include "vmm/conf.h"
 
 static void put_key(GString *s, const struct conf_key *k, const void *section)
@@ -35,9 +37,27 @@ static void put_list(GString *s, enum conf_section kind, const GPtrArray *list)
 		put_section(s, kind, g_ptr_array_index(list, i));
 }
 
-static void put_vary(GString *s, const struct conf_vary *v)
+/* A varied file is relative to the experiment's folder, where the canonical text will not be. */
+static void make_absolute(const struct experiment *e, char **value)
 {
-	g_autofree char *values = g_strjoinv("; ", v->values);
+	g_autofree char *folder = g_path_get_dirname(e->path);
+	g_autofree char *base = g_canonicalize_filename(folder, NULL);
+	char *absolute = g_canonicalize_filename(*value, base);
+
+	g_free(*value);
+	*value = absolute;
+}
+
+static void put_vary(GString *s, const struct experiment *e, const struct conf_vary *v)
+{
+	g_auto(GStrv) copy = g_strdupv(v->values);
+	g_autofree char *values = NULL;
+
+	for (unsigned i = 0; copy[i]; i++)
+		if (*copy[i] && ((!strcmp(v->key, "profile") && experiment_names_file(copy[i])) ||
+				 (!strcmp(v->key, "trace") && g_str_has_prefix(v->section, "phase"))))
+			make_absolute(e, &copy[i]);
+	values = g_strjoinv("; ", copy);
 
 	/* The closing ';' tells a single value with commas from a list. */
 	g_string_append_printf(s, "%s.%s = %s;\n", v->section, v->key, values);
@@ -62,7 +82,7 @@ char *experiment_to_string(const struct experiment *e, bool without_vary)
 	if (e->vary->len && !without_vary)
 		g_string_append(s, "\n[vary]\n");
 	for (guint i = 0; i < e->vary->len && !without_vary; i++)
-		put_vary(s, g_ptr_array_index(e->vary, i));
+		put_vary(s, e, g_ptr_array_index(e->vary, i));
 	return g_string_free(s, FALSE);
 }
 

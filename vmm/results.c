@@ -211,13 +211,27 @@ static gboolean put(const char *dir, const char *name, const char *text, GError 
 	return g_file_set_contents(path, text, -1, error);
 }
 
+gboolean results_put_experiment(const struct experiment *e, bool without_vary, const char *dir, GError **error)
+{
+	struct experiment here = *e;
+	g_autofree char *profile = NULL, *ini = NULL;
+
+	if (experiment_names_file(e->host.profile)) {
+		if (!g_file_get_contents(e->host.profile, &profile, NULL, error) ||
+		    !put(dir, "profile.ini", profile, error))
+			return FALSE;
+		here.host.profile = (char *)"./profile.ini";
+	}
+	ini = experiment_to_string(&here, without_vary);
+	return put(dir, "experiment.ini", ini, error);
+}
+
 gboolean results_write(const struct run *r, const struct manifest *m, const char *dir, GError **error)
 {
-	g_autofree char *ini = experiment_to_string(r->e, TRUE);
 	g_autofree char *csv = samples_csv(r);
 	g_autofree char *summary = summary_json(r);
 	g_autofree char *manifest = manifest_json(r, m);
 
-	return put(dir, "experiment.ini", ini, error) && put(dir, "samples.csv", csv, error) &&
+	return results_put_experiment(r->e, true, dir, error) && put(dir, "samples.csv", csv, error) &&
 	       put(dir, "summary.json", summary, error) && put(dir, "manifest.json", manifest, error);
 }

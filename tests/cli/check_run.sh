@@ -82,6 +82,18 @@ for d in "$tmp"/one/*/; do
 	check "same samples in $n" cmp "$d/samples.csv" "$tmp/two/$n/samples.csv"
 	check "same summary in $n" cmp "$d/summary.json" "$tmp/two/$n/summary.json"
 done
+mkdir "$tmp/far"
+printf '[profile]\nbase = zen3\nexit_cycles = 4321\n' >"$tmp/far/mine.ini"
+cp "$tmp/vary.ini" "$tmp/far/one.ini"
+sed 's/^vm.paging = .*/host.profile = .\/mine.ini, bare/' "$tmp/vary.ini" >"$tmp/far/vary.ini"
+check 'a profile of ones own' \
+	"$overbook" run "$tmp/far/one.ini" -q --no-figures --set host.profile=mine.ini -o "$tmp/own"
+check 'a varied one' "$overbook" run "$tmp/far/vary.ini" -q --no-figures -o "$tmp/owns"
+check 'is run again from the canonical experiment' \
+	"$overbook" run "$tmp/owns/experiment.ini" -q --no-figures -o "$tmp/owns2"
+rm -r "$tmp/far"
+check 'without the file that it was in' "$overbook" run "$tmp/own/experiment.ini" -q --no-figures -o "$tmp/own2"
+check 'and gives the same table' cmp "$tmp/own/summary.csv" "$tmp/own2/summary.csv"
 check 'repeats make means' "$overbook" run workloads/hello.ini -q --no-figures --set experiment.repeats=3 -o "$tmp/rep"
 check 'a command line that a shell takes again' sh -c "
 	'$overbook' run workloads/hello.ini -q --no-figures --set 'vm.memory=128 MiB' -o '$tmp/cl' &&
