@@ -22,7 +22,7 @@ static const char good[] =
 	"exits\n"
 	"[host]\ncpus = 2\nmemory = 1 GiB\nnodes = 2\npage-size = 2M\ntimeslice = 1 ms\ncaches = flat\nprofile = zen3\n"
 	"[vm a]\ncount = 2\nmemory = 64 MiB\narena = 8 MiB\npaging = ept\nlevels = 4\nhost-levels = 5\nmax-leaf = 2M\n"
-	"pcid = yes\nept-ad = yes\nunsync = no\ndirty-log = pml\ndirty-interval = 5 ms\nshadow-limit = 100\n"
+	"pcid = yes\nept-ad = yes\nunsync = no\ndirty-log = wrprotect\ndirty-interval = 5 ms\nshadow-limit = 100\n"
 	"flood-limit = 3\ncollapse = 1 s\nnode = 1\nworkload = w\n"
 	"[workload w]\nprocesses = 2\nphases = p, q, c\n"
 	"[phase p]\npattern = zipf\ntheta = 0.5\nscatter = 2\nregion = r\nsize = 8 MiB\noperations = 10\nduration = 1 "
