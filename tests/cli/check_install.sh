@@ -3,30 +3,12 @@
 # What if it is installed? `make install` into an empty folder: the program runs from there with nothing of the source
 # tree in reach, finds its figures, ships its experiments with their traces, and brings a manual page and a completion
 # that work.
-set -u
 cd "$(dirname "$0")/../.." || exit 1
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
-passed=0 failed=0 skipped=0
+. tests/lib/check.sh
 prefix=$tmp/root/opt/lab
 share=$prefix/share
 overbook=$prefix/bin/overbook
 
-check() { # check SENTENCE COMMAND...
-	what=$1
-	shift
-	if "$@" >"$tmp/out" 2>"$tmp/err"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "not so: $what"
-		tail -5 "$tmp/err"
-	fi
-}
-skip() {
-	skipped=$((skipped + 1))
-	echo "SKIP: $1"
-}
 silent() { # silent COMMAND...: it says nothing at all on stderr
 	"$@" 2>"$tmp/said" && [ ! -s "$tmp/said" ] || { cat "$tmp/said" >&2; return 1; }
 }
@@ -89,5 +71,4 @@ fi
 
 check 'make uninstall' make --no-print-directory uninstall B="${B:-build}" DESTDIR="$tmp/root" PREFIX=/opt/lab
 check 'leaves no file' test "$(find "$tmp/root" -type f | wc -l)" -eq 0
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+finish

@@ -1,25 +1,8 @@
 #!/bin/sh
 # What a reader gets: every figure drawn, with its data, and drawn again by hand; a page that needs nothing but itself;
 # text that a user wrote taken for text and nothing else; results that are none refused with one message.
-set -u
 cd "$(dirname "$0")/../.." || exit 1
-overbook=$PWD/${B:-build}/overbook
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
-passed=0 failed=0 skipped=0
-
-check() { # check SENTENCE COMMAND...
-	what=$1
-	shift
-	if "$@" >"$tmp/out" 2>"$tmp/err"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "not so: $what"
-		tail -5 "$tmp/err"
-	fi
-}
-not() { ! "$@"; }
+. tests/lib/check.sh
 # An SVG that came to its end, with something in it.
 drawn() {
 	[ -s "$1" ] && grep -q '</svg>' "$1" && grep -q '<path\|<polygon\|<rect' "$1" || return 1
@@ -157,5 +140,4 @@ for text in '' '{' '[]' '{"vms": 3}' '{"vms": {}}' '{"vms": {"a": []}}'; do
 	check 'with one message' test "$(grep -c . "$tmp/said")" -eq 1
 	check 'and no page' not test -e "$tmp/bad/report.html"
 done
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+finish

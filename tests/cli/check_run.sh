@@ -1,30 +1,8 @@
 #!/bin/sh
 # overbook as a user runs it: results whole or absent, bytes that depend on the file and the seed alone, the files that
 # a run promises, and figures that gnuplot draws again by hand.
-set -u
 cd "$(dirname "$0")/../.." || exit 1
-overbook=$PWD/${B:-build}/overbook
-tmp=$(mktemp -d) || exit 1
-trap 'rm -rf "$tmp"' EXIT
-passed=0 failed=0 skipped=0
-
-check() { # check SENTENCE COMMAND...
-	what=$1
-	shift
-	if "$@" >"$tmp/out" 2>"$tmp/err"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "not so: $what"
-		tail -5 "$tmp/err"
-	fi
-}
-status() { # status WANTED COMMAND...
-	wanted=$1
-	shift
-	"$@"
-	[ $? -eq "$wanted" ]
-}
+. tests/lib/check.sh
 silent_dir() { [ -z "$(ls -A "$1")" ]; }
 
 cat >"$tmp/vary.ini" <<'END'
@@ -131,5 +109,4 @@ for bad in 'run' 'run nosuch.ini' 'run workloads/hello.ini extra' 'run workloads
 done
 check 'help' "$overbook" --help
 check 'doctor' "$overbook" doctor
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ]
+finish

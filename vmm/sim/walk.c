@@ -214,7 +214,9 @@ static inline bool descend(struct walk *w)
 		if (UNLIKELY(!m->rules.flat))
 			w->t.cycles += mmu_table_cycles(m, x, (table & PTE_ADDR) + offset);
 
-		const struct usual *u = !leaf ? &m->rules.table1 : w->access & ACC_W ? &m->rules.store1 : &m->rules.load1;
+		const struct usual *u = !leaf		  ? &m->rules.table1 :
+					w->access & ACC_W ? &m->rules.store1 :
+							    &m->rules.load1;
 
 		if (UNLIKELY(!is_usual(e, *u)) && !look_closely(w, e, level, &leaf))
 			return false;
