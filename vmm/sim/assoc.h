@@ -136,12 +136,12 @@ static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
 	return set + (uint32_t)__builtin_ctz((unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq)));
 }
 
-/* Put a key that is not there; it becomes the most recent. @a must have ways. Returns its slot. */
-static inline uint32_t assoc_insert(struct assoc *a, uint32_t set, uint64_t key, uint64_t val)
+/* Put a key of @level that is not there; it becomes the most recent. @a must have ways. Returns its slot. */
+static inline uint32_t assoc_insert(struct assoc *a, uint32_t set, unsigned level, uint64_t key, uint64_t val)
 {
 	uint32_t slot = assoc_victim(a, set);
 
-	a->seen[assoc_key_level(key)] = true;
+	a->seen[level] = true;
 	a->key[slot] = key;
 	a->val[slot] = val;
 	a->stamp[slot] = assoc_tick(a);

@@ -88,15 +88,15 @@ static inline __attribute__((always_inline)) void look_ahead(const struct batch 
 	struct ahead *a = &b->m->ahead;
 	const uint8_t *bytes = b->x->bytes;
 
-	for (uint32_t i = 0; i < MMU_BUDGET_OPS && i + AHEAD_FAR < n; i++)
-		__builtin_prefetch(ahead_entry(a->stage1, bytes, OP_VA(&ops[i + AHEAD_FAR])));
+	const struct op *far = ops + (n < AHEAD_FAR ? n : AHEAD_FAR), *near = ops + (n < AHEAD_NEAR ? n : AHEAD_NEAR);
+	const struct op *end = ops + (n < AHEAD_FAR + MMU_BUDGET_OPS ? n : AHEAD_FAR + MMU_BUDGET_OPS);
+
+	for (const struct op *op = far; op < end; op++)
+		__builtin_prefetch(ahead_entry(a->stage1, bytes, op->va_kind));
 	if (b->x->walk == MMU_1D)
 		return;
-	for (uint32_t i = 0; i < MMU_BUDGET_OPS && i + AHEAD_NEAR < n; i++) {
-		const uint64_t *e = ahead_entry(a->stage1, bytes, OP_VA(&ops[i + AHEAD_NEAR]));
-
-		__builtin_prefetch(ahead_entry(a->stage2, bytes, *e & PTE_ADDR));
-	}
+	for (const struct op *op = near; op < far; op++)
+		__builtin_prefetch(ahead_entry(a->stage2, bytes, *ahead_entry(a->stage1, bytes, op->va_kind)));
 }
 
 /* An operation is done, translated to @hpa at @cycles (op_cycles not included). */
@@ -113,12 +113,14 @@ static inline void complete(struct batch *b, const struct op *op, hpa_t hpa, uin
 /* An entry with @val of page size @level serves the operation; finding it took @walk cycles. */
 static inline void complete_entry(struct batch *b, const struct op *op, uint64_t val, unsigned level, uint64_t walk)
 {
-	hpa_t hpa = (val & PTE_ADDR) + (OP_VA(op) & (LEVEL_SIZE(level) - 1));
-	bool remote = val & TLB_REMOTE;
-	uint64_t cycles = mmu_data_cycles(b->m, b->x, hpa, remote);
+	hpa_t hpa = (val & PTE_ADDR) + (level == 1 ? 0 : OP_VA(op) & (LEVEL_SIZE(level) - 1) & PAGE_MASK);
+	bool remote = val & TLB_REMOTE, write = OP_KIND(op) == OP_WRITE;
+	uint64_t cycles = b->m->p.flat_data_cycles;
 
-	if (OP_KIND(op) == OP_WRITE)
-		cycles += mmu_data_cycles(b->m, b->x, hpa & PAGE_MASK, remote);
+	if (!b->simple)
+		cycles = mmu_data_cycles(b->m, b->x, hpa | (OP_VA(op) & ~PAGE_MASK), remote);
+	if (write)
+		cycles += b->simple ? cycles : mmu_data_cycles(b->m, b->x, hpa, remote);
 	b->work += cycles;
 	b->walk += walk;
 	complete(b, op, hpa, walk + cycles);

@@ -124,7 +124,8 @@ static inline void tlb_promote(struct tlb *t, gva_t gva, const struct tlb_hit *l
 {
 	struct assoc *l1 = t->l1[l2->level];
 
-	assoc_insert(l1, assoc_set(l1, assoc_page(gva, l2->level)), l2->a->key[l2->slot], l2->a->val[l2->slot]);
+	assoc_insert(l1, assoc_set(l1, assoc_page(gva, l2->level)), l2->level, l2->a->key[l2->slot],
+		     l2->a->val[l2->slot]);
 }
 
 /* The largest page size up to @level that the first level can hold. */
@@ -143,9 +144,9 @@ static inline void tlb_fill(struct tlb *t, gva_t gva, unsigned level, const stru
 	struct assoc *l1 = t->l1[level], *l2 = t->l2[level];
 
 	t->globals |= (val & TLB_GLOBAL) != 0;
-	assoc_insert(l1, assoc_set(l1, page), key, val);
+	assoc_insert(l1, assoc_set(l1, page), level, key, val);
 	if (l2->ways)
-		assoc_insert(l2, assoc_set(l2, page), key, val);
+		assoc_insert(l2, assoc_set(l2, page), level, key, val);
 }
 
 /* Drop every entry of the space and every global one that maps @gva, whatever its size. */

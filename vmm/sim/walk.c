@@ -103,6 +103,7 @@ static inline void begin(struct walk *w)
 	const struct mmu_context *x = w->t.x;
 	uint64_t addr = w->gva & KEY_ADDR_MASK;
 
+#pragma GCC unroll 4
 	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
 		struct assoc *a = &w->t.m->pwc[level];
 		uint64_t page = addr >> LEVEL_SHIFT(level), val;
@@ -274,7 +275,7 @@ static inline void fill_pwc(struct walk *w)
 		uint64_t page = (w->gva & KEY_ADDR_MASK) >> LEVEL_SHIFT(level);
 
 		if (a->ways)
-			a->aux[assoc_insert(a, assoc_set(a, page), assoc_key(page, 0, w->t.m->ids.own),
+			a->aux[assoc_insert(a, assoc_set(a, page), 0, assoc_key(page, 0, w->t.m->ids.own),
 					    w->steps[level - 1].table | w->steps[level].rights)] =
 				w->steps[level].val & PTE_ADDR;
 	}

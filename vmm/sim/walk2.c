@@ -107,6 +107,7 @@ static inline struct npwc_hit npwc_find(const struct sim_mmu *m, gpa_t gpa)
 {
 	unsigned level;
 
+#pragma GCC unroll 4
 	for (level = 2; level <= MAX_LEVELS; level++) {
 		const struct assoc *a = &m->npwc[level];
 		uint64_t page = gpa >> LEVEL_SHIFT(level);
@@ -125,7 +126,7 @@ static inline void npwc_insert(struct sim_mmu *m, gpa_t gpa, unsigned level, uin
 	uint64_t page = gpa >> LEVEL_SHIFT(level);
 
 	if (a->ways)
-		assoc_insert(a, assoc_set(a, page), assoc_key(page, 0, m->ids.guest), (table & PTE_ADDR) | rights);
+		assoc_insert(a, assoc_set(a, page), 0, assoc_key(page, 0, m->ids.guest), (table & PTE_ADDR) | rights);
 }
 
 void walk_drop_gpa(struct sim_mmu *m, gpa_t gpa)
@@ -256,7 +257,8 @@ static __attribute__((noinline)) uint64_t stage2_careful(struct trip *t, struct 
 	at = steps[leaf].val & PTE_ADDR & ~(LEVEL_SIZE(leaf) - 1);
 	page = q.gpa >> LEVEL_SHIFT(leaf);
 	if (m->ntlb.ways)
-		assoc_insert(&m->ntlb, assoc_set(&m->ntlb, page), assoc_key(page, leaf, m->ids.guest), at | rights);
+		assoc_insert(&m->ntlb, assoc_set(&m->ntlb, page), leaf, assoc_key(page, leaf, m->ids.guest),
+			     at | rights);
 	return stage2_word(at | (q.gpa & (LEVEL_SIZE(leaf) - 1)), rights, leaf);
 }
 
@@ -314,6 +316,6 @@ uint64_t stage2(struct trip *t, gpa_t gpa, unsigned access, bool table)
 		npwc_insert(m, gpa, level, upper[level], ACC_RWX);
 	flags |= (e & rules->dirty2) == rules->dirty2 ? S2_DIRTY : 0;
 	at = (e & PTE_ADDR) | flags;
-	assoc_insert(ntlb, set, key, at);
+	assoc_insert(ntlb, set, 1, key, at);
 	return at | 1 << STAGE2_LEVEL_SHIFT;
 }
