@@ -255,18 +255,35 @@ static struct stop run_hits_any(struct batch *b, const struct op *ops, uint32_t 
 	return (struct stop){ i, false };
 }
 
-/* Up to @n operations, at most MMU_BUDGET_OPS. Returns how many were done. */
+/* Is the 4K page of an operation in the first-level TLB, whatever its rights? */
+static inline bool is_hit(const struct batch *b, const struct op *op)
+{
+	const struct assoc *l1 = b->m->tlb.l1[1];
+	uint64_t page = op->va_kind >> PAGE_SHIFT;
+
+	return assoc_find(l1, assoc_set(l1, page), assoc_key(page, 1, b->m->ids.own)) >= 0;
+}
+
+/*
+ * Up to @n operations, at most MMU_BUDGET_OPS. Returns how many were done. Misses come in rows too: after one, the next
+ * operation is looked at before run_hits() begins anew.
+ */
 static uint32_t run_block(struct batch *b, const struct op *ops, uint32_t n, struct mmu_result *r)
 {
 	uint32_t misses = 0, i = 0;
+	bool ok = true;
 
-	for (;; i++, misses++) {
+	while (ok && i < n) {
 		struct stop s = b->simple ? run_hits(b, ops, i, n) : run_hits_any(b, ops, i, n);
 
-		i = s.at;
-		if (i == n || OP_KIND(&ops[i]) > OP_EXEC || !run_miss(b, &ops[i], s.found, r))
-			break;
-		b->missed_writes += OP_KIND(&ops[i]) == OP_WRITE;
+		for (i = s.at; i < n && (i == s.at || !is_hit(b, &ops[i])); i++, misses++) {
+			unsigned kind = OP_KIND(&ops[i]);
+
+			ok = kind <= OP_EXEC && run_miss(b, &ops[i], i == s.at && s.found, r);
+			if (!ok)
+				break;
+			b->missed_writes += kind == OP_WRITE;
+		}
 	}
 	b->missed += misses;
 	b->done += i;
