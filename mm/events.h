@@ -23,6 +23,8 @@ enum event_cause {
 	EVENT_YOUNG, /* first touch after EVENT_IDLE */
 	EVENT_DIRTY,
 	EVENT_IDLE, /* test_clear_young unmapped it */
+	EVENT_BALLOON,
+	EVENT_DEFLATE,
 	EVENT_CAUSES,
 };
 

@@ -25,7 +25,7 @@
  *  - counters change once per change of state of (vm, gfn); a fault that fails changes nothing;
  *  - contents follow the page: zero when first touched, then what was written, through moves and collapses.
  *
- * gmem_block.c: move, split, collapse. gmem_log.c: dirty log, young pages.
+ * gmem_block.c: move, split, collapse. gmem_log.c: dirty log, young pages. gmem_balloon.c: pages given up.
  */
 #include "mm/gmem.h"
 
@@ -159,6 +159,7 @@ void gmem_set(struct gmem *g, gfn_t gfn, uint64_t word, enum event_cause cause)
 	if (from != to) {
 		count_present(g, gfn, (to != PAGE_ABSENT) - (from != PAGE_ABSENT));
 		g->c->pages_resident += (uint64_t)(to == PAGE_RESIDENT) - (from == PAGE_RESIDENT);
+		g->c->balloon_actual += (uint64_t)(to == PAGE_BALLOONED) - (from == PAGE_BALLOONED);
 	}
 	if ((old ^ word) & WORD_IDLE)
 		count_idle(g, gfn, word & WORD_IDLE ? 1 : -1);
@@ -335,6 +336,11 @@ int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src
 	if (gfn < g->run_pages) {
 		changed = gfn < g->cfg.arena_pages; /* outside the counts */
 	} else {
+		if (word_state(g->page[gfn]) == PAGE_BALLOONED) {
+			err = gmem_balloon_touch(g, gfn, src);
+			if (err)
+				return err;
+		}
 		if (word_state(g->page[gfn]) == PAGE_ABSENT) {
 			err = populate(g, gfn, src);
 			if (err)

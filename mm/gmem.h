@@ -81,7 +81,7 @@ int gmem_lookup(const struct gmem *g, gfn_t gfn, struct gmem_page *out);
 /*
  * Make @gfn accessible for @access (ACC_*): populate, swap in, break sharing. On 0, @out is the result. Counts
  * one fault by cause if the state changed, a spurious one if @src is FAULT_CPU and nothing had to be done.
- * -EFAULT beyond the end, -ENOMEM, -EIO, -EPERM (ballooned).
+ * -EFAULT beyond the end, -ENOMEM, -EIO, -EPERM (ballooned, see gmem_balloon()).
  */
 int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src, struct gmem_page *out);
 
@@ -97,6 +97,16 @@ uint8_t *gmem_arena(const struct gmem *g);
 
 /* Take the page back, contents lost: RESIDENT to ABSENT (0 if it is). Splits its large backing. -EBUSY in a run. */
 int gmem_release(struct gmem *g, gfn_t gfn);
+
+/*
+ * The guest gave the page up: what backs it goes, whatever its state. -EALREADY if it did before, -EBUSY in a run.
+ * Deflate is the inverse: the page is absent again. -EALREADY if it is not in the balloon. A touch of a ballooned page
+ * is -EPERM; but if the guest need not tell the host first (not strict, the default), a vCPU's touch deflates it.
+ */
+int gmem_balloon(struct gmem *g, gfn_t gfn);
+int gmem_deflate(struct gmem *g, gfn_t gfn);
+void gmem_deflate_all(struct gmem *g);
+void gmem_balloon_strict(struct gmem *g, bool strict);
 
 /* Move a page to another frame on @node; contents and state stay. -ENOMEM, -EBUSY (arena, linear, not resident). */
 int gmem_move(struct gmem *g, gfn_t gfn, unsigned node);

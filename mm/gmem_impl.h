@@ -56,6 +56,7 @@ struct gmem {
 	uint64_t run_pages;
 	uint64_t *dirty;	   /* one bit a page while the dirty log is on, else NULL */
 	bool log_by_cpu;	   /* the processor logs writes itself */
+	bool balloon_strict;	   /* the guest must tell the host before it touches a ballooned page */
 };
 
 static inline gfn_t block_start(gfn_t gfn, unsigned level)
@@ -77,6 +78,9 @@ bool gmem_mark_dirty(struct gmem *g, gfn_t gfn);
 
 /* Tell the paging mode that [gfn, gfn + LEVEL_PAGES(level)) has frames, as large as it may map them. */
 void gmem_tell_mapped(struct gmem *g, gfn_t gfn, unsigned level);
+
+/* Somebody touches a ballooned page: 0 if it is absent now, else -EPERM. */
+int gmem_balloon_touch(struct gmem *g, gfn_t gfn, enum fault_source src);
 
 static inline void gmem_unmap(struct gmem *g, gfn_t gfn, uint64_t npages)
 {
