@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * virtio.h - what virtio devices and drivers say to each other: rings, registers, and the balloon's own fields
+ *
+ * Layouts and numbers of the virtio specification 1.2 (OASIS, 2022): split virtqueues (2.7), MMIO transport (4.2.2),
+ * memory balloon (5.5). Freestanding: the guest's drivers include it, and so do the devices.
+ */
+#ifndef OVERBOOK_GUEST_VIRTIO_H
+#define OVERBOOK_GUEST_VIRTIO_H
+
+#include <stdint.h>
+
+/* A split virtqueue: three rings in guest memory, little-endian. */
+#define VRING_DESC_NEXT	    1u
+#define VRING_DESC_WRITE    2u /* the device writes it */
+#define VRING_DESC_INDIRECT 4u
+#define VRING_NO_INTERRUPT  1u /* vring_avail.flags */
+
+struct vring_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t next;
+};
+
+struct vring_avail {
+	uint16_t flags, idx;
+	uint16_t ring[];
+};
+
+struct vring_used_elem {
+	uint32_t id, len;
+};
+
+struct vring_used {
+	uint16_t flags, idx;
+	struct vring_used_elem ring[];
+};
+
+/* Device status */
+#define VIRTIO_ACKNOWLEDGE 1u
+#define VIRTIO_DRIVER	   2u
+#define VIRTIO_DRIVER_OK   4u
+#define VIRTIO_FEATURES_OK 8u
+#define VIRTIO_NEEDS_RESET 64u
+#define VIRTIO_FAILED	   128u
+
+#define VIRTIO_F_VERSION_1 (1ull << 32)
+
+/* Registers of the MMIO transport, version 2 */
+enum virtio_mmio_register {
+	VIRTIO_MMIO_MAGIC = 0x000,
+	VIRTIO_MMIO_VERSION = 0x004,
+	VIRTIO_MMIO_DEVICE_ID = 0x008,
+	VIRTIO_MMIO_VENDOR_ID = 0x00c,
+	VIRTIO_MMIO_DEVICE_FEATURES = 0x010,
+	VIRTIO_MMIO_DEVICE_FEATURES_SEL = 0x014,
+	VIRTIO_MMIO_DRIVER_FEATURES = 0x020,
+	VIRTIO_MMIO_DRIVER_FEATURES_SEL = 0x024,
+	VIRTIO_MMIO_QUEUE_SEL = 0x030,
+	VIRTIO_MMIO_QUEUE_NUM_MAX = 0x034,
+	VIRTIO_MMIO_QUEUE_NUM = 0x038,
+	VIRTIO_MMIO_QUEUE_READY = 0x044,
+	VIRTIO_MMIO_QUEUE_NOTIFY = 0x050,
+	VIRTIO_MMIO_INTERRUPT_STATUS = 0x060,
+	VIRTIO_MMIO_INTERRUPT_ACK = 0x064,
+	VIRTIO_MMIO_STATUS = 0x070,
+	VIRTIO_MMIO_QUEUE_DESC = 0x080, /* low half; the high one follows */
+	VIRTIO_MMIO_QUEUE_DRIVER = 0x090,
+	VIRTIO_MMIO_QUEUE_DEVICE = 0x0a0,
+	VIRTIO_MMIO_SHM_LEN = 0x0b0,
+	VIRTIO_MMIO_SHM_BASE = 0x0b8,
+	VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc,
+	VIRTIO_MMIO_CONFIG = 0x100,
+	VIRTIO_MMIO_SIZE = 0x200,
+};
+
+#define VIRTIO_MMIO_MAGIC_VALUE 0x74726976u /* "virt" */
+
+/* Interrupt status */
+#define VIRTIO_INT_USED	  1u
+#define VIRTIO_INT_CONFIG 2u
+
+/* The balloon */
+#define VIRTIO_ID_BALLOON 5u
+
+#define VIRTIO_BALLOON_F_MUST_TELL_HOST (1ull << 0)
+#define VIRTIO_BALLOON_F_STATS_VQ	(1ull << 1)
+#define VIRTIO_BALLOON_F_DEFLATE_ON_OOM (1ull << 2)
+
+enum virtio_balloon_queue { BALLOON_INFLATE, BALLOON_DEFLATE, BALLOON_STATS, BALLOON_QUEUES };
+
+/* Config space: two 32-bit fields */
+#define VIRTIO_BALLOON_NUM_PAGES 0u /* what the host wants */
+#define VIRTIO_BALLOON_ACTUAL	 4u /* what the driver says it has */
+#define VIRTIO_BALLOON_CONFIG	 8u /* bytes */
+
+enum virtio_balloon_tag {
+	BALLOON_S_SWAP_IN,
+	BALLOON_S_SWAP_OUT,
+	BALLOON_S_MAJFLT,
+	BALLOON_S_MINFLT,
+	BALLOON_S_MEMFREE,
+	BALLOON_S_MEMTOT,
+	BALLOON_S_AVAIL,
+	BALLOON_S_CACHES,
+	BALLOON_S_HTLB_PGALLOC,
+	BALLOON_S_HTLB_PGFAIL,
+	BALLOON_S_TAGS,
+};
+
+struct virtio_balloon_stat {
+	uint16_t tag;
+	uint64_t value;
+} __attribute__((packed));
+
+#endif
