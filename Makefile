@@ -43,6 +43,7 @@ help:
 	@echo 'make deps        install what is missing (Debian, Ubuntu; elsewhere: says what)'
 	@echo 'make demo        deps, build, run an experiment on a real trace, draw it'
 	@echo 'make check       every test; make asan: the same under sanitizers'
+	@echo 'make soak        ten million fuzzed virtio accesses under sanitizers'
 	@echo 'make golden      rewrite the golden results (then review the diff)'
 	@echo 'make bench       speed and memory, into results/bench/'
 	@echo 'make tidy        clang-tidy'
@@ -93,7 +94,7 @@ GUEST_CFLAGS := -std=c11 -O2 $(ARCH) $(WARN) -mgeneral-regs-only -mno-red-zone -
 		-fno-stack-protector -fno-strict-aliasing -fno-asynchronous-unwind-tables -fcf-protection=none -I. \
 		-include workloads/guest/kvm/hidden.h -MMD -MP
 GUEST_SHARED := $(wildcard workloads/*.c) workloads/guest/kvm/string.c
-GUEST_KERNEL := $(wildcard workloads/guest/*.c) $(addprefix workloads/guest/kvm/,entry.c hal_kvm.c) $(GUEST_SHARED)
+GUEST_KERNEL := $(wildcard workloads/guest/*.c) balloon/driver.c $(addprefix workloads/guest/kvm/,entry.c hal_kvm.c) $(GUEST_SHARED)
 GUEST_USER := workloads/guest/kvm/user.c $(GUEST_SHARED)
 GUEST_OBJ := $(patsubst %.c,$(G)/obj/%.o,$(sort $(GUEST_KERNEL) $(GUEST_USER)))
 
@@ -139,6 +140,12 @@ asan-tests: $(B)/overbook $(TESTS)
 	$(Q)ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 CK_TIMEOUT_MULTIPLIER=10 B=$(B) \
 		tests/run.sh $(TESTS) $(filter-out %/check_install.sh,$(wildcard tests/cli/check_*.sh))
 
+# Ten million descriptors and register accesses under sanitizers; make check tries a share of them without.
+soak:
+	$(Q)$(MAKE) --no-print-directory B=build/asan OPT=-O1 SAN='-fsanitize=address,undefined -fno-sanitize-recover=all' soak-tests
+soak-tests: $(B)/tests/fuzz/test_virtio_fuzz
+	$(Q)SOAK=10000000 UBSAN_OPTIONS=print_stacktrace=1 $<
+
 golden: $(B)/overbook
 	$(Q)B=$(B) tests/golden/check_golden.sh --rewrite
 
@@ -179,5 +186,5 @@ clean:
 
 -include $(OBJ:.o=.d) $(GUEST_OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d)
 
-.PHONY: all help deps tests check asan asan-tests golden bench tidy demo install uninstall clean FORCE
+.PHONY: all help deps tests check asan asan-tests soak soak-tests golden bench tidy demo install uninstall clean FORCE
 .SECONDARY:

@@ -11,6 +11,7 @@ static const char *const cache_models[] = { "flat", "model", NULL };
 static const char *const paging_names[] = { "native", "shadow", "ept", "pv", NULL };
 static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
 static const char *const table_levels[] = { "4", "5", NULL };
+static const char *const behaviours[] = { "good", "slow", "silent", "hostile", NULL };
 static const char *const dirty_logs[] = { "none", "wrprotect", "pml", NULL };
 
 #define GIB	(1ull << 30)
@@ -65,6 +66,23 @@ static const struct conf_key host_keys[] = {
 	{ .name = NULL },
 };
 
+#define BALLOON(field) offsetof(struct conf_balloon, field)
+static const struct conf_key balloon_keys[] = {
+	{ "limit", CONF_SHARE, BALLOON(limit_ppm), "65%", 0, 1000000, NULL, 0,
+	  "Most of a guest's memory that its balloon may hold." },
+	{ "rate", CONF_COUNT, BALLOON(rate), "1024", 1, 1ull << 32, NULL, 0,
+	  "Most pages that a driver gives up or takes back in each interval." },
+	{ "interval", CONF_TIME, BALLOON(interval_ns), "1 ms", 1000, HOUR_NS, NULL, 0,
+	  "How often a driver works towards its target." },
+	{ "must-tell-host", CONF_BOOL, BALLOON(must_tell), "yes", 0, 0, NULL, 0,
+	  "Offer VIRTIO_BALLOON_F_MUST_TELL_HOST: a page may be used again only after the host was told." },
+	{ "deflate-on-oom", CONF_BOOL, BALLOON(deflate_on_oom), "yes", 0, 0, NULL, 0,
+	  "Offer VIRTIO_BALLOON_F_DEFLATE_ON_OOM: out of memory, a guest takes pages back before it kills a process." },
+	{ "stats-interval", CONF_TIME, BALLOON(stats_ns), "10 ms", 0, HOUR_NS, NULL, 0,
+	  "How often drivers are asked for their statistics; 0: never." },
+	{ .name = NULL },
+};
+
 #define VM(field) offsetof(struct conf_vm, field)
 static const struct conf_key vm_keys[] = {
 	{ "count", CONF_COUNT, VM(count), "1", 1, 4096, NULL, 0, "So many VMs like this, named NAME-0, NAME-1, ..." },
@@ -94,6 +112,15 @@ static const struct conf_key vm_keys[] = {
 	{ "collapse", CONF_TIME, VM(collapse_ns), "0", 0, HOUR_NS, NULL, 0,
 	  "How often small pages are collapsed into large ones; 0: never." },
 	{ "node", CONF_COUNT, VM(node), "0", 0, 63, NULL, 0, "The NUMA node its memory is taken from first." },
+	{ "balloon-target", CONF_SIZE, VM(balloon_target), "0", 0, 1ull << 44, NULL, 0,
+	  "Memory that its balloon is asked to give up, a multiple of 4 KiB; 0: it has no balloon (sim)." },
+	{ "balloon-from", CONF_TIME, VM(balloon_from_ns), "0", 0, 1000 * HOUR_NS, NULL, 0, "When it is asked to." },
+	{ "balloon-until", CONF_TIME, VM(balloon_until_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
+	  "When it may take all of it back; 0: never." },
+	{ "balloon-period", CONF_TIME, VM(balloon_period_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
+	  "From balloon-from on, how often that repeats; 0: never." },
+	{ "balloon-behaviour", CONF_ENUM, VM(balloon_behaviour), "good", 0, 0, behaviours, 0,
+	  "Its driver: good; slow, a 64th of the rate; silent, never answers; hostile, sends malformed rings." },
 	{ "workload", CONF_NAME, VM(workload), NULL, 0, 0, NULL, 0, "The [workload] it runs." },
 	{ .name = NULL },
 };
@@ -143,6 +170,8 @@ const struct conf_section_info conf_sections[SECTION_COUNT] = {
 	[SECTION_EXPERIMENT] = { "experiment", false, sizeof(struct conf_experiment), experiment_keys,
 				"What is asked, and how it is run." },
 	[SECTION_HOST] = { "host", false, sizeof(struct conf_host), host_keys, "The machine that the VMs share." },
+	[SECTION_BALLOON] = { "balloon", false, sizeof(struct conf_balloon), balloon_keys,
+			      "The balloons of all VMs that have one (vm.balloon-target)." },
 	[SECTION_VM] = { "vm", true, sizeof(struct conf_vm), vm_keys, "One VM, or several alike." },
 	[SECTION_WORKLOAD] = { "workload", true, sizeof(struct conf_workload), workload_keys, "What a VM runs." },
 	[SECTION_PHASE] = { "phase", true, sizeof(struct conf_phase), phase_keys, "One stretch of a process's life." },

@@ -238,7 +238,8 @@ struct experiment *experiment_build(const struct raw *raw, GError **error)
 {
 	struct experiment *e = experiment_new(raw->path);
 	gboolean ok = build_single(raw, SECTION_EXPERIMENT, &e->experiment, error) &&
-		      build_single(raw, SECTION_HOST, &e->host, error);
+		      build_single(raw, SECTION_HOST, &e->host, error) &&
+		      build_single(raw, SECTION_BALLOON, &e->balloon, error);
 
 	for (guint i = 0; ok && i < raw->sections->len; i++)
 		ok = build_section(e, raw, g_ptr_array_index(raw->sections, i), error);

@@ -49,6 +49,15 @@ struct conf_host {
 	char *profile;
 };
 
+/* What holds for every balloon. */
+struct conf_balloon {
+	uint64_t limit_ppm; /* of a guest's memory, most that its balloon may hold */
+	uint64_t rate;	    /* pages in each interval */
+	uint64_t interval_ns;
+	bool must_tell, deflate_on_oom;
+	uint64_t stats_ns; /* how often drivers are asked for statistics; 0: never */
+};
+
 struct conf_vm {
 	char *name;
 	uint64_t count;
@@ -63,6 +72,9 @@ struct conf_vm {
 	uint64_t shadow_limit, flood_limit; /* table pages; writes */
 	uint64_t collapse_ns;		    /* how often to try to collapse; 0: never */
 	uint64_t node;			    /* preferred */
+	uint64_t balloon_target;	    /* bytes to give up; 0: there is no balloon */
+	uint64_t balloon_from_ns, balloon_until_ns, balloon_period_ns;
+	int balloon_behaviour; /* enum balloon_behaviour */
 	char *workload;			    /* name of a [workload] */
 };
 
@@ -106,6 +118,7 @@ struct experiment {
 	char *path; /* as given; for messages */
 	struct conf_experiment experiment;
 	struct conf_host host;
+	struct conf_balloon balloon;
 	GPtrArray *vms;	      /* of struct conf_vm */
 	GPtrArray *workloads; /* of struct conf_workload */
 	GPtrArray *phases;    /* of struct conf_phase */
@@ -143,6 +156,9 @@ char *combination_name(const GPtrArray *overrides);
 
 const struct conf_workload *experiment_workload(const struct experiment *e, const char *name);
 const struct conf_phase *experiment_phase(const struct experiment *e, const char *name);
+
+/* The most that a VM's balloon may hold, in bytes. */
+uint64_t balloon_limit(const struct experiment *e, const struct conf_vm *vm);
 
 /*
  * The script that a workload's phases make for one VM (heap, g_free), seeded for VM number @vm. A phase that replays a

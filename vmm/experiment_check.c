@@ -172,9 +172,40 @@ static gboolean check_vm_memory(const struct experiment *e, const struct conf_vm
 	return TRUE;
 }
 
+uint64_t balloon_limit(const struct experiment *e, const struct conf_vm *vm)
+{
+	return (uint64_t)((unsigned __int128)vm->memory * e->balloon.limit_ppm / 1000000) & ~(uint64_t)(PAGE_SIZE - 1);
+}
+
+static gboolean check_balloon(const struct experiment *e, const struct conf_vm *vm, GError **error)
+{
+	uint64_t length = vm->balloon_until_ns - vm->balloon_from_ns;
+
+	if (!vm->balloon_target)
+		return TRUE;
+	if (e->experiment.machine == 1)
+		return fault(e, error, SECTION_VM, vm, "balloon-target",
+			     "only machine = sim has balloons; 0 is allowed");
+	if (vm->paging == MODE_NATIVE)
+		return fault(e, error, SECTION_VM, vm, "balloon-target",
+			     "native memory cannot be given up; 0 is allowed");
+	if (vm->balloon_target % PAGE_SIZE)
+		return fault(e, error, SECTION_VM, vm, "balloon-target", "it must be a multiple of 4 KiB");
+	if (vm->balloon_target > balloon_limit(e, vm))
+		return fault(e, error, SECTION_VM, vm, "balloon-target",
+			     "[balloon] limit allows %" G_GUINT64_FORMAT " KiB of this VM's memory",
+			     (guint64)(balloon_limit(e, vm) / 1024));
+	if (vm->balloon_until_ns && vm->balloon_until_ns <= vm->balloon_from_ns)
+		return fault(e, error, SECTION_VM, vm, "balloon-until", "it must be later than balloon-from, or 0");
+	if (vm->balloon_period_ns && (!vm->balloon_until_ns || vm->balloon_period_ns <= length))
+		return fault(e, error, SECTION_VM, vm, "balloon-period",
+			     "it must be longer than from balloon-from to balloon-until");
+	return TRUE;
+}
+
 static gboolean check_vm(const struct experiment *e, const struct conf_vm *vm, GError **error)
 {
-	if (!check_vm_memory(e, vm, error))
+	if (!check_vm_memory(e, vm, error) || !check_balloon(e, vm, error))
 		return FALSE;
 	if (!strcmp(vm->name, "host"))
 		return fault(e, error, SECTION_VM, vm, "workload",

@@ -132,6 +132,18 @@ void hal_flush_space(struct hal *h, unsigned pcid)
 			h->pwc[i].table = 0;
 }
 
+/* There are no devices. */
+uint32_t hal_mmio_read(struct hal *h, uint64_t gpa)
+{
+	(void)h, (void)gpa;
+	return 0;
+}
+
+void hal_mmio_write(struct hal *h, uint64_t gpa, uint32_t value)
+{
+	(void)h, (void)gpa, (void)value;
+}
+
 uint64_t hal_now(struct hal *h)
 {
 	return h->now;

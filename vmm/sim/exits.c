@@ -38,6 +38,7 @@ static const struct {
 	[EXIT_PML_FULL] = CAUSE(exits_pml_full, BUCKET_OTHER, handle_pml),
 	[EXIT_HYPERCALL] = CAUSE(exits_hypercall, BUCKET_HYPERCALL, handle_hypercall),
 	[EXIT_INTERRUPT] = CAUSE(exits_interrupt, BUCKET_OTHER, handle_interrupt),
+	[EXIT_IO] = CAUSE(exits_io, BUCKET_OTHER, handle_io),
 	[EXIT_HALT] = CAUSE(exits_halt, BUCKET_OTHER, handle_halt),
 #undef CAUSE
 };

@@ -104,11 +104,25 @@ static uint64_t cycles_left(const struct sim_vcpu *v, uint64_t limit)
 	return end == UINT64_MAX ? 0 : end > v->cpu->clock ? end - v->cpu->clock : 1;
 }
 
+/* Does the host want anything of the balloon? If so, the guest is interrupted. */
+static void look_at_balloon(struct sim_vcpu *v)
+{
+	struct sim_vm *vm = v->vm;
+
+	if (!vm->balloon || !sim_balloon_tick(vm->balloon, hal_now(sim_hal(v))))
+		return;
+	sim_spend(v, BUCKET_OTHER, vm->sim->profile->inject_cycles);
+	enter_kernel(v, false, vm->sim->profile->exception_cycles);
+	kernel_interrupt(vm->kernel);
+	leave_kernel(v);
+}
+
 /* The turn is over: in lockstep the guest yields by a hypercall, else its timer interrupts it. */
 static void end_turn(struct sim_vcpu *v)
 {
 	struct sim_vm *vm = v->vm;
 
+	look_at_balloon(v);
 	vm->counters.quanta++;
 	if (vm->conf->paging != MODE_NATIVE)
 		sim_exit(v, in_lockstep(v) ? EXIT_HYPERCALL : EXIT_INTERRUPT);
@@ -191,8 +205,15 @@ static struct process *next_process(struct sim_vcpu *v)
 		vm->done = true;
 		return NULL;
 	}
+	look_at_balloon(v);
+	p = kernel_current(vm->kernel);
+	if (p)
+		return p;
+
 	uint64_t wake = kernel_wake_time(vm->kernel), now = hal_now(sim_hal(v));
 
+	if (vm->balloon)
+		wake = MIN(wake, sim_balloon_next(vm->balloon, now));
 	if (wake > now) {
 		sim_exit(v, EXIT_HALT);
 		if (!lockstep) {
@@ -276,6 +297,7 @@ static struct boot_info boot_info(const struct sim_vm *vm)
 			 (c->pcid ? BOOT_PCID : 0),
 		.quantum = e->quantum,
 		.timeslice = 1,
+		.balloon = sim_balloon_info(vm->sim->run->e, c),
 	};
 
 	boot_info_layout(&b, vm->script->nprocesses);
@@ -302,6 +324,7 @@ static const char *vm_memory(struct sim_vm *vm)
 	if (!vm->gmem)
 		return cfg.linear ? "the host has not that much free memory (paging = native needs all of it)" :
 				    "the host has no memory for its arena";
+	vm->balloon = sim_balloon_new(s->run->e, c, vm->gmem);
 	memcpy(gmem_arena(vm->gmem) + BOOT_INFO_GPA, &b, sizeof(b));
 	memcpy(gmem_arena(vm->gmem) + SCRIPT_GPA, vm->script, sizeof(*vm->script));
 	return NULL;
@@ -441,6 +464,7 @@ void sim_vm_free(struct sim_vm *vm)
 {
 	if (!vm)
 		return;
+	sim_balloon_free(vm->balloon);
 	if (vm->paging)
 		vm->paging->ops->destroy(vm->paging);
 	if (vm->gmem)

@@ -199,6 +199,29 @@ void hal_flush_space(struct hal *h, unsigned pcid)
 	sim_invalidate(v, space, GUEST_CR3, space);
 }
 
+/* No memory lies there, so every access exits, before any translation that would be worth modelling. */
+uint32_t hal_mmio_read(struct hal *h, uint64_t gpa)
+{
+	struct sim_vcpu *v = vcpu(h);
+
+	hal_pte_flush(h);
+	sim_exit(v, EXIT_IO);
+	return v->vm->balloon ? sim_balloon_read(v->vm->balloon, gpa) : 0;
+}
+
+void hal_mmio_write(struct hal *h, uint64_t gpa, uint32_t value)
+{
+	struct sim_vcpu *v = vcpu(h);
+
+	hal_pte_flush(h);
+	sim_exit(v, EXIT_IO);
+	if (v->vm->balloon)
+		sim_balloon_write(v->vm->balloon, gpa, value);
+	/* What the device took away may have been a part of the tables. */
+	if (!v->booting)
+		sim_refresh_root(v);
+}
+
 uint64_t hal_now(struct hal *h)
 {
 	struct sim_vcpu *v = vcpu(h);

@@ -276,6 +276,7 @@ void sim_vm_refresh(struct sim_vm *vm)
 	c->guest_pte_writes = k->pte_writes;
 	c->guest_oom_kills = k->oom_kills;
 	c->guest_pages_free = k->pages_free;
+	c->balloon_oom_deflates = k->balloon_oom_deflates;
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 }
 

@@ -25,6 +25,7 @@
 #include "mm/machine.h"
 #include "mm/paging.h"
 #include "vmm/sampler.h"
+#include "vmm/sim/balloon.h"
 #include "vmm/sim/mmu.h"
 #include "vmm/sim/profile.h"
 #include "vmm/sim/pv.h"
@@ -58,6 +59,7 @@ enum exit_cause {
 	EXIT_EPT_MISCONFIG,
 	EXIT_PML_FULL,
 	EXIT_HYPERCALL,
+	EXIT_IO,
 	EXIT_HALT,
 	EXIT_INTERRUPT,
 	EXIT_CAUSES,
@@ -111,6 +113,7 @@ struct sim_vm {
 	struct script *script;
 	struct trace_feed *feed;
 	struct kernel *kernel;
+	struct sim_balloon *balloon; /* NULL: none */
 	uint64_t operations;
 	uint64_t idle_ns;    /* lockstep: virtual time that passed without operations */
 	uint64_t next_dirty, next_collapse; /* ns: next housekeeping */

@@ -74,6 +74,16 @@ struct common_range {
 	uint32_t reserved;
 };
 
+/* How the guest's balloon driver behaves. */
+enum balloon_behaviour { BALLOON_GOOD, BALLOON_SLOW, BALLOON_SILENT, BALLOON_HOSTILE };
+
+struct balloon_info {
+	uint64_t registers; /* gpa of the device's virtio-mmio registers; 0: there is none */
+	uint64_t rate;	    /* most pages that the driver moves in each interval */
+	uint64_t interval_ns;
+	uint64_t behaviour; /* enum balloon_behaviour */
+};
+
 struct boot_info {
 	uint64_t magic;
 	uint64_t npages;     /* guest-physical memory, 4 KiB pages */
@@ -84,6 +94,7 @@ struct boot_info {
 	uint64_t quantum;    /* operations per quantum */
 	uint64_t timeslice;  /* quanta until another process's turn */
 	struct common_range common[COMMON_RANGES];
+	struct balloon_info balloon;
 };
 
 /*

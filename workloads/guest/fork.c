@@ -11,6 +11,7 @@
  */
 #include <stddef.h>
 
+#include "workloads/guest/balloon.h"
 #include "workloads/guest/internal.h"
 
 static uint64_t share_leaf(struct visit *v, uint64_t va, unsigned level, uint64_t entry)
@@ -62,7 +63,7 @@ void process_fork(struct kernel *k, struct process *parent, uint32_t phase)
 
 	do
 		child = copy_process(k, parent);
-	while (!child && process_drop_kept(k));
+	while (!child && ((k->free_slots != NO_PROCESS && balloon_oom(k)) || process_drop_kept(k)));
 
 	if (!child) {
 		k->counts.oom_kills += k->free_slots != NO_PROCESS;

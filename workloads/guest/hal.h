@@ -52,6 +52,10 @@ void hal_invlpg(struct hal *h, uint64_t va);
 /* Drop everything cached for @pcid (a whole address space changed or died). */
 void hal_flush_space(struct hal *h, unsigned pcid);
 
+/* Registers of devices: 32 bits at a guest-physical address that is no memory. */
+uint32_t hal_mmio_read(struct hal *h, uint64_t gpa);
+void hal_mmio_write(struct hal *h, uint64_t gpa, uint32_t value);
+
 uint64_t hal_now(struct hal *h); /* ns; in lockstep operations * 100 */
 
 /* An assertion of the guest failed: tell the host and never return. */

@@ -11,6 +11,8 @@
 #include "workloads/guest/kernel.h"
 #include "workloads/x86.h"
 
+struct balloon_driver; /* balloon/driver.h */
+
 /* What may go wrong inside the kernel. */
 enum result {
 	DONE = 0,
@@ -52,7 +54,7 @@ struct allocator {
 
 /* heap.c: pages of the arena. Each use has free pages of its own: a page that once was a table stays one. */
 
-enum heap_use { HEAP_TABLE, HEAP_RUNTIME, HEAP_VMAS, HEAP_USES };
+enum heap_use { HEAP_TABLE, HEAP_RUNTIME, HEAP_VMAS, HEAP_BALLOON, HEAP_USES };
 
 struct heap_page {
 	uint32_t next;	   /* index of the next free page of this use */
@@ -88,6 +90,7 @@ struct kernel {
 	struct heap heap;
 	uint64_t unused_vmas; /* gpa */
 	uint64_t nvmas;	      /* in use */
+	struct balloon_driver *balloon; /* NULL: there is no device */
 	struct kernel_counts counts;
 	uint32_t next_pid;
 	uint32_t nlive;

@@ -9,11 +9,13 @@
  * What a process does wrong ends that process: a fault outside its mappings or against their protection (counted), a
  * system call with addresses that no process may have.
  *
- * What is to come hangs in here: page cache and guest swap resolve faults in fault.c by the mapping they find,
- * reclaim and the balloon driver take pages by page_alloc() and return them by page_put().
+ * The balloon driver (balloon/driver.c) works from the same events: it takes pages by page_alloc() and returns them by
+ * page_put(). What is to come hangs in here: page cache and guest swap resolve faults in fault.c by the mapping they
+ * find, reclaim takes pages as the balloon does.
  */
 #include <stddef.h>
 
+#include "workloads/guest/balloon.h"
 #include "workloads/guest/internal.h"
 
 uint64_t kernel_root(const struct kernel *k)
@@ -33,7 +35,10 @@ struct runtime *kernel_runtime(struct kernel *k, const struct process *p)
 
 uint64_t kernel_wake_time(const struct kernel *k)
 {
-	return k->sleeping == NO_PROCESS ? UINT64_MAX : k->process[k->sleeping].wake_ns;
+	uint64_t process = k->sleeping == NO_PROCESS ? UINT64_MAX : k->process[k->sleeping].wake_ns;
+	uint64_t balloon = balloon_wake_time(k);
+
+	return process < balloon ? process : balloon;
 }
 
 bool kernel_done(const struct kernel *k)
@@ -151,6 +156,7 @@ void kernel_quantum(struct kernel *k)
 {
 	struct process *p = kernel_current(k);
 
+	balloon_tick(k);
 	if (p && ++p->quanta >= k->info->timeslice)
 		schedule_yield(k);
 	else
@@ -159,5 +165,12 @@ void kernel_quantum(struct kernel *k)
 
 void kernel_wake(struct kernel *k)
 {
+	balloon_tick(k);
+	schedule_pick(k);
+}
+
+void kernel_interrupt(struct kernel *k)
+{
+	balloon_interrupt(k);
 	schedule_pick(k);
 }

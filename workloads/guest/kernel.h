@@ -37,6 +37,7 @@ _Static_assert(sizeof(struct runtime) <= PAGE_SIZE, "a run-time is one page");
 struct kernel_counts {
 	uint64_t faults, faults_demand, faults_cow, faults_segv, faults_spurious;
 	uint64_t forks, exits, switches, mmaps, munmaps, mprotects, pte_writes, oom_kills, pages_free;
+	uint64_t balloon_oom_deflates;
 };
 
 #define NO_PROCESS UINT32_MAX
@@ -93,6 +94,8 @@ void kernel_page_fault(struct kernel *k, uint64_t cr2, uint32_t error);
 void kernel_syscall(struct kernel *k, const struct op *op);
 void kernel_quantum(struct kernel *k);
 void kernel_wake(struct kernel *k);
+/* A device raised its interrupt. */
+void kernel_interrupt(struct kernel *k);
 
 const struct kernel_counts *kernel_counts(const struct kernel *k);
 

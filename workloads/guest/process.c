@@ -6,14 +6,16 @@
  * program. With PCIDs a slot has one of its own, whose translations are dropped when the process ends, before the
  * slot is used again.
  *
- * Out of memory, of process pages or of heap, costs the largest process its life (by pages mapped; the lowest slot
- * among equals), repeatedly if what it gave back was not enough. With BOOT_KEEP the processes of the beginning leave
- * their memory behind when they end, for the digest; that goes before anybody is killed.
+ * Out of memory, of process pages or of heap, first lets the balloon give way, if there is one, and then costs the
+ * largest process its life (by pages mapped; the lowest slot among equals), repeatedly if what it gave back was not
+ * enough. With BOOT_KEEP the processes of the beginning leave their memory behind when they end, for the digest; that
+ * goes before anybody is killed.
  *
  * Invariant (tests/guest/test_kernel.c): an ended process leaves nothing: no page, table, run-time, mapping or slot.
  */
 #include <stddef.h>
 
+#include "workloads/guest/balloon.h"
 #include "workloads/guest/internal.h"
 
 uint32_t process_slot(const struct kernel *k, const struct process *p)
@@ -185,12 +187,12 @@ bool process_drop_kept(struct kernel *k)
 	return p != NULL;
 }
 
-/* Make room: what ended processes left goes first. True if the one running is still there and may try again. */
+/* Make room: of the balloon, then of what ended processes left. True if the one running is there and may try again. */
 bool process_oom(struct kernel *k)
 {
 	struct process *victim, *current = kernel_current(k);
 
-	if (process_drop_kept(k))
+	if (balloon_oom(k) || process_drop_kept(k))
 		return true;
 	victim = largest(k, false);
 	guest_assert(k->hal, victim != NULL);

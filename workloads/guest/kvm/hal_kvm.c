@@ -91,6 +91,18 @@ void hal_flush_space(struct hal *h, unsigned pcid)
 	(void)pcid;
 }
 
+uint32_t hal_mmio_read(struct hal *h, uint64_t gpa)
+{
+	(void)h;
+	return *(volatile uint32_t *)direct(gpa);
+}
+
+void hal_mmio_write(struct hal *h, uint64_t gpa, uint32_t value)
+{
+	(void)h;
+	*(volatile uint32_t *)direct(gpa) = value;
+}
+
 uint64_t hal_now(struct hal *h)
 {
 	return h->vcpu->operations * LOCKSTEP_NS + h->vcpu->idle_ns;

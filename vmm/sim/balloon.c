@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * balloon.c - a simulated VM's balloon
+ *
+ * The registers lie where no memory is; the guest's accesses to them exit (hal.c). The device serves a notification
+ * before the guest goes on. Its interrupt is one flag, delivered when the vCPU next looks: at the end of a quantum, or
+ * idle.
+ *
+ * What the host wants is a pulse: nothing, from balloon-from on balloon-target, from balloon-until on nothing again;
+ * with balloon-period this repeats.
+ */
+#include "vmm/sim/balloon.h"
+
+#include "balloon/device.h"
+#include "vmm/virtio_mmio.h"
+
+struct sim_balloon {
+	const struct conf_vm *vm;
+	const struct conf_balloon *conf;
+	struct balloon_device *device;
+	struct virtio_mmio mmio;
+	uint64_t next_change, next_stats; /* ns */
+	bool interrupt;
+};
+
+struct balloon_info sim_balloon_info(const struct experiment *e, const struct conf_vm *vm)
+{
+	if (!vm->balloon_target)
+		return (struct balloon_info){ .registers = 0 };
+	return (struct balloon_info){
+		.registers = SIM_BALLOON_GPA,
+		.rate = e->balloon.rate,
+		.interval_ns = e->balloon.interval_ns,
+		.behaviour = (uint64_t)vm->balloon_behaviour,
+	};
+}
+
+static void raise_interrupt(void *ctx)
+{
+	((struct sim_balloon *)ctx)->interrupt = true;
+}
+
+struct sim_balloon *sim_balloon_new(const struct experiment *e, const struct conf_vm *vm, struct gmem *g)
+{
+	const struct balloon_config cfg = {
+		.must_tell = e->balloon.must_tell,
+		.deflate_on_oom = e->balloon.deflate_on_oom,
+		.max_pages = balloon_limit(e, vm) / PAGE_SIZE,
+	};
+	struct sim_balloon *b;
+	struct virtio_device *d;
+
+	if (!vm->balloon_target)
+		return NULL;
+	b = g_new0(struct sim_balloon, 1);
+	b->vm = vm;
+	b->conf = &e->balloon;
+	b->device = balloon_new(g, &cfg);
+	b->next_stats = e->balloon.stats_ns;
+	d = balloon_virtio(b->device);
+	d->interrupt = raise_interrupt;
+	d->ctx = b;
+	virtio_mmio_init(&b->mmio, d);
+	return b;
+}
+
+void sim_balloon_free(struct sim_balloon *b)
+{
+	if (b)
+		balloon_free(b->device);
+	g_free(b);
+}
+
+uint32_t sim_balloon_read(struct sim_balloon *b, uint64_t gpa)
+{
+	return (uint32_t)virtio_mmio_read(&b->mmio, gpa - SIM_BALLOON_GPA, 4);
+}
+
+void sim_balloon_write(struct sim_balloon *b, uint64_t gpa, uint32_t value)
+{
+	virtio_mmio_write(&b->mmio, gpa - SIM_BALLOON_GPA, value, 4);
+}
+
+uint64_t sim_balloon_wanted(const struct conf_vm *vm, uint64_t now, uint64_t *next)
+{
+	uint64_t start = vm->balloon_from_ns, length = vm->balloon_until_ns - start;
+
+	if (now < start) {
+		*next = start;
+		return 0;
+	}
+	*next = UINT64_MAX;
+	if (!vm->balloon_until_ns)
+		return vm->balloon_target / PAGE_SIZE;
+	if (vm->balloon_period_ns)
+		start += (now - start) / vm->balloon_period_ns * vm->balloon_period_ns;
+	if (now - start < length) {
+		*next = start + length;
+		return vm->balloon_target / PAGE_SIZE;
+	}
+	if (vm->balloon_period_ns)
+		*next = start + vm->balloon_period_ns;
+	return 0;
+}
+
+bool sim_balloon_tick(struct sim_balloon *b, uint64_t now)
+{
+	bool interrupt;
+
+	if (now >= b->next_change)
+		balloon_set_target(b->device, sim_balloon_wanted(b->vm, now, &b->next_change));
+	if (b->conf->stats_ns && now >= b->next_stats) {
+		balloon_poll_stats(b->device);
+		b->next_stats = now + b->conf->stats_ns;
+	}
+	interrupt = b->interrupt;
+	b->interrupt = false;
+	return interrupt;
+}
+
+uint64_t sim_balloon_next(const struct sim_balloon *b, uint64_t now)
+{
+	uint64_t next;
+
+	sim_balloon_wanted(b->vm, now, &next);
+	return next;
+}
