@@ -23,6 +23,7 @@ const struct figure figure_table[] = {
 	{ "latency", "Latency of accesses, the faults that they take included: from the median to the tail.", FALSE,
 	  figure_latency },
 	{ "memory", "Guest memory resident in host frames, over time.", FALSE, figure_memory },
+	{ "balloon", "What each balloon was asked for and what it held, over time.", FALSE, figure_balloon },
 	{ "throughput", "Operations in each second, over time.", FALSE, figure_throughput },
 	{ NULL, NULL, FALSE, NULL },
 };
