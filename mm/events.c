@@ -188,6 +188,7 @@ const char *event_cause_name(unsigned cause)
 		[EVENT_RELEASE] = "release",   [EVENT_MOVE] = "move", [EVENT_COLLAPSE] = "collapse",
 		[EVENT_SPLIT] = "split",       [EVENT_YOUNG] = "young", [EVENT_DIRTY] = "dirty",
 		[EVENT_IDLE] = "idle",	       [EVENT_BALLOON] = "balloon", [EVENT_DEFLATE] = "deflate",
+		[EVENT_MERGE] = "merge",       [EVENT_UNSHARE] = "unshare",
 	};
 
 	return cause < EVENT_CAUSES ? names[cause] : "unknown";

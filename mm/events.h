@@ -25,6 +25,8 @@ enum event_cause {
 	EVENT_IDLE, /* test_clear_young unmapped it */
 	EVENT_BALLOON,
 	EVENT_DEFLATE,
+	EVENT_MERGE, /* equal to another, or to zero */
+	EVENT_UNSHARE, /* a write broke the sharing, or dedup undid it */
 	EVENT_CAUSES,
 };
 

@@ -239,6 +239,7 @@ struct frames *frames_new(uint64_t npages, unsigned nnodes)
 	fr = g_new0(struct frames, 1);
 	fr->npages = npages;
 	fr->nnodes = nnodes;
+	fr->zero = HFN_NONE;
 	fr->node_pages = ((npages + nnodes - 1) / nnodes + FANOUT - 1) / FANOUT * FANOUT;
 	fr->frame = lazy_new(npages * sizeof(struct frame));
 	fr->bytes = lazy_new(npages * PAGE_SIZE);

@@ -23,7 +23,7 @@ enum frame_kind {
 	FRAME_GUEST, /* one page of one guest: vm, gfn */
 	FRAME_TABLE, /* a table the VMM built for vm */
 	FRAME_ARENA, /* a guest's arena, or all of a linear guest */
-	FRAME_SHARED, /* merged: refs holders, listed by dedup */
+	FRAME_SHARED, /* merged, or the zero frame: refs pages map it */
 };
 
 struct frame {
@@ -41,6 +41,11 @@ struct frame {
 
 struct frame_map;
 
+/* Whoever keeps lists of merged frames: told before the last page leaves one, while its contents are still there. */
+struct shared_watch {
+	void (*gone)(struct shared_watch *w, hfn_t hfn);
+};
+
 /* Read through the functions below; the layout is public only so that they cost nothing. */
 struct frames {
 	uint8_t *bytes;
@@ -48,6 +53,8 @@ struct frames {
 	uint64_t npages, node_pages;
 	unsigned nnodes;
 	struct frame_map *map; /* what is free: frame.c */
+	hfn_t zero;	       /* the zero frame, HFN_NONE while nobody maps it (mm/gmem_share.c) */
+	struct shared_watch *watch; /* NULL: nobody */
 };
 
 /* A host of npages frames in nnodes nodes; NULL and errno when address space for it cannot be reserved. */

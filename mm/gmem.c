@@ -19,6 +19,7 @@
  * which is how touches without an accessed bit are remembered.
  *
  * Invariants (held by tests/model/test_gmem_model.c against a naive model, and by tests/unit/test_gmem.c):
+ *  - a SHARED or ZERO page's frame has kind SHARED and as many refs as pages map it (tests/model/test_dedup_model.c);
  *  - a RESIDENT page's frame has kind GUEST, this vm, this gfn; every such frame is some page's;
  *  - block and giga counts equal what a recount of their words gives;
  *  - a block of level 2 or 3 is wholly resident in one aligned, contiguous run;
@@ -26,6 +27,7 @@
  *  - contents follow the page: zero when first touched, then what was written, through moves and collapses.
  *
  * gmem_block.c: move, split, collapse. gmem_log.c: dirty log, young pages. gmem_balloon.c: pages given up.
+ * gmem_share.c: merged pages.
  */
 #include "mm/gmem.h"
 
@@ -92,6 +94,17 @@ struct gmem *gmem_new(const struct gmem_config *cfg, struct frames *fr, struct m
 	return g;
 }
 
+static void free_page(struct gmem *g, gfn_t gfn)
+{
+	hfn_t hfn = g->page[gfn] >> WORD_HFN;
+
+	if (!word_mapped(g->page[gfn]) || --frames_get(g->frames, hfn)->refs)
+		return;
+	if (g->frames->zero == hfn)
+		g->frames->zero = HFN_NONE;
+	frames_release(g->frames, hfn, 1);
+}
+
 void gmem_free(struct gmem *g)
 {
 	for (uint64_t b = 0; b < nblocks(g, 2); b++) {
@@ -101,8 +114,7 @@ void gmem_free(struct gmem *g)
 			frames_release(g->frames, g->page[gfn] >> WORD_HFN, 2);
 		else if (g->block[b].present)
 			for (; gfn < end; gfn++)
-				if (word_state(g->page[gfn]) == PAGE_RESIDENT)
-					frames_release(g->frames, g->page[gfn] >> WORD_HFN, 1);
+				free_page(g, gfn);
 	}
 	if (g->run_pages)
 		frames_unreserve(g->frames, g->run);
@@ -120,7 +132,7 @@ static void log_change(struct gmem *g, gfn_t gfn, enum page_state from, enum eve
 	const struct event e = {
 		.time_ns = g->machine->ops->now(g->machine),
 		.gfn = gfn,
-		.hfn = word_state(word) == PAGE_RESIDENT ? word >> WORD_HFN : HFN_NONE,
+		.hfn = word_mapped(word) ? word >> WORD_HFN : HFN_NONE,
 		.vm = (uint16_t)g->cfg.vm,
 		.from = (uint8_t)from,
 		.to = (uint8_t)word_state(word),
@@ -160,6 +172,8 @@ void gmem_set(struct gmem *g, gfn_t gfn, uint64_t word, enum event_cause cause)
 		count_present(g, gfn, (to != PAGE_ABSENT) - (from != PAGE_ABSENT));
 		g->c->pages_resident += (uint64_t)(to == PAGE_RESIDENT) - (from == PAGE_RESIDENT);
 		g->c->balloon_actual += (uint64_t)(to == PAGE_BALLOONED) - (from == PAGE_BALLOONED);
+		g->c->pages_merged += (uint64_t)(to == PAGE_SHARED) - (from == PAGE_SHARED);
+		g->c->ksm_zero_pages += (uint64_t)(to == PAGE_ZERO) - (from == PAGE_ZERO);
 	}
 	if ((old ^ word) & WORD_IDLE)
 		count_idle(g, gfn, word & WORD_IDLE ? 1 : -1);
@@ -199,7 +213,7 @@ static void describe(const struct gmem *g, gfn_t gfn, struct gmem_page *out)
 	}
 	word = g->page[gfn];
 	out->state = word_state(word);
-	if (out->state != PAGE_RESIDENT) {
+	if (!word_mapped(word)) {
 		*out = (struct gmem_page){ .state = out->state, .hfn = HFN_NONE, .level = 1 };
 		return;
 	}
@@ -207,6 +221,8 @@ static void describe(const struct gmem *g, gfn_t gfn, struct gmem_page *out)
 	out->level = map_level(g, gfn);
 	if (word & WORD_IDLE)
 		out->access = 0;
+	else if (out->state != PAGE_RESIDENT)
+		out->access &= ~ACC_W;
 	else if (g->dirty && !g->log_by_cpu && !(g->dirty[gfn / 64] >> (gfn % 64) & 1))
 		out->access &= ~ACC_W;
 }
@@ -346,8 +362,14 @@ int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src
 			if (err)
 				return err;
 			changed = true;
-		} else if (word_state(g->page[gfn]) != PAGE_RESIDENT) {
+		} else if (!word_mapped(g->page[gfn])) {
 			return ERR(-EPERM);
+		} else if (access & ACC_W && word_state(g->page[gfn]) != PAGE_RESIDENT) {
+			err = gmem_share_break(g, gfn);
+			if (err)
+				return err;
+			g->c->faults_write_shared++;
+			changed = true;
 		}
 		changed |= touch(g, gfn, access, src);
 	}
@@ -359,6 +381,7 @@ int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src
 
 int gmem_release(struct gmem *g, gfn_t gfn)
 {
+	bool resident;
 	hfn_t hfn;
 
 	if (gfn >= g->cfg.npages)
@@ -367,16 +390,21 @@ int gmem_release(struct gmem *g, gfn_t gfn)
 		return ERR(-EBUSY);
 	if (word_state(g->page[gfn]) == PAGE_ABSENT)
 		return 0;
-	if (word_state(g->page[gfn]) != PAGE_RESIDENT)
+	if (!word_mapped(g->page[gfn]))
 		return ERR(-EPERM);
 	gmem_unmap(g, gfn, 1);
 	gmem_shatter(g, gfn);
 	hfn = g->page[gfn] >> WORD_HFN;
-	g->machine->ops->release(g->machine, g->cfg.vm, gfn, hfn, 1);
+	resident = word_state(g->page[gfn]) == PAGE_RESIDENT;
+	if (resident)
+		g->machine->ops->release(g->machine, g->cfg.vm, gfn, hfn, 1);
 	gmem_set(g, gfn, WORD(PAGE_ABSENT, 0), EVENT_RELEASE);
 	if (g->dirty)
 		gmem_mark_dirty(g, gfn); /* it reads as zero from now on */
-	frames_release(g->frames, hfn, 1);
+	if (resident)
+		frames_release(g->frames, hfn, 1);
+	else
+		gmem_share_drop(g, gfn, hfn);
 	g->c->pages_released++;
 	gmem_charge(g, CHARGE_RELEASE, 1);
 	return 0;

@@ -85,6 +85,29 @@ int gmem_lookup(const struct gmem *g, gfn_t gfn, struct gmem_page *out);
  */
 int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src, struct gmem_page *out);
 
+/*
+ * Sharing, for dedup/: a page maps a frame that others map too, read-only, until a write gives it a frame of its
+ * own again with the same contents (faults_write_shared). Its large backing, if any, becomes single frames. gmem
+ * compares nothing: the caller has found the contents equal after gmem_share_protect(), with no vCPU run in between
+ * that could have written through a fault. -EBUSY unless the page is RESIDENT and not in a run; -EFAULT beyond the
+ * end.
+ */
+/* No mapping lets anybody write the page without a fault, until it is next written. */
+int gmem_share_protect(struct gmem *g, gfn_t gfn);
+/* Its frame, in place, becomes a merged one (FRAME_SHARED, refs 1), named by @hfn. */
+int gmem_share_begin(struct gmem *g, gfn_t gfn, hfn_t *hfn);
+/* It maps merged frame @stable instead of its own, which goes back. -EINVAL: no merged frame. */
+int gmem_share(struct gmem *g, gfn_t gfn, hfn_t stable);
+/* It maps the host's one zero frame. -ENOMEM: there was none, nor memory for it. */
+int gmem_share_zero(struct gmem *g, gfn_t gfn);
+/* Undo it without a fault: SHARED or ZERO to RESIDENT (0 if it is neither). -ENOMEM. */
+int gmem_unshare(struct gmem *g, gfn_t gfn);
+/* The first page from @gfn on that has a frame which could be or is shared; GFN_NONE: none. */
+gfn_t gmem_next_mapped(const struct gmem *g, gfn_t gfn);
+bool gmem_is_mapped(const struct gmem *g, gfn_t gfn); /* is @gfn such a page? */
+/* Is the page part of a large backing? */
+bool gmem_is_large(const struct gmem *g, gfn_t gfn);
+
 /* Copy bytes out of or into guest memory, faulting pages in; may cross pages. */
 int gmem_read(struct gmem *g, gpa_t gpa, void *buf, size_t len);
 int gmem_write(struct gmem *g, gpa_t gpa, const void *buf, size_t len);
@@ -95,7 +118,10 @@ int gmem_peek(const struct gmem *g, gfn_t gfn, void *page);
 /* The arena's bytes, arena_pages * 4096 of them; for table walks. */
 uint8_t *gmem_arena(const struct gmem *g);
 
-/* Take the page back, contents lost: RESIDENT to ABSENT (0 if it is). Splits its large backing. -EBUSY in a run. */
+/*
+ * Take the page back, contents lost: RESIDENT, SHARED or ZERO to ABSENT (0 if it is). Splits its large backing.
+ * -EBUSY in a run.
+ */
 int gmem_release(struct gmem *g, gfn_t gfn);
 
 /*
@@ -108,7 +134,7 @@ int gmem_deflate(struct gmem *g, gfn_t gfn);
 void gmem_deflate_all(struct gmem *g);
 void gmem_balloon_strict(struct gmem *g, bool strict);
 
-/* Move a page to another frame on @node; contents and state stay. -ENOMEM, -EBUSY (arena, linear, not resident). */
+/* Move a page to another frame on @node; contents and state stay. -ENOMEM, -EBUSY (arena, linear, not RESIDENT). */
 int gmem_move(struct gmem *g, gfn_t gfn, unsigned node);
 
 /*
@@ -121,7 +147,7 @@ int gmem_split(struct gmem *g, gfn_t gfn);
 
 /*
  * Was the page touched since the last call? Afterwards the next touch is a counted `young` fault. False for pages that
- * are not resident or in a run.
+ * have no frame or are in a run.
  */
 bool gmem_test_clear_young(struct gmem *g, gfn_t gfn);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gmem_impl.h - what gmem.c, gmem_block.c and gmem_log.c share; private to them
+ * gmem_impl.h - what gmem.c, gmem_block.c, gmem_log.c and gmem_share.c share; private to them
  */
 #ifndef OVERBOOK_MM_GMEM_IMPL_H
 #define OVERBOOK_MM_GMEM_IMPL_H
@@ -10,7 +10,7 @@
 #include "mm/paging.h"
 
 /*
- * The word of a page. hfn is valid in state RESIDENT.
+ * The word of a page. hfn is valid in states RESIDENT, SHARED and ZERO.
  *
  *	 63                12  11   5   4     3    2   0
  *	+---------------------+------+-----+-----+-----+
@@ -29,6 +29,12 @@ _Static_assert(PAGE_STATES <= WORD_STATE + 1, "a state fits its field");
 static inline enum page_state word_state(uint64_t w)
 {
 	return (enum page_state)(w & WORD_STATE);
+}
+
+/* Is there a frame to map? */
+static inline bool word_mapped(uint64_t w)
+{
+	return word_state(w) == PAGE_RESIDENT || word_state(w) == PAGE_SHARED || word_state(w) == PAGE_ZERO;
 }
 
 /* 2 MiB of guest memory. The third level is cheap to ask for and cheap to change: it is not kept per page. */
@@ -72,6 +78,13 @@ void gmem_log_event(struct gmem *g, gfn_t gfn, enum event_cause cause);
 
 /* Write down that the large backing over @gfn, if any, is single frames from now on. */
 void gmem_shatter(struct gmem *g, gfn_t gfn);
+
+/*
+ * One page fewer maps merged frame @hfn, and the frame goes with the last: contents first, while nobody can reach it.
+ */
+void gmem_share_drop(struct gmem *g, gfn_t gfn, hfn_t hfn);
+/* Give a SHARED or ZERO page a frame of its own again. */
+int gmem_share_break(struct gmem *g, gfn_t gfn);
 
 /* Enter a page in the dirty log, unless it is there; true if it was not. */
 bool gmem_mark_dirty(struct gmem *g, gfn_t gfn);

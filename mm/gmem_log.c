@@ -132,7 +132,7 @@ bool gmem_test_clear_young(struct gmem *g, gfn_t gfn)
 	if (gfn >= g->cfg.npages || gfn < g->run_pages)
 		return false;
 	word = g->page[gfn];
-	if (word_state(word) != PAGE_RESIDENT || word & WORD_IDLE)
+	if (!word_mapped(word) || word & WORD_IDLE)
 		return false;
 	young = (word & WORD_TOUCHED) != 0;
 	/* No short cut: the page must be unmapped whatever is known. */

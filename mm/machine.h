@@ -29,6 +29,9 @@ enum charge_kind {
 	CHARGE_TABLE_WRITE, /* per entry the VMM wrote in a table it built */
 	CHARGE_TABLE_PAGE, /* per table page it made, zapped or resynced */
 	CHARGE_GUEST_READ, /* per guest table entry it read */
+	CHARGE_CHECKSUM, /* per page: read it all */
+	CHARGE_COMPARE, /* per pair of pages compared */
+	CHARGE_MERGE, /* per page: protect and remap it to a merged frame */
 	CHARGE_KINDS,
 };
 
@@ -43,6 +46,22 @@ struct machine_ops {
 
 	/* gmem, when a page moves between frames: contents follow. */
 	int (*move)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to);
+
+	/*
+	 * gmem, when a page that is unmapped will map merged frame @to instead of its own @from, whose contents,
+	 * equal, are lost; @from == @to: its own frame becomes a merged one.
+	 */
+	void (*share)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to);
+
+	/* gmem, when a page leaves merged frame @from for its own @to: contents are copied. */
+	int (*unshare)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to);
+
+	/*
+	 * dedup: a total order of contents, 0: equal bytes; and a number that equal bytes have in common. Of frames
+	 * with guests' pages (no arena), or HFN_NONE, which stands for a page of zeros.
+	 */
+	int (*compare)(struct machine *m, hfn_t a, hfn_t b);
+	uint64_t (*checksum)(struct machine *m, hfn_t hfn);
 
 	/* gmem_read and gmem_write on a page that is resident: @len bytes at @offset, within the page. */
 	int (*read)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len);

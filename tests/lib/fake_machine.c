@@ -5,6 +5,7 @@
 #include <glib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <xxhash.h>
 
 static struct fake_machine *fake(struct machine *m)
 {
@@ -52,6 +53,46 @@ static int fake_move(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_
 	return 0;
 }
 
+static void fake_share(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
+{
+	struct fake_machine *fm = fake(m);
+
+	(void)vm, (void)gfn;
+	g_assert(from < fm->npages && to < fm->npages);
+	g_assert(!memcmp(fake_machine_page(fm, from), fake_machine_page(fm, to), PAGE_SIZE));
+	fm->shared++;
+}
+
+static int fake_unshare(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
+{
+	struct fake_machine *fm = fake(m);
+
+	(void)vm, (void)gfn;
+	g_assert(from < fm->npages && to < fm->npages && from != to);
+	if (due(&fm->fail_unshare_in))
+		return -EIO;
+	memcpy(fake_machine_page(fm, to), fake_machine_page(fm, from), PAGE_SIZE);
+	fm->unshared++;
+	return 0;
+}
+
+static const uint8_t zeros[PAGE_SIZE];
+
+static const uint8_t *content(struct machine *m, hfn_t hfn)
+{
+	return hfn == HFN_NONE ? zeros : fake_machine_page(fake(m), hfn);
+}
+
+static int fake_compare(struct machine *m, hfn_t a, hfn_t b)
+{
+	return memcmp(content(m, a), content(m, b), PAGE_SIZE);
+}
+
+static uint64_t fake_checksum(struct machine *m, hfn_t hfn)
+{
+	return XXH3_64bits(content(m, hfn), PAGE_SIZE) & fake(m)->checksum_mask;
+}
+
 static int fake_read(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len)
 {
 	struct fake_machine *fm = fake(m);
@@ -97,6 +138,10 @@ static const struct machine_ops fake_ops = {
 	.populate = fake_populate,
 	.release = fake_release,
 	.move = fake_move,
+	.share = fake_share,
+	.unshare = fake_unshare,
+	.compare = fake_compare,
+	.checksum = fake_checksum,
 	.read = fake_read,
 	.write = fake_write,
 	.flush = fake_flush,
@@ -110,6 +155,7 @@ struct fake_machine *fake_machine_new(uint64_t npages)
 
 	fm->base.ops = &fake_ops;
 	fm->npages = npages;
+	fm->checksum_mask = UINT64_MAX;
 	fm->bytes = mmap(NULL, npages * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 			 -1, 0);
 	g_assert(fm->bytes != MAP_FAILED);

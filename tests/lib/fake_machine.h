@@ -18,7 +18,9 @@ struct fake_machine {
 	uint64_t populated, released, moved, reads, writes; /* pages; calls for the last two */
 	uint64_t flushes[FLUSH_SPACE + 1];
 	uint64_t charged[CHARGE_KINDS];
-	uint64_t fail_populate_in, fail_move_in; /* the n-th call from now returns -EIO; 0: never */
+	uint64_t shared, unshared;
+	uint64_t checksum_mask; /* fewer bits: unequal pages with equal checksums */
+	uint64_t fail_populate_in, fail_move_in, fail_unshare_in; /* the n-th call from now returns -EIO; 0: never */
 };
 
 /* For a host of @npages frames. */
