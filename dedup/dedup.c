@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dedup.c - what all merging algorithms share: looking at pages, merging them, and the account of it
+ *
+ * Problem: scanners differ in how they find equal pages, and are compared by what they save, at what cost, and by why
+ * the rest stays unmerged. So all but the finding must be the same code.
+ *
+ * Idea: merging is two checks and one call: compare, protect the page, compare again (its last write may have come
+ * between; KSM does the same), gmem_share(). Savings are not tracked but counted from what is: dedup_report() goes
+ * over all pages with frames, which costs some nanoseconds each and is done once a sample. A frame seen first is
+ * backing; seen again from the same VM it is saved by self-sharing, from another VM by sharing between VMs. VMs are
+ * gone over in order, so "another VM than the last" is "a VM that had not seen it". Frames of zeros are counted apart
+ * whether they are the host's zero frame or just merged.
+ *
+ * A reason belongs to a frame, not to a page: the low half of its number is kept with it, and a page that was merged
+ * and written, or moved, is unscanned again. (A frame that comes back to the same page in between keeps its item,
+ * harmlessly: the checksum decides.)
+ *
+ * Invariants (tests/model/test_dedup_model.c): pages_backed = frames_backing + saved_zero + saved_self + saved_inter;
+ * pages_backed = pages_merged + ksm_zero_pages + unshared + volatile + huge + limited + unscanned; pages_merged =
+ * pages_shared + pages_sharing.
+ *
+ * Source: Linux Documentation/admin-guide/mm/ksm.rst, for names; Waldspurger 2002, section 4, for the split.
+ */
+#include "dedup/dedup.h"
+
+#include <errno.h>
+#include <glib.h>
+
+#include "mm/err.h"
+#include "mm/lazy.h"
+
+extern const struct dedup_ops dedup_ksm, dedup_hash, dedup_oracle;
+
+const struct dedup_ops *const dedup_algorithms[] = { &dedup_ksm, &dedup_hash, &dedup_oracle, NULL };
+
+static uint64_t item_bytes(const struct dedup *d, unsigned vm)
+{
+	return gmem_config(d->cfg.vms[vm])->npages * sizeof(struct dedup_item);
+}
+
+bool dedup_init(struct dedup *d, const struct dedup_ops *ops, const struct dedup_config *cfg)
+{
+	bool ok = true;
+
+	g_assert(cfg->max_page_sharing >= 2);
+	d->ops = ops;
+	d->cfg = *cfg;
+	d->item = g_new0(struct dedup_item *, cfg->nvms + 1);
+	d->seen = lazy_new(frames_total(cfg->frames) * sizeof(*d->seen));
+	for (unsigned vm = 0; vm < cfg->nvms; vm++) {
+		d->item[vm] = lazy_new(item_bytes(d, vm));
+		ok = ok && d->item[vm];
+	}
+	if (ok && d->seen)
+		return true;
+	dedup_fini(d);
+	errno = ENOMEM;
+	return false;
+}
+
+void dedup_fini(struct dedup *d)
+{
+	for (unsigned vm = 0; vm < d->cfg.nvms; vm++)
+		lazy_free(d->item[vm], item_bytes(d, vm));
+	lazy_free(d->seen, frames_total(d->cfg.frames) * sizeof(*d->seen));
+	g_free(d->item);
+}
+
+void dedup_look(struct dedup *d, unsigned vm, gfn_t gfn, struct dedup_page *p)
+{
+	*p = (struct dedup_page){ .g = d->cfg.vms[vm], .item = &d->item[vm][gfn], .gfn = gfn, .vm = vm };
+	gmem_lookup(p->g, gfn, &p->page);
+	if (p->page.state == PAGE_RESIDENT && p->item->hfn_low != (uint32_t)p->page.hfn)
+		*p->item = (struct dedup_item){ .hfn_low = (uint32_t)p->page.hfn };
+}
+
+bool dedup_candidate(struct dedup *d, struct dedup_page *p)
+{
+	if (p->page.state != PAGE_RESIDENT)
+		return false;
+	if (d->cfg.split_huge || !gmem_is_large(p->g, p->gfn))
+		return true;
+	p->item->reason = REASON_HUGE;
+	return false;
+}
+
+static void charge(struct dedup *d, unsigned vm, enum charge_kind kind)
+{
+	d->cfg.machine->ops->charge(d->cfg.machine, vm, kind, 1);
+}
+
+uint64_t dedup_checksum(struct dedup *d, const struct dedup_page *p)
+{
+	charge(d, p->vm, CHARGE_CHECKSUM);
+	return d->cfg.machine->ops->checksum(d->cfg.machine, p->page.hfn);
+}
+
+int dedup_compare(struct dedup *d, hfn_t a, hfn_t b)
+{
+	charge(d, 0, CHARGE_COMPARE);
+	return d->cfg.machine->ops->compare(d->cfg.machine, a, b);
+}
+
+static bool merged(struct dedup_page *p, int err)
+{
+	if (err)
+		return false;
+	*p->item = (struct dedup_item){ 0 };
+	gmem_counters(p->g)->merges++;
+	gmem_lookup(p->g, p->gfn, &p->page);
+	return true;
+}
+
+bool dedup_merge_zero(struct dedup *d, struct dedup_page *p)
+{
+	if (gmem_share_protect(p->g, p->gfn) || dedup_compare(d, p->page.hfn, HFN_NONE))
+		return false;
+	return merged(p, gmem_share_zero(p->g, p->gfn));
+}
+
+bool dedup_merge_into(struct dedup *d, struct dedup_page *p, hfn_t stable)
+{
+	if (gmem_share_protect(p->g, p->gfn) || dedup_compare(d, p->page.hfn, stable))
+		return false;
+	return merged(p, gmem_share(p->g, p->gfn, stable));
+}
+
+bool dedup_merge_pair(struct dedup *d, struct dedup_page *a, struct dedup_page *b, hfn_t *stable)
+{
+	if (gmem_share_protect(a->g, a->gfn) || gmem_share_protect(b->g, b->gfn) ||
+	    dedup_compare(d, a->page.hfn, b->page.hfn))
+		return false;
+	if (!merged(a, gmem_share_begin(a->g, a->gfn, stable)))
+		return false;
+	if (!merged(b, gmem_share(b->g, b->gfn, *stable)))
+		g_assert_not_reached(); /* it was RESIDENT a moment ago, or it could not have been protected */
+	return true;
+}
+
+uint64_t dedup_refs(const struct dedup *d, hfn_t stable)
+{
+	return frames_get(d->cfg.frames, stable)->refs;
+}
+
+/* d->seen: epoch in bits 63:24, zero in bit 20, vm in 15:0. */
+#define SEEN_ZERO  (1ull << 20)
+#define SEEN_EPOCH 24
+
+static void report_shared(struct dedup *d, struct dedup_page *p)
+{
+	struct counters *c = gmem_counters(p->g);
+	uint64_t *seen = &d->seen[p->page.hfn], was = *seen;
+	bool first = was >> SEEN_EPOCH != d->epoch, zero_frame = p->page.hfn == d->cfg.frames->zero;
+	struct machine *m = d->cfg.machine;
+
+	if (first) {
+		bool zero = zero_frame || !m->ops->compare(m, p->page.hfn, HFN_NONE);
+
+		*seen = d->epoch << SEEN_EPOCH | (zero ? SEEN_ZERO : 0) | p->vm;
+		c->frames_backing++;
+		c->pages_shared += !zero_frame;
+		return;
+	}
+	c->pages_sharing += !zero_frame;
+	if (was & SEEN_ZERO)
+		c->saved_zero++;
+	else if ((was & 0xffff) == p->vm)
+		c->saved_self++;
+	else
+		c->saved_inter++;
+	*seen = (was & ~0xffffull) | p->vm;
+}
+
+static void report_page(struct dedup *d, struct dedup_page *p)
+{
+	struct counters *c = gmem_counters(p->g);
+	uint64_t *const why[DEDUP_REASONS] = {
+		[REASON_UNSCANNED] = &c->pages_unscanned, [REASON_UNIQUE] = &c->pages_unshared,
+		[REASON_VOLATILE] = &c->pages_volatile,	  [REASON_HUGE] = &c->pages_huge,
+		[REASON_LIMIT] = &c->pages_limited,
+	};
+
+	c->pages_backed++;
+	if (p->page.state != PAGE_RESIDENT) {
+		report_shared(d, p);
+		return;
+	}
+	c->frames_backing++;
+	++*why[p->item->reason];
+}
+
+void dedup_report(struct dedup *d)
+{
+	d->epoch++;
+	for (unsigned vm = 0; vm < d->cfg.nvms; vm++) {
+		struct gmem *g = d->cfg.vms[vm];
+		struct counters *c = gmem_counters(g);
+		struct dedup_page p;
+
+		c->pages_shared = c->pages_sharing = c->pages_unshared = c->pages_volatile = c->pages_huge = 0;
+		c->pages_limited = c->pages_unscanned = c->saved_zero = c->saved_self = c->saved_inter = 0;
+		c->pages_backed = c->frames_backing = 0;
+		for (gfn_t gfn = gmem_next_mapped(g, 0); gfn != GFN_NONE; gfn = gmem_next_mapped(g, gfn + 1)) {
+			dedup_look(d, vm, gfn, &p);
+			report_page(d, &p);
+		}
+	}
+}
+
+int dedup_unmerge(struct dedup *d)
+{
+	int err = 0;
+
+	for (unsigned vm = 0; vm < d->cfg.nvms && !err; vm++) {
+		struct gmem *g = d->cfg.vms[vm];
+
+		for (gfn_t gfn = gmem_next_mapped(g, 0); gfn != GFN_NONE && !err; gfn = gmem_next_mapped(g, gfn + 1))
+			err = gmem_unshare(g, gfn);
+	}
+	return err;
+}

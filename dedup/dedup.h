@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dedup.h - merging equal pages: what an algorithm is, and what all of them share
+ *
+ * A scanner looks at guests' pages and lets those with equal contents map one frame (mm/gmem.h: gmem_share). How it
+ * finds equal pages is the algorithm's; going over memory, merging, and saying what came of it are dedup.c's.
+ * The machine's loop calls dedup_scan() between quanta: no vCPU runs meanwhile.
+ *
+ * For each page of each VM there is a struct dedup_item of 16 bytes in lazily backed memory. A page that is not merged
+ * has a reason there, so that "why is nothing merging?" has an answer; dedup_report() turns them into gauges.
+ */
+#ifndef OVERBOOK_DEDUP_DEDUP_H
+#define OVERBOOK_DEDUP_DEDUP_H
+
+#include "mm/gmem.h"
+
+/* Why a page with a frame of its own is not merged. */
+enum dedup_reason {
+	REASON_UNSCANNED = 0, /* never looked at since it got its frame */
+	REASON_UNIQUE,
+	REASON_VOLATILE, /* its contents differ from those of the last look, or there was none */
+	REASON_HUGE,	 /* part of a large backing, and split_huge is off */
+	REASON_LIMIT,	 /* equal frames exist, all with max_page_sharing pages */
+	DEDUP_REASONS,
+};
+
+struct dedup_item {
+	uint64_t checksum; /* when last scanned */
+	uint32_t hfn_low;  /* of the frame that reason and checksum belong to: it has another if it was merged since */
+	uint8_t reason;
+	uint8_t age;	   /* passes it has been looked at without being merged */
+	uint8_t skips;	   /* smart scan: passes it may still be skipped */
+	uint8_t seen;	   /* ksm: checksum is valid */
+};
+
+struct dedup_config {
+	struct machine *machine;
+	struct frames *frames;
+	struct gmem *const *vms; /* by number, borrowed; all there for its life */
+	unsigned nvms;
+	struct counters *host;	 /* what belongs to no VM */
+	bool smart_scan, use_zero_pages, split_huge;
+	uint64_t max_page_sharing; /* at least 2 */
+	uint64_t seed;
+};
+
+struct dedup;
+
+struct dedup_ops {
+	const char *name;    /* as in `algorithm = ksm` */
+	const char *summary; /* one sentence, for `overbook list dedup` */
+
+	/* NULL with errno: ENOMEM. */
+	struct dedup *(*create)(const struct dedup_config *cfg);
+	/*
+	 * The loop, every sleep interval: look at up to @npages pages and merge what can be. Ends early at the end of
+	 * a pass.
+	 */
+	void (*scan)(struct dedup *d, uint64_t npages);
+	/* Forgets all, merges nothing more; what is merged stays so. */
+	void (*destroy)(struct dedup *d);
+};
+
+extern const struct dedup_ops *const dedup_algorithms[]; /* NULL-ended: ksm, hash, oracle */
+
+/* What an algorithm begins with; embedded first in its own struct. */
+struct dedup {
+	const struct dedup_ops *ops;
+	struct dedup_config cfg;
+	struct dedup_item **item; /* [vm][gfn] */
+	uint64_t *seen;		  /* dedup_report(): by hfn */
+	uint64_t epoch;
+};
+
+/* Shared by all. */
+void dedup_report(struct dedup *d); /* bring the gauges of the VMs' and of the host's counters up to date */
+/* Every merged page gets a frame of its own again, while there are frames: -ENOMEM says that there were too few. */
+int dedup_unmerge(struct dedup *d);
+
+/* For algorithms: */
+bool dedup_init(struct dedup *d, const struct dedup_ops *ops, const struct dedup_config *cfg);
+void dedup_fini(struct dedup *d);
+
+struct dedup_page {
+	struct gmem *g;
+	struct dedup_item *item;
+	struct gmem_page page;
+	gfn_t gfn;
+	unsigned vm;
+};
+
+/* The page with its present state; its item is made new if it got another frame since it was looked at. */
+void dedup_look(struct dedup *d, unsigned vm, gfn_t gfn, struct dedup_page *p);
+/* A candidate: RESIDENT, and not part of a large backing that must stay whole (then it has its reason). */
+bool dedup_candidate(struct dedup *d, struct dedup_page *p);
+/* Contents, charged. */
+uint64_t dedup_checksum(struct dedup *d, const struct dedup_page *p);
+int dedup_compare(struct dedup *d, hfn_t a, hfn_t b);
+/* Protect, compare again, merge. False: not equal after all, or no memory. */
+bool dedup_merge_zero(struct dedup *d, struct dedup_page *p);
+bool dedup_merge_into(struct dedup *d, struct dedup_page *p, hfn_t stable);
+/* Merge two pages that are not merged yet; the frame of @a becomes @stable. */
+bool dedup_merge_pair(struct dedup *d, struct dedup_page *a, struct dedup_page *b, hfn_t *stable);
+uint64_t dedup_refs(const struct dedup *d, hfn_t stable);
+
+#endif
