@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dedup/dedup.h"
 #include "mm/paging.h"
 #include "mm/replace.h"
 #include "vmm/cmd.h"
@@ -85,6 +86,13 @@ static void list_policies(void)
 		printf("%-8s %s\n", replace_policies[i]->name, replace_policies[i]->summary);
 }
 
+static void list_dedup(void)
+{
+	printf("%-8s %s\n", "none", "Nothing is merged.");
+	for (int i = 0; dedup_algorithms[i]; i++)
+		printf("%-8s %s\n", dedup_algorithms[i]->name, dedup_algorithms[i]->summary);
+}
+
 static void list_keys(void)
 {
 	g_autofree char *text = experiment_reference();
@@ -104,6 +112,7 @@ static const struct {
 	{ "costs", "fields of a processor's profile, and their values", list_costs },
 	{ "figures", "pictures that a run draws", list_figures },
 	{ "policies", "page replacement, for overbook trace mrc", list_policies },
+	{ "dedup", "how equal pages are found and merged", list_dedup },
 	{ "keys", "sections and keys of an experiment file", list_keys },
 };
 

@@ -12,6 +12,7 @@ static const char *const paging_names[] = { "native", "shadow", "ept", "pv", NUL
 static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
 static const char *const table_levels[] = { "4", "5", NULL };
 static const char *const behaviours[] = { "good", "slow", "silent", "hostile", NULL };
+static const char *const dedup_names[] = { "none", "ksm", "hash", "oracle", NULL };
 static const char *const dirty_logs[] = { "none", "wrprotect", "pml", NULL };
 
 #define GIB	(1ull << 30)
@@ -80,6 +81,29 @@ static const struct conf_key balloon_keys[] = {
 	  "Offer VIRTIO_BALLOON_F_DEFLATE_ON_OOM: out of memory, a guest takes pages back before it kills a process." },
 	{ "stats-interval", CONF_TIME, BALLOON(stats_ns), "10 ms", 0, HOUR_NS, NULL, 0,
 	  "How often drivers are asked for their statistics; 0: never." },
+	{ .name = NULL },
+};
+
+#define DEDUP(field) offsetof(struct conf_dedup, field)
+static const struct conf_key dedup_keys[] = {
+	{ "algorithm", CONF_ENUM, DEDUP(algorithm), "none", 0, 0, dedup_names, 0,
+	  "How equal pages are found; see `overbook list dedup`. none: nothing is merged." },
+	{ "pages-to-scan", CONF_COUNT, DEDUP(pages_to_scan), "100", 1, 1ull << 32, NULL, 0,
+	  "Pages looked at until the scanner sleeps." },
+	{ "sleep", CONF_TIME, DEDUP(sleep_ns), "20 ms", 1000, HOUR_NS, NULL, 0,
+	  "How long it sleeps then." },
+	{ "smart-scan", CONF_BOOL, DEDUP(smart_scan), "yes", 0, 0, NULL, 0,
+	  "ksm: pages that did not merge in three passes are looked at more rarely." },
+	{ "use-zero-pages", CONF_BOOL, DEDUP(use_zero_pages), "no", 0, 0, NULL, 0,
+	  "Pages of zeros map the host's one zero frame; no: they merge like others." },
+	{ "max-page-sharing", CONF_COUNT, DEDUP(max_page_sharing), "256", 2, 1ull << 32, NULL, 0,
+	  "Most pages of one merged frame; more equal pages get another." },
+	{ "split-huge", CONF_BOOL, DEDUP(split_huge), "yes", 0, 0, NULL, 0,
+	  "A large host page is split to merge a part of it; no: it is left whole." },
+	{ "stop", CONF_TIME, DEDUP(stop_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
+	  "From this time on nothing is scanned; 0: to the end." },
+	{ "unmerge", CONF_BOOL, DEDUP(unmerge), "no", 0, 0, NULL, 0,
+	  "At that time every merged page gets a frame of its own again." },
 	{ .name = NULL },
 };
 
@@ -172,6 +196,8 @@ const struct conf_section_info conf_sections[SECTION_COUNT] = {
 	[SECTION_HOST] = { "host", false, sizeof(struct conf_host), host_keys, "The machine that the VMs share." },
 	[SECTION_BALLOON] = { "balloon", false, sizeof(struct conf_balloon), balloon_keys,
 			      "The balloons of all VMs that have one (vm.balloon-target)." },
+	[SECTION_DEDUP] = { "dedup", false, sizeof(struct conf_dedup), dedup_keys,
+			    "The scanner that merges equal pages." },
 	[SECTION_VM] = { "vm", true, sizeof(struct conf_vm), vm_keys, "One VM, or several alike." },
 	[SECTION_WORKLOAD] = { "workload", true, sizeof(struct conf_workload), workload_keys, "What a VM runs." },
 	[SECTION_PHASE] = { "phase", true, sizeof(struct conf_phase), phase_keys, "One stretch of a process's life." },

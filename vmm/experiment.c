@@ -69,6 +69,8 @@ void experiment_free(struct experiment *e)
 		conf_clear(k, CONF_FIELD(&e->experiment, k));
 	for (const struct conf_key *k = conf_sections[SECTION_HOST].keys; k->name; k++)
 		conf_clear(k, CONF_FIELD(&e->host, k));
+	for (const struct conf_key *k = conf_sections[SECTION_DEDUP].keys; k->name; k++)
+		conf_clear(k, CONF_FIELD(&e->dedup, k));
 	free_named(e->vms, SECTION_VM);
 	free_named(e->workloads, SECTION_WORKLOAD);
 	free_named(e->phases, SECTION_PHASE);
@@ -216,7 +218,7 @@ static gboolean build_section(struct experiment *e, const struct raw *raw, const
 	return TRUE;
 }
 
-/* [experiment] and [host] exist even where the file is silent. */
+/* [experiment], [host] and [dedup] exist even where the file is silent. */
 static gboolean build_single(const struct raw *raw, enum conf_section kind, void *section, GError **error)
 {
 	struct raw_section empty = { .kind = kind, .name = (char *)"", .entries = NULL };
@@ -239,7 +241,8 @@ struct experiment *experiment_build(const struct raw *raw, GError **error)
 	struct experiment *e = experiment_new(raw->path);
 	gboolean ok = build_single(raw, SECTION_EXPERIMENT, &e->experiment, error) &&
 		      build_single(raw, SECTION_HOST, &e->host, error) &&
-		      build_single(raw, SECTION_BALLOON, &e->balloon, error);
+		      build_single(raw, SECTION_BALLOON, &e->balloon, error) &&
+		      build_single(raw, SECTION_DEDUP, &e->dedup, error);
 
 	for (guint i = 0; ok && i < raw->sections->len; i++)
 		ok = build_section(e, raw, g_ptr_array_index(raw->sections, i), error);

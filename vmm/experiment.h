@@ -58,6 +58,15 @@ struct conf_balloon {
 	uint64_t stats_ns; /* how often drivers are asked for statistics; 0: never */
 };
 
+struct conf_dedup {
+	int algorithm; /* 0: none; else 1 + index into dedup_algorithms[] */
+	uint64_t pages_to_scan, sleep_ns;
+	bool smart_scan, use_zero_pages, split_huge;
+	uint64_t max_page_sharing;
+	uint64_t stop_ns; /* 0: never */
+	bool unmerge;	  /* at that time */
+};
+
 struct conf_vm {
 	char *name;
 	uint64_t count;
@@ -119,6 +128,7 @@ struct experiment {
 	struct conf_experiment experiment;
 	struct conf_host host;
 	struct conf_balloon balloon;
+	struct conf_dedup dedup;
 	GPtrArray *vms;	      /* of struct conf_vm */
 	GPtrArray *workloads; /* of struct conf_workload */
 	GPtrArray *phases;    /* of struct conf_phase */

@@ -225,6 +225,29 @@ static gboolean check_vm(const struct experiment *e, const struct conf_vm *vm, G
 	return TRUE;
 }
 
+/* Where merging is asked for, can it be? */
+static gboolean check_dedup(const struct experiment *e, GError **error)
+{
+	const struct conf_dedup *d = &e->dedup;
+
+	if (d->unmerge && !d->stop_ns)
+		return fault(e, error, SECTION_DEDUP, d, "unmerge", "it happens at the time stop, which is not given");
+	if (!d->algorithm)
+		return TRUE;
+	if (e->experiment.machine == 1)
+		return fault(e, error, SECTION_DEDUP, d, "algorithm",
+			     "pages merge on machine = sim only; on kvm only none is allowed");
+	for (guint i = 0; i < e->vms->len; i++) {
+		const struct conf_vm *vm = g_ptr_array_index(e->vms, i);
+
+		if (vm->paging == MODE_NATIVE)
+			return fault(e, error, SECTION_VM, vm, "paging",
+				     "native memory cannot be merged; allowed are shadow, ept and pv, "
+				     "or [dedup] algorithm = none");
+	}
+	return TRUE;
+}
+
 static gboolean no_vm(const struct experiment *e, GError **error)
 {
 	g_set_error(error, EXPERIMENT_ERROR, 0, "%s: there is no [vm NAME]; at least one VM is needed", e->path);
@@ -380,7 +403,8 @@ static gboolean check_workload(const struct experiment *e, const struct conf_wor
 
 gboolean experiment_check(const struct experiment *e, GError **error)
 {
-	if (!check_experiment(e, error) || !check_costs(e, error) || !check_vms(e, error))
+	if (!check_experiment(e, error) || !check_costs(e, error) || !check_vms(e, error) ||
+	    !check_dedup(e, error))
 		return FALSE;
 	for (guint i = 0; i < e->phases->len; i++)
 		if (!check_phase(e, g_ptr_array_index(e->phases, i), error))

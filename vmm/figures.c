@@ -25,6 +25,8 @@ const struct figure figure_table[] = {
 	{ "memory", "Guest memory resident in host frames, over time.", FALSE, figure_memory },
 	{ "balloon", "What each balloon was asked for and what it held, over time.", FALSE, figure_balloon },
 	{ "throughput", "Operations in each second, over time.", FALSE, figure_throughput },
+	{ "sharing", "Guest memory in host frames, and saved by merging: zeros, within a guest, between guests.",
+	  FALSE, figure_sharing },
 	{ NULL, NULL, FALSE, NULL },
 };
 

@@ -17,17 +17,31 @@ void sampler_destroy(struct sampler *s)
 	s->base = NULL;
 }
 
-/* Since the end of the warm-up; gauges (pages, frames) are what they are. */
+/* What was counted before the warm-up ended does not count; gauges (pages, frames) are what they are. */
+static void subtract(struct counters *c, const struct counters *base)
+{
+	for (const struct counter_info *i = counter_table; i->name; i++)
+		if (strcmp(i->unit, "pages") && strcmp(i->unit, "frames"))
+			*(uint64_t *)((char *)c + i->offset) -= counter_get(base, i);
+}
+
 static void read_since(struct sampler *s, unsigned vm, struct counters *out)
 {
 	s->read(s->ctx, vm, out);
-	for (const struct counter_info *i = counter_table; i->name; i++)
-		if (strcmp(i->unit, "pages") && strcmp(i->unit, "frames"))
-			*(uint64_t *)((char *)out + i->offset) -= counter_get(&s->base[vm], i);
+	subtract(out, &s->base[vm]);
+}
+
+static void read_host(struct sampler *s, struct counters *out)
+{
+	*out = (struct counters){ 0 };
+	if (s->read_host)
+		s->read_host(s->ctx, out);
+	subtract(out, &s->base_host);
 }
 
 static void end_warmup(struct sampler *s)
 {
+	read_host(s, &s->base_host);
 	for (unsigned i = 0; i < s->run->vms->len; i++) {
 		struct run_vm *vm = g_ptr_array_index(s->run->vms, i);
 
@@ -39,8 +53,9 @@ static void end_warmup(struct sampler *s)
 
 static void sample(struct sampler *s, uint64_t now)
 {
-	struct counters host = { 0 };
+	struct counters host;
 
+	read_host(s, &host);
 	for (unsigned i = 0; i < s->run->vms->len; i++) {
 		struct counters c;
 
@@ -83,6 +98,7 @@ gboolean sampler_finish(struct sampler *s, uint64_t now, GError **error)
 	if (!s->warm)
 		end_warmup(s);
 	sample(s, now);
+	read_host(s, &s->run->host);
 	for (unsigned i = 0; i < s->run->vms->len; i++) {
 		struct run_vm *vm = g_ptr_array_index(s->run->vms, i);
 

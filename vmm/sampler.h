@@ -14,7 +14,10 @@ struct sampler {
 	struct run *run;
 	/* The counters of VM @vm, as they are now, since the beginning of the run. */
 	void (*read)(void *ctx, unsigned vm, struct counters *out);
+	/* What belongs to the host alone, to be called before the VMs; NULL: there is nothing. */
+	void (*read_host)(void *ctx, struct counters *out);
 	void *ctx;
+	struct counters base_host;
 	struct counters *base; /* at the end of the warm-up, one a VM */
 	uint64_t next;	       /* time of the next sample */
 	bool warm;	       /* the warm-up is over */

@@ -46,6 +46,7 @@ START_TEST(every_list)
 		     { "costs", "exit_cycles" },
 		     { "figures", "throughput" },
 		     { "policies", "clock0" },
+		     { "dedup", "oracle" },
 		     { "keys", "[vm NAME]" } };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dedup/dedup.h"
 #include "tests/lib/suite.h"
 #include "vmm/conf.h"
 #include "workloads/pattern.h"
@@ -340,6 +341,11 @@ static const struct {
 	{ "", "vm.dirty-log=pml", NULL },
 	{ "ept-ad = no\n", NULL, "[phase p] ept-ad" },
 	{ "[vm b]\nworkload = w\nept-ad = no\ndirty-log = pml\n", NULL, "dirty-log = pml|ept-ad = yes" },
+	{ "[dedup]\nalgorithm = kms\n", NULL, "[dedup]|algorithm = kms|none, ksm, hash, oracle" },
+	{ "[dedup]\nmax-page-sharing = 1\n", NULL, "max-page-sharing = 1|2" },
+	{ "[dedup]\nunmerge = yes\n", NULL, "unmerge = yes|stop" },
+	{ "[dedup]\nalgorithm = ksm\n[vm b]\nworkload = w\npaging = native\n", NULL, "paging = native|ept|none" },
+	{ "[dedup]\nalgorithm = hash\n", "experiment.machine=kvm", "algorithm = hash|sim only|none" },
 	{ "[vm b]\nworkload = w\npaging = native\ndirty-log = wrprotect\n", NULL, "dirty-log = wrprotect|native" },
 	{ "[vm b]\nworkload = w\npaging = native\nmemory = 3 GiB\ncount = 2\n", NULL,
 	  "memory = 3 GiB|6144 MiB|4096 MiB" },
@@ -454,6 +460,20 @@ START_TEST(script_too_large)
 }
 END_TEST
 
+/* The names that a file may say are the algorithms there are, in order. */
+START_TEST(dedup_names)
+{
+	struct conf_key k;
+	int n;
+
+	ck_assert(conf_find_key(SECTION_DEDUP, NULL, "algorithm", &k));
+	ck_assert_str_eq(k.choices[0], "none");
+	for (n = 0; dedup_algorithms[n]; n++)
+		ck_assert_str_eq(k.choices[n + 1], dedup_algorithms[n]->name);
+	ck_assert_ptr_null(k.choices[n + 1]);
+}
+END_TEST
+
 START_TEST(reference)
 {
 	g_autofree char *text = experiment_reference();
@@ -500,6 +520,7 @@ int main(void)
 	tcase_add_test(tc, script);
 	tcase_add_test(tc, script_layout);
 	tcase_add_test(tc, script_too_large);
+	tcase_add_test(tc, dedup_names);
 	tcase_add_test(tc, reference);
 	tcase_add_test(tc, nearest);
 	suite_add_tcase(s, tc);

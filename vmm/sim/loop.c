@@ -82,6 +82,14 @@ static void read_counters(void *ctx, unsigned i, struct counters *out)
 	*out = s->vms[i]->counters;
 }
 
+static void read_host(void *ctx, struct counters *out)
+{
+	struct sim *s = ctx;
+
+	sim_scan_report(s);
+	*out = s->host;
+}
+
 static void progress(struct sim *s, uint64_t now)
 {
 	struct run_part part = { 0 };
@@ -120,6 +128,7 @@ static void run_lockstep(struct sim *s)
 		s->now_ns += s->run->e->experiment.quantum * LOCKSTEP_NS;
 		for (unsigned i = 0; i < s->nvms; i++)
 			housekeeping(s->vms[i], s->now_ns);
+		sim_scan(s, s->now_ns);
 		if (round % 64 == 0)
 			progress(s, s->now_ns);
 	}
@@ -203,6 +212,7 @@ static uint64_t turn_end(struct sim *s, const struct sim_cpu *cpu)
 	limit_turn(s, &end, sampler_due(&s->sampler));
 	if (duration)
 		limit_turn(s, &end, duration);
+	limit_turn(s, &end, sim_scan_due(s));
 	if (vm->conf->dirty_log != DIRTY_NONE)
 		limit_turn(s, &end, vm->next_dirty);
 	if (can_collapse(vm))
@@ -224,6 +234,25 @@ static void run_turn(struct sim *s, struct sim_cpu *cpu)
 		take_off_cpu(v);
 }
 
+/* The scanner takes a CPU from whoever has it, or an idle one: the one furthest behind. True if it did. */
+static bool scan(struct sim *s, uint64_t start)
+{
+	uint64_t cycles = sim_scan(s, s->now_ns);
+	struct sim_cpu *cpu = &s->cpus[0];
+
+	if (!cycles)
+		return false;
+	for (unsigned i = 1; i < s->ncpus; i++)
+		if (s->cpus[i].clock < cpu->clock)
+			cpu = &s->cpus[i];
+	cpu->clock = MAX(cpu->clock, start) + cycles;
+	if (cpu->current) {
+		cpu->current->idle_cycles += cycles;
+		cpu->slice_end += cycles;
+	}
+	return true;
+}
+
 static void run_free_schedule(struct sim *s)
 {
 	uint64_t slice = sim_ns_to_cycles(s, s->run->e->host.timeslice_ns), turns = 0, start = 0;
@@ -238,6 +267,8 @@ static void run_free_schedule(struct sim *s)
 		if (over(s, s->now_ns))
 			break;
 		sampler_tick(&s->sampler, s->now_ns);
+		if (scan(s, start))
+			continue;
 		if (!cpu->current)
 			put_on_cpu(ready, cpu, start, slice);
 		run_turn(s, cpu);
@@ -270,6 +301,7 @@ gboolean sim_loop(struct sim *s, GError **error)
 	gboolean ok;
 
 	sampler_init(&s->sampler, s->run, read_counters, s);
+	s->sampler.read_host = read_host;
 	if (s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP) {
 		run_lockstep(s);
 	} else {

@@ -14,6 +14,7 @@
  */
 #include <string.h>
 #include <sys/mman.h>
+#include <xxhash.h>
 
 #include "vmm/sim/sim.h"
 
@@ -80,10 +81,30 @@ static int sim_move(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t
 	return 0;
 }
 
+static void sim_share(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
+{
+	if (from != to)
+		sim_release(m, vm, gfn, from, 1);
+}
+
+static int sim_unshare(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
+{
+	(void)vm;
+	(void)gfn;
+	sim_copy_content(to_sim(m), to, from);
+	return 0;
+}
+
+/* HFN_NONE: zeros. */
+static struct pattern pattern_of(const struct sim *s, hfn_t hfn)
+{
+	return hfn == HFN_NONE ? (struct pattern){ 0, 0 } : s->content[hfn];
+}
+
 /* The page's 4096 bytes as they are. */
 static void page_bytes(struct sim *s, hfn_t hfn, uint64_t *page)
 {
-	struct pattern c = s->content[hfn];
+	struct pattern c = pattern_of(s, hfn);
 
 	if (PATTERN_FAMILY(c.base) != PATTERN_BYTES) {
 		pattern_fill(c, page);
@@ -91,6 +112,44 @@ static void page_bytes(struct sim *s, hfn_t hfn, uint64_t *page)
 	}
 	memcpy(page, frames_bytes(s->frames) + hfn * PAGE_SIZE, PAGE_SIZE);
 	page[0] = c.stamp;
+}
+
+/* Word 1 of a page that is made from a pattern is its base (workloads/pattern.h), so two words order patterns. */
+static int sim_compare(struct machine *m, hfn_t a, hfn_t b)
+{
+	struct sim *s = to_sim(m);
+	struct pattern x = pattern_of(s, a), y = pattern_of(s, b);
+	uint64_t pa[PAGE_SIZE / 8], pb[PAGE_SIZE / 8];
+	unsigned i = 1;
+
+	if (a == b)
+		return 0;
+	if (x.stamp != y.stamp)
+		return x.stamp < y.stamp ? -1 : 1;
+	if (PATTERN_FAMILY(x.base) != PATTERN_BYTES && PATTERN_FAMILY(y.base) != PATTERN_BYTES)
+		return (x.base > y.base) - (x.base < y.base);
+	page_bytes(s, a, pa);
+	page_bytes(s, b, pb);
+	while (i < PAGE_SIZE / 8 && pa[i] == pb[i])
+		i++;
+	return i == PAGE_SIZE / 8 ? 0 : pa[i] < pb[i] ? -1 : 1;
+}
+
+/* Bytes that some pattern would make have that pattern's checksum. */
+static uint64_t sim_checksum(struct machine *m, hfn_t hfn)
+{
+	struct sim *s = to_sim(m);
+	struct pattern c = pattern_of(s, hfn);
+	uint64_t page[PAGE_SIZE / 8], made[PAGE_SIZE / 8];
+
+	if (PATTERN_FAMILY(c.base) == PATTERN_BYTES) {
+		page_bytes(s, hfn, page);
+		c.base = page[1];
+		pattern_fill(c, made);
+		if (memcmp(page, made, PAGE_SIZE))
+			return XXH3_64bits(page, PAGE_SIZE);
+	}
+	return XXH3_64bits(&c, sizeof(c));
 }
 
 static int sim_read(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len)
@@ -159,10 +218,14 @@ static void sim_charge(struct machine *m, unsigned vm, enum charge_kind kind, ui
 		[CHARGE_POPULATE] = p->populate_cycles,	      [CHARGE_RELEASE] = p->release_cycles,
 		[CHARGE_MOVE] = p->move_cycles,		      [CHARGE_TABLE_WRITE] = p->table_write_cycles,
 		[CHARGE_TABLE_PAGE] = p->table_page_cycles, [CHARGE_GUEST_READ] = p->guest_read_cycles,
+		[CHARGE_CHECKSUM] = p->checksum_cycles,	      [CHARGE_COMPARE] = p->compare_cycles,
+		[CHARGE_MERGE] = p->merge_cycles,
 	};
 
 	(void)vm;
-	if (s->running)
+	if (s->scanning)
+		s->dedup_cycles += price[kind] * n;
+	else if (s->running)
 		sim_spend(s->running, kind <= CHARGE_MOVE ? BUCKET_HOST_MEMORY : s->running->bucket, price[kind] * n);
 }
 
@@ -180,6 +243,10 @@ static const struct machine_ops sim_machine_ops = {
 	.populate = sim_populate,
 	.release = sim_release,
 	.move = sim_move,
+	.share = sim_share,
+	.unshare = sim_unshare,
+	.compare = sim_compare,
+	.checksum = sim_checksum,
 	.read = sim_read,
 	.write = sim_write,
 	.flush = sim_flush,
@@ -317,6 +384,9 @@ int sim_init(struct sim *s, GError **error)
 
 void sim_destroy(struct sim *s)
 {
+	if (s->dedup)
+		s->dedup->ops->destroy(s->dedup);
+	g_free(s->gmems);
 	for (unsigned i = 0; i < s->nvms; i++)
 		sim_vm_free(s->vms[i]);
 	g_free(s->vms);

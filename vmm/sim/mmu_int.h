@@ -28,8 +28,8 @@ struct rules {
 	uint64_t reserved1;  /* stage 1: never set */
 	struct usual table1; /* an entry that points to a table */
 	struct usual load1, store1; /* the last one's entry, for an access of either kind */
-	struct usual table2, leaf2; /* of the second stage; its leaf's A and D bits apart */
-	uint64_t accessed2, dirty2; /* where those are; 0: there are none */
+	struct usual table2, load2, store2;
+	uint64_t dirty2; /* the second stage's dirty bit; 0: there is none */
 };
 
 struct sim_mmu {

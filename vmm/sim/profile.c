@@ -62,6 +62,7 @@ static const struct field fields[] = {
 	CYCLES(fork_cycles), CYCLES(exit_process_cycles),
 	CYCLES(zero_page_cycles), CYCLES(copy_page_cycles), CYCLES(fill_page_cycles), CYCLES(op_cycles),
 	CYCLES(populate_cycles), CYCLES(release_cycles), CYCLES(move_cycles), CYCLES(table_write_cycles),
+	CYCLES(checksum_cycles), CYCLES(compare_cycles), CYCLES(merge_cycles),
 	CYCLES(table_page_cycles), CYCLES(guest_read_cycles), CYCLES(pv_update_cycles), CYCLES(remote_node_cycles),
 };
 

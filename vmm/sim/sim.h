@@ -20,6 +20,7 @@
 
 #include <setjmp.h>
 
+#include "dedup/dedup.h"
 #include "mm/frame.h"
 #include "mm/gmem.h"
 #include "mm/machine.h"
@@ -139,6 +140,13 @@ struct sim {
 	struct sim_vcpu *running; /* whom charge() bills; NULL: nobody */
 	uint64_t now_ns;	  /* lockstep: virtual time */
 	struct sampler sampler;
+	struct dedup *dedup;	  /* NULL: algorithm = none */
+	struct gmem **gmems;	  /* [vm], for it */
+	struct counters host;	  /* what belongs to no VM */
+	bool scanning;		  /* charge() bills the scanner */
+	bool scan_over;		  /* [dedup] stop has come */
+	uint64_t dedup_cycles;	  /* its time */
+	uint64_t next_scan;	  /* ns */
 };
 
 /* machine.c */
@@ -191,6 +199,16 @@ void sim_vm_free(struct sim_vm *vm);
  * done. True if it could go on at once; false: it sleeps until ready_at, or vm->done.
  */
 bool sim_vcpu_run(struct sim_vcpu *v, uint64_t budget);
+
+
+/* scan.c: page merging */
+int sim_scan_init(struct sim *s, GError **error);
+/* Merge, if it is time; the cycles it took. */
+uint64_t sim_scan(struct sim *s, uint64_t now_ns);
+/* When it is time again; UINT64_MAX: never. */
+uint64_t sim_scan_due(const struct sim *s);
+/* Bring the gauges of merging in all counters up to date. */
+void sim_scan_report(struct sim *s);
 
 /* loop.c */
 gboolean sim_loop(struct sim *s, GError **error);

@@ -56,18 +56,19 @@ static void set_rules(struct rules *r, const struct mmu_context *x)
 	r->load1 = usual(stage1, r->reserved1);
 	r->store1 = usual(stage1 | PTE_D, r->reserved1);
 	if (x->npt) {
-		uint64_t all = PTE_P | PTE_W | PTE_U;
+		uint64_t all = PTE_P | PTE_W | PTE_U | PTE_A;
 
-		r->accessed2 = PTE_A;
 		r->dirty2 = PTE_D;
-		r->table2 = usual(all | PTE_A, high | PTE_NX | PTE_PS);
-		r->leaf2 = usual(all, high | PTE_NX);
+		r->table2 = usual(all, high | PTE_NX | PTE_PS);
+		r->load2 = usual(all, high | PTE_NX);
 	} else {
-		r->accessed2 = x->ad_bits ? EPT_A : 0;
+		uint64_t all = EPT_RWX | (x->ad_bits ? EPT_A : 0);
+
 		r->dirty2 = x->ad_bits ? EPT_D : 0;
-		r->table2 = usual(EPT_RWX | r->accessed2, high | 0xf8);
-		r->leaf2 = usual(EPT_RWX | EPT_WRITE_BACK, high | EPT_TYPE_MASK);
+		r->table2 = usual(all, high | 0xf8);
+		r->load2 = usual(all | EPT_WRITE_BACK, high | EPT_TYPE_MASK);
 	}
+	r->store2 = usual(r->load2.want | r->dirty2, r->load2.mask & ~r->load2.want & ~r->dirty2);
 }
 
 void walk_prepare(struct sim_mmu *m, const struct mmu_context *x)

@@ -262,27 +262,14 @@ static __attribute__((noinline)) uint64_t stage2_careful(struct trip *t, struct 
 	return stage2_word(at | (q.gpa & (LEVEL_SIZE(leaf) - 1)), rights, leaf);
 }
 
-/* Read entries from @top's, in the table *at, down to the one for 4K leaves. False: one is not as usual. */
-static inline bool read_upper(const struct trip *t, gpa_t gpa, unsigned top, hpa_t *at, uint64_t *upper)
-{
-	for (unsigned level = top; level > 1; level--) {
-		upper[level] = *(const uint64_t *)(t->x->bytes + *at + 8 * PT_INDEX(gpa, level));
-		if (UNLIKELY(!is_usual(upper[level], t->m->rules.table2)))
-			return false;
-		*at = upper[level] & PTE_ADDR;
-	}
-	return true;
-}
-
 uint64_t stage2(struct trip *t, gpa_t gpa, unsigned access, bool table)
 {
 	struct sim_mmu *m = t->m;
 	const struct rules *rules = &m->rules;
 	struct assoc *ntlb = &m->ntlb, *cache = NULL;
 	uint64_t page = gpa >> PAGE_SHIFT, key = assoc_key(page, 1, m->ids.guest), at, e, upper[MAX_LEVELS + 1];
-	uint64_t *leaf, set_ad;
 	uint32_t set = assoc_set(ntlb, page);
-	unsigned top, flags, need = access & ACC_W ? ACC_W | S2_DIRTY : access;
+	unsigned top, level, flags, need = access & ACC_W ? ACC_W | S2_DIRTY : access;
 	int32_t slot;
 
 	if (UNLIKELY(!rules->quick2 || ntlb->seen[2] || ntlb->seen[3]))
@@ -309,23 +296,23 @@ uint64_t stage2(struct trip *t, gpa_t gpa, unsigned access, bool table)
 	}
 	flags = at & ACC_RWX;
 	at &= PTE_ADDR;
-	if (UNLIKELY(!read_upper(t, gpa, top, &at, upper)))
-		return stage2_careful(t, (struct request){ gpa, access, table });
-	leaf = (uint64_t *)(t->x->bytes + at + 8 * PT_INDEX(gpa, 1));
-	set_ad = rules->accessed2 | (access & ACC_W ? rules->dirty2 : 0);
-	e = *leaf;
-	if (UNLIKELY(!is_usual(e, rules->leaf2) || flags != ACC_RWX || (set_ad & ~e && t->x->pml)))
+	for (level = top; level > 1; level--) {
+		upper[level] = e = *(const uint64_t *)(t->x->bytes + at + 8 * PT_INDEX(gpa, level));
+		if (UNLIKELY(!is_usual(e, rules->table2)))
+			return stage2_careful(t, (struct request){ gpa, access, table });
+		at = e & PTE_ADDR;
+	}
+	e = *(const uint64_t *)(t->x->bytes + at + 8 * PT_INDEX(gpa, 1));
+	if (UNLIKELY(!is_usual(e, access & ACC_W ? rules->store2 : rules->load2) || flags != ACC_RWX))
 		return stage2_careful(t, (struct request){ gpa, access, table });
 
-	mmu_set_bits(m, t->x, leaf, set_ad, t->r);
-	e |= set_ad;
 	t->ntlb_misses++;
 	t->refs_host += top;
 	if (cache)
 		assoc_touch(cache, hit.slot);
 	if (top > 1)
 		ahead_learn(m->ahead.stage2, gpa, at);
-	for (unsigned level = top; level > 1; level--)
+	for (level = top; level > 1; level--)
 		npwc_insert(m, gpa, level, upper[level], ACC_RWX);
 	flags |= (e & rules->dirty2) == rules->dirty2 ? S2_DIRTY : 0;
 	at = (e & PTE_ADDR) | flags;
