@@ -12,6 +12,7 @@
 #include "balloon/device.h"
 #include "tests/lib/fake_machine.h"
 #include "tests/lib/must.h"
+#include "tests/lib/suite.h"
 #include "vmm/virtio_mmio.h"
 #include "workloads/rng.h"
 
@@ -240,16 +241,10 @@ int main(void)
 {
 	Suite *s = suite_create("virtio fuzz");
 	TCase *tc = tcase_create("fuzz");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, getenv("SOAK") ? 3600 : 120);
 	tcase_add_loop_test(tc, anything, 0, 4);
 	suite_add_tcase(s, tc);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

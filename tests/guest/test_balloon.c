@@ -8,10 +8,10 @@
  */
 #include <check.h>
 #include <glib.h>
-#include <stdlib.h>
 
 #include "tests/lib/must.h"
 #include "tests/lib/run_text.h"
+#include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
 static const char *const modes[] = { "ept", "shadow", "pv" };
@@ -185,8 +185,6 @@ int main(void)
 {
 	Suite *s = suite_create("balloon, whole guests");
 	TCase *tc = tcase_create("balloon");
-	SRunner *r;
-	int failed;
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, contents_stay, 0, 9);
@@ -194,9 +192,5 @@ int main(void)
 	tcase_add_loop_test(tc, out_of_memory, 0, 3);
 	tcase_add_loop_test(tc, free_schedule, 0, 3);
 	suite_add_tcase(s, tc);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

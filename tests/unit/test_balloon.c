@@ -2,11 +2,11 @@
 /* test_balloon.c - the device through its registers, as a driver sees it */
 #include <check.h>
 #include <glib.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "balloon/device.h"
 #include "tests/lib/fake_machine.h"
+#include "tests/lib/suite.h"
 #include "vmm/virtio_mmio.h"
 
 #define HOST	4096
@@ -299,8 +299,6 @@ int main(void)
 {
 	Suite *s = suite_create("balloon device");
 	TCase *tc = tcase_create("balloon");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, registers);
@@ -311,9 +309,5 @@ int main(void)
 	tcase_add_loop_test(tc, needs_reset, 0, G_N_ELEMENTS(nonsense));
 	tcase_add_test(tc, out_of_order);
 	suite_add_tcase(s, tc);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

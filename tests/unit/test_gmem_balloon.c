@@ -2,11 +2,11 @@
 #include <check.h>
 #include <errno.h>
 #include <glib.h>
-#include <stdlib.h>
 
 #include "mm/gmem.h"
 #include "tests/lib/fake_machine.h"
 #include "tests/lib/fake_paging.h"
+#include "tests/lib/suite.h"
 
 #define HOST 8192
 
@@ -160,8 +160,6 @@ int main(void)
 {
 	Suite *s = suite_create("gmem, balloon");
 	TCase *tc = tcase_create("balloon");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, gives_and_takes);
@@ -169,9 +167,5 @@ int main(void)
 	tcase_add_test(tc, large_blocks);
 	tcase_add_test(tc, watched);
 	suite_add_tcase(s, tc);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }

@@ -2,11 +2,11 @@
 #include <check.h>
 #include <errno.h>
 #include <glib.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "mm/virtqueue.h"
 #include "tests/lib/fake_machine.h"
+#include "tests/lib/suite.h"
 
 #define HOST   4096
 #define NPAGES 1024
@@ -240,8 +240,6 @@ int main(void)
 {
 	Suite *s = suite_create("virtqueue");
 	TCase *tc = tcase_create("virtqueue");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
@@ -253,9 +251,5 @@ int main(void)
 	tcase_add_loop_test(tc, misplaced_rings, 0, G_N_ELEMENTS(misplaced));
 	tcase_add_test(tc, ballooned_rings);
 	suite_add_tcase(s, tc);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(s);
 }
