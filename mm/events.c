@@ -189,6 +189,7 @@ const char *event_cause_name(unsigned cause)
 		[EVENT_SPLIT] = "split",       [EVENT_YOUNG] = "young", [EVENT_DIRTY] = "dirty",
 		[EVENT_IDLE] = "idle",	       [EVENT_BALLOON] = "balloon", [EVENT_DEFLATE] = "deflate",
 		[EVENT_MERGE] = "merge",       [EVENT_UNSHARE] = "unshare",
+		[EVENT_EVICT] = "evict",       [EVENT_SWAP_IN] = "swap-in", [EVENT_READAHEAD] = "readahead",
 	};
 
 	return cause < EVENT_CAUSES ? names[cause] : "unknown";

@@ -27,6 +27,9 @@ enum event_cause {
 	EVENT_DEFLATE,
 	EVENT_MERGE, /* equal to another, or to zero */
 	EVENT_UNSHARE, /* a write broke the sharing, or dedup undid it */
+	EVENT_EVICT,	 /* its frame was taken, its contents went to swap */
+	EVENT_SWAP_IN,	 /* a touch brought it back */
+	EVENT_READAHEAD, /* read in with a neighbour */
 	EVENT_CAUSES,
 };
 

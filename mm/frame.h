@@ -24,6 +24,7 @@ enum frame_kind {
 	FRAME_TABLE, /* a table the VMM built for vm */
 	FRAME_ARENA, /* a guest's arena, or all of a linear guest */
 	FRAME_SHARED, /* merged, or the zero frame: refs pages map it */
+	FRAME_TIER,   /* compressed pages (swap.c) */
 };
 
 struct frame {

@@ -27,7 +27,7 @@
  *  - contents follow the page: zero when first touched, then what was written, through moves and collapses.
  *
  * gmem_block.c: move, split, collapse. gmem_log.c: dirty log, young pages. gmem_balloon.c: pages given up.
- * gmem_share.c: merged pages.
+ * gmem_share.c: merged pages. gmem_swap.c: out of memory and back.
  */
 #include "mm/gmem.h"
 
@@ -38,6 +38,7 @@
 #include "mm/err.h"
 #include "mm/gmem_impl.h"
 #include "mm/lazy.h"
+#include "mm/reclaim.h"
 
 const char *page_state_name(unsigned state)
 {
@@ -174,9 +175,13 @@ void gmem_set(struct gmem *g, gfn_t gfn, uint64_t word, enum event_cause cause)
 		g->c->balloon_actual += (uint64_t)(to == PAGE_BALLOONED) - (from == PAGE_BALLOONED);
 		g->c->pages_merged += (uint64_t)(to == PAGE_SHARED) - (from == PAGE_SHARED);
 		g->c->ksm_zero_pages += (uint64_t)(to == PAGE_ZERO) - (from == PAGE_ZERO);
+		g->c->pages_swapped += (uint64_t)(to == PAGE_SWAPPED) - (from == PAGE_SWAPPED);
+		g->c->pages_compressed += (uint64_t)(to == PAGE_COMPRESSED) - (from == PAGE_COMPRESSED);
 	}
 	if ((old ^ word) & WORD_IDLE)
 		count_idle(g, gfn, word & WORD_IDLE ? 1 : -1);
+	if (g->reclaim && (from != to || (old ^ word) >> WORD_HFN))
+		g->reclaim->ops->changed(g->reclaim, g, gfn, from, old >> WORD_HFN, to, word >> WORD_HFN);
 	if (g->events)
 		log_change(g, gfn, from, cause);
 }
@@ -223,7 +228,7 @@ static void describe(const struct gmem *g, gfn_t gfn, struct gmem_page *out)
 		out->access = 0;
 	else if (out->state != PAGE_RESIDENT)
 		out->access &= ~ACC_W;
-	else if (g->dirty && !g->log_by_cpu && !(g->dirty[gfn / 64] >> (gfn % 64) & 1))
+	else if (word & WORD_CACHED || (g->dirty && !g->log_by_cpu && !(g->dirty[gfn / 64] >> (gfn % 64) & 1)))
 		out->access &= ~ACC_W;
 }
 
@@ -259,20 +264,22 @@ static bool block_vacant(const struct gmem *g, gfn_t gfn, unsigned level)
 	return level == 2 ? !g->block[gfn / LEVEL_PAGES(2)].present : !g->giga[gfn / LEVEL_PAGES(3)].present;
 }
 
+/* Large backing must not eat what the reclaimer keeps free for tables. */
+static bool spare(const struct gmem *g, uint64_t npages)
+{
+	return !g->reclaim ||
+	       frames_total(g->frames) - frames_used(g->frames) >= npages + g->reclaim->reserve;
+}
+
 /* Frames for @gfn and, where possible, for the block around it. */
 static int get_frames(struct gmem *g, gfn_t gfn, unsigned *level, hfn_t *hfn)
 {
-	int err = -ENOMEM;
-
-	for (*level = g->cfg.level; err && *level; --*level) {
-		if (*level > 1 && !block_vacant(g, gfn, *level))
-			continue;
-		err = frames_alloc(g->frames, *level, g->cfg.node, false,
-				   FRAME_OWNER(FRAME_GUEST, g->cfg.vm, block_start(gfn, *level)), hfn);
-		if (!err)
+	for (*level = g->cfg.level; *level > 1; --*level)
+		if (block_vacant(g, gfn, *level) && spare(g, LEVEL_PAGES(*level)) &&
+		    !frames_alloc(g->frames, *level, g->cfg.node, false,
+				  FRAME_OWNER(FRAME_GUEST, g->cfg.vm, block_start(gfn, *level)), hfn))
 			return 0;
-	}
-	return ERR(err);
+	return gmem_frame_for(g, gfn, hfn);
 }
 
 static void count_populated(struct gmem *g, uint64_t npages, enum fault_source src)
@@ -330,11 +337,18 @@ static bool touch(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source 
 	if (src == FAULT_PREFETCH)
 		return false;
 	if (word & WORD_IDLE) {
-		g->c->faults_young++;
-		gmem_set(g, gfn, (word & ~WORD_IDLE) | WORD_TOUCHED, EVENT_YOUNG);
+		if (word & WORD_AHEAD)
+			g->c->swap_readahead_hits++;
+		else
+			g->c->faults_young++;
+		gmem_set(g, gfn, (word & ~(WORD_IDLE | WORD_AHEAD)) | WORD_TOUCHED, EVENT_YOUNG);
 		changed = true;
 	} else if (!(word & WORD_TOUCHED)) {
 		g->page[gfn] |= WORD_TOUCHED;
+	}
+	if (word & WORD_CACHED && access & ACC_W) {
+		gmem_uncache(g, gfn);
+		changed = true;
 	}
 	/* What the processor logs by itself it will log when it tries again. */
 	if (g->dirty && access & ACC_W && !(g->log_by_cpu && src == FAULT_CPU))
@@ -359,6 +373,11 @@ int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src
 		}
 		if (word_state(g->page[gfn]) == PAGE_ABSENT) {
 			err = populate(g, gfn, src);
+			if (err)
+				return err;
+			changed = true;
+		} else if (word_swapped(g->page[gfn])) {
+			err = gmem_swap_in(g, gfn, access, src);
 			if (err)
 				return err;
 			changed = true;
@@ -390,6 +409,12 @@ int gmem_release(struct gmem *g, gfn_t gfn)
 		return ERR(-EBUSY);
 	if (word_state(g->page[gfn]) == PAGE_ABSENT)
 		return 0;
+	if (word_swapped(g->page[gfn])) {
+		gmem_set(g, gfn, WORD(PAGE_ABSENT, 0), EVENT_RELEASE);
+		if (g->dirty)
+			gmem_mark_dirty(g, gfn);
+		return 0;
+	}
 	if (!word_mapped(g->page[gfn]))
 		return ERR(-EPERM);
 	gmem_unmap(g, gfn, 1);
@@ -476,6 +501,8 @@ int gmem_peek(const struct gmem *g, gfn_t gfn, void *page)
 		return 0;
 	}
 	describe(g, gfn, &p);
+	if (gfn >= g->run_pages && word_swapped(g->page[gfn]))
+		return g->machine->ops->peek(g->machine, g->page[gfn] >> WORD_HFN, page);
 	if (p.hfn == HFN_NONE) {
 		memset(page, 0, PAGE_SIZE);
 		return 0;

@@ -119,7 +119,8 @@ int gmem_peek(const struct gmem *g, gfn_t gfn, void *page);
 uint8_t *gmem_arena(const struct gmem *g);
 
 /*
- * Take the page back, contents lost: RESIDENT, SHARED or ZERO to ABSENT (0 if it is). Splits its large backing.
+ * Take the page back, contents lost, from its frame (own or merged) or its slot: to ABSENT (0 if it is). Splits its
+ * large backing.
  * -EBUSY in a run.
  */
 int gmem_release(struct gmem *g, gfn_t gfn);
@@ -139,8 +140,9 @@ int gmem_move(struct gmem *g, gfn_t gfn, unsigned node);
 
 /*
  * Gather the aligned block of @level (2 or 3) around @gfn into one contiguous run, moving pages
- * unless they lie so already; all must be resident and single. -EAGAIN if they are not, -ENOMEM, -EBUSY in a run.
- * Split is the inverse, one level down: the block may only be mapped by smaller leaves. -EAGAIN if it is not large.
+ * unless they lie so already; all must be resident and single, and without a copy in swap. -EAGAIN if they are not,
+ * -ENOMEM, -EBUSY in a run. Split is the inverse, one level down: the block may only be mapped by smaller leaves.
+ * -EAGAIN if it is not large.
  */
 int gmem_collapse(struct gmem *g, gfn_t gfn, unsigned level);
 int gmem_split(struct gmem *g, gfn_t gfn);

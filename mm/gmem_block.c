@@ -107,7 +107,7 @@ int gmem_move(struct gmem *g, gfn_t gfn, unsigned node)
 static bool all_resident(const struct gmem *g, gfn_t start, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++)
-		if (word_state(g->page[start + i]) != PAGE_RESIDENT)
+		if (word_state(g->page[start + i]) != PAGE_RESIDENT || g->page[start + i] & WORD_CACHED)
 			return false;
 	return true;
 }

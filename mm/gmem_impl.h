@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gmem_impl.h - what gmem.c, gmem_block.c, gmem_log.c and gmem_share.c share; private to them
+ * gmem_impl.h - what gmem.c, gmem_block.c, gmem_log.c, gmem_share.c and gmem_swap.c share; private to them
  */
 #ifndef OVERBOOK_MM_GMEM_IMPL_H
 #define OVERBOOK_MM_GMEM_IMPL_H
@@ -10,16 +10,19 @@
 #include "mm/paging.h"
 
 /*
- * The word of a page. hfn is valid in states RESIDENT, SHARED and ZERO.
+ * The word of a page. hfn is valid in states RESIDENT, SHARED and ZERO; SWAPPED and COMPRESSED have the number of
+ * their slot there.
  *
- *	 63                12  11   5   4     3    2   0
- *	+---------------------+------+-----+-----+-----+
- *	| hfn		      |  0   |TOUCH|IDLE |state|
- *	+---------------------+------+-----+-----+-----+
+ *	 63                12  11  7   6     5     4     3    2   0
+ *	+---------------------+------+-----+------+-----+-----+-----+
+ *	| hfn, slot	      |  0   |AHEAD|CACHED|TOUCH|IDLE |state|
+ *	+---------------------+------+-----+------+-----+-----+-----+
  */
 #define WORD_STATE   7ull
 #define WORD_IDLE    (1ull << 3) /* unmapped by test_clear_young: the next touch is a young fault */
 #define WORD_TOUCHED (1ull << 4) /* touched by a fault or by DMA since test_clear_young */
+#define WORD_CACHED  (1ull << 5) /* a swap slot holds the same bytes: not mapped writable */
+#define WORD_AHEAD   (1ull << 6) /* read ahead, not touched since; IDLE too */
 #define WORD_HFN     12
 
 _Static_assert(PAGE_STATES <= WORD_STATE + 1, "a state fits its field");
@@ -55,6 +58,7 @@ struct gmem {
 	struct paging *paging; /* NULL until gmem_set_paging() */
 	struct counters *c;
 	struct events *events;
+	struct reclaimer *reclaim; /* NULL: what is resident stays */
 	uint64_t *page;		   /* [npages], lazily backed; unused below run_pages */
 	struct gmem_block *block;  /* [npages / 512], rounded up */
 	struct gmem_giga *giga;	   /* [npages / 262,144], rounded up */
@@ -94,6 +98,20 @@ void gmem_tell_mapped(struct gmem *g, gfn_t gfn, unsigned level);
 
 /* Somebody touches a ballooned page: 0 if it is absent now, else -EPERM. */
 int gmem_balloon_touch(struct gmem *g, gfn_t gfn, enum fault_source src);
+
+/* gmem_swap.c: a single frame for @gfn, evicting for it if that is possible. -ENOMEM. */
+int gmem_frame_for(struct gmem *g, gfn_t gfn, hfn_t *hfn);
+
+/* gmem_swap.c: a page that is SWAPPED or COMPRESSED becomes RESIDENT. -ENOMEM, -EIO. */
+int gmem_swap_in(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src);
+
+/* gmem_swap.c: a CACHED page is about to be written: its slot goes. */
+void gmem_uncache(struct gmem *g, gfn_t gfn);
+
+static inline bool word_swapped(uint64_t w)
+{
+	return word_state(w) == PAGE_SWAPPED || word_state(w) == PAGE_COMPRESSED;
+}
 
 static inline void gmem_unmap(struct gmem *g, gfn_t gfn, uint64_t npages)
 {

@@ -148,10 +148,10 @@ void gmem_share_drop(struct gmem *g, gfn_t gfn, hfn_t hfn)
 int gmem_share_break(struct gmem *g, gfn_t gfn)
 {
 	hfn_t from = hfn_of(g, gfn), to;
-	int err = frames_alloc(g->frames, 1, g->cfg.node, false, FRAME_OWNER(FRAME_GUEST, g->cfg.vm, gfn), &to);
+	int err = gmem_frame_for(g, gfn, &to);
 
 	if (err)
-		return ERR(err);
+		return err;
 	gmem_unmap(g, gfn, 1);
 	err = g->machine->ops->unshare(g->machine, g->cfg.vm, gfn, from, to);
 	if (err) {

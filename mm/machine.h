@@ -32,6 +32,8 @@ enum charge_kind {
 	CHARGE_CHECKSUM, /* per page: read it all */
 	CHARGE_COMPARE, /* per pair of pages compared */
 	CHARGE_MERGE, /* per page: protect and remap it to a merged frame */
+	CHARGE_COMPRESS,   /* per page offered to the compressed tier */
+	CHARGE_DECOMPRESS, /* per page that came back from it */
 	CHARGE_KINDS,
 };
 
@@ -67,6 +69,28 @@ struct machine_ops {
 	int (*read)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len);
 	int (*write)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, const void *buf,
 		     unsigned len);
+
+	/*
+	 * Swapping. Slots are numbered from 0 to the size the reclaimer was made with; the machine knows where their
+	 * bytes are. A machine without swap leaves these NULL.
+	 *
+	 * gmem_evict(), the page being unmapped: the contents of @hfn go to @slot. -EIO. load() is the inverse, and
+	 * leaves the slot as it is. drop(), by the reclaimer: nobody wants the slot's contents any more. peek(): one
+	 * slot's 4096 bytes, for digests.
+	 */
+	int (*save)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot);
+	int (*load)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot);
+	void (*drop)(struct machine *m, uint64_t slot);
+	int (*peek)(struct machine *m, uint64_t slot, void *page);
+
+	/* The reclaimer: how many bytes a compressor makes of the page in @hfn. Changes nothing. */
+	unsigned (*compressed_size)(struct machine *m, hfn_t hfn);
+
+	/*
+	 * The reclaimer: one command to the swap device for @npages pages from @slot on. A read lets the vCPU now
+	 * running wait for its end; a write is waited for only if the device is far behind.
+	 */
+	void (*swap_io)(struct machine *m, bool write, uint64_t slot, uint64_t npages);
 
 	/* paging_ops implementations, after they removed or weakened entries. */
 	void (*flush)(struct machine *m, unsigned vm, enum flush_kind kind, uint64_t start, uint64_t n);

@@ -116,6 +116,64 @@ static int fake_write(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsi
 	return 0;
 }
 
+static int fake_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot)
+{
+	struct fake_machine *fm = fake(m);
+
+	(void)vm, (void)gfn;
+	if (due(&fm->fail_save_in))
+		return -EIO;
+	g_assert(!g_hash_table_contains(fm->slots, GSIZE_TO_POINTER(slot)));
+	g_hash_table_insert(fm->slots, GSIZE_TO_POINTER(slot), g_memdup2(fake_machine_page(fm, hfn), PAGE_SIZE));
+	fm->saved++;
+	return 0;
+}
+
+static int fake_peek(struct machine *m, uint64_t slot, void *page)
+{
+	const void *bytes = g_hash_table_lookup(fake(m)->slots, GSIZE_TO_POINTER(slot));
+
+	g_assert(bytes);
+	memcpy(page, bytes, PAGE_SIZE);
+	return 0;
+}
+
+static int fake_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot)
+{
+	struct fake_machine *fm = fake(m);
+
+	(void)vm, (void)gfn;
+	if (due(&fm->fail_load_in))
+		return -EIO;
+	fm->loaded++;
+	return fake_peek(m, slot, fake_machine_page(fm, hfn));
+}
+
+static void fake_drop(struct machine *m, uint64_t slot)
+{
+	g_assert(g_hash_table_remove(fake(m)->slots, GSIZE_TO_POINTER(slot)));
+	fake(m)->dropped++;
+}
+
+static unsigned fake_compressed_size(struct machine *m, hfn_t hfn)
+{
+	const uint64_t *word = (const uint64_t *)fake_machine_page(fake(m), hfn);
+	unsigned n = 8;
+
+	for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
+		n += word[i] ? 8 : 0;
+	return n;
+}
+
+static void fake_swap_io(struct machine *m, bool write, uint64_t slot, uint64_t npages)
+{
+	struct fake_machine *fm = fake(m);
+
+	(void)slot;
+	*(write ? &fm->io_writes : &fm->io_reads) += 1;
+	fm->io_pages += npages;
+}
+
 static void fake_flush(struct machine *m, unsigned vm, enum flush_kind kind, uint64_t start, uint64_t n)
 {
 	(void)vm, (void)start, (void)n;
@@ -144,6 +202,12 @@ static const struct machine_ops fake_ops = {
 	.checksum = fake_checksum,
 	.read = fake_read,
 	.write = fake_write,
+	.save = fake_save,
+	.load = fake_load,
+	.drop = fake_drop,
+	.peek = fake_peek,
+	.compressed_size = fake_compressed_size,
+	.swap_io = fake_swap_io,
 	.flush = fake_flush,
 	.charge = fake_charge,
 	.now = fake_now,
@@ -156,6 +220,7 @@ struct fake_machine *fake_machine_new(uint64_t npages)
 	fm->base.ops = &fake_ops;
 	fm->npages = npages;
 	fm->checksum_mask = UINT64_MAX;
+	fm->slots = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
 	fm->bytes = mmap(NULL, npages * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 			 -1, 0);
 	g_assert(fm->bytes != MAP_FAILED);
@@ -164,6 +229,7 @@ struct fake_machine *fake_machine_new(uint64_t npages)
 
 void fake_machine_free(struct fake_machine *fm)
 {
+	g_hash_table_unref(fm->slots);
 	munmap(fm->bytes, fm->npages * PAGE_SIZE);
 	g_free(fm);
 }

@@ -3,10 +3,13 @@
  * fake_machine.h - a struct machine for tests: contents per hfn, hooks counted
  *
  * Contents are real bytes, kept apart from frames_bytes(), so that a test sees a page's data follow it between
- * frames. Every hook is counted; populate and move can be made to fail.
+ * frames, and to swap and back. Every hook is counted; populate, move, save and load can be made to fail. A page's
+ * compressed size is that of its words that are not zero.
  */
 #ifndef OVERBOOK_TESTS_FAKE_MACHINE_H
 #define OVERBOOK_TESTS_FAKE_MACHINE_H
+
+#include <glib.h>
 
 #include "mm/machine.h"
 
@@ -20,7 +23,11 @@ struct fake_machine {
 	uint64_t charged[CHARGE_KINDS];
 	uint64_t shared, unshared;
 	uint64_t checksum_mask; /* fewer bits: unequal pages with equal checksums */
-	uint64_t fail_populate_in, fail_move_in, fail_unshare_in; /* the n-th call from now returns -EIO; 0: never */
+	uint64_t saved, loaded, dropped;		    /* pages */
+	uint64_t io_reads, io_writes, io_pages;		    /* commands; pages of both */
+	GHashTable *slots;				    /* slot -> 4096 bytes */
+	/* The n-th call from now returns -EIO; 0: never. */
+	uint64_t fail_populate_in, fail_move_in, fail_unshare_in, fail_save_in, fail_load_in;
 };
 
 /* For a host of @npages frames. */

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gmem_swap.c - pages that give up their frame and get one back
+ *
+ * Problem: a page leaves memory and comes back, possibly often, possibly without having been written between. Its
+ * contents must be in exactly one place that counts, and a page that is still as it was on the device should cost no
+ * second write.
+ *
+ * Idea: the word of a page without a frame holds the number of its *slot* where the hfn was. A page that came back for
+ * a read keeps its slot (flag CACHED) and may not be mapped writable: the first write faults, gives the slot back and
+ * clears the flag. So an evicted page that still has the flag is clean, and is dropped. This is the swap cache, without
+ * a dirty bit that three paging modes would have to agree on.
+ *
+ * A page read ahead of its touch is IDLE as well as AHEAD: unmapped, so its first touch is seen, as a hit of the
+ * readahead and not as a young page.
+ *
+ * The order of changes is that of gmem.c: unmap, save, new state, frame back; what fails, fails before the state
+ * changes.
+ *
+ * Invariants (tests/model/test_swap_model.c against runs with unlimited memory, tests/unit/test_swap.c):
+ *  - contents survive: save() before the frame goes, load() before the page may be reached;
+ *  - a CACHED page is resident, and no mapping of it is writable;
+ *  - who faults, how often and on what is counted once per change of state, as in gmem.c.
+ *
+ * Source: Linux mm/swap_state.c, mm/memory.c (do_swap_page) and mm/vmscan.c.
+ */
+#include <errno.h>
+#include <glib.h>
+
+#include "mm/err.h"
+#include "mm/gmem_impl.h"
+#include "mm/reclaim.h"
+
+void gmem_set_reclaimer(struct gmem *g, struct reclaimer *r)
+{
+	g->reclaim = r;
+}
+
+int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
+{
+	const struct machine_ops *ops = g->machine->ops;
+	uint64_t word;
+	hfn_t hfn;
+	int err = 0;
+
+	g_assert(to == PAGE_SWAPPED || to == PAGE_COMPRESSED);
+	if (gfn >= g->cfg.npages)
+		return ERR(-EFAULT);
+	if (gfn < g->run_pages || word_state(g->page[gfn]) != PAGE_RESIDENT)
+		return ERR(-EBUSY);
+	word = g->page[gfn];
+	hfn = word >> WORD_HFN;
+	gmem_unmap(g, gfn, 1);
+	if (!(word & WORD_CACHED))
+		err = ops->save(g->machine, g->cfg.vm, gfn, hfn, slot);
+	if (err) {
+		gmem_tell_mapped(g, gfn, 1);
+		return ERR(err);
+	}
+	gmem_shatter(g, gfn);
+	ops->release(g->machine, g->cfg.vm, gfn, hfn, 1);
+	gmem_set(g, gfn, WORD(to, slot), EVENT_EVICT);
+	frames_release(g->frames, hfn, 1);
+	gmem_charge(g, CHARGE_RELEASE, 1);
+	return 0;
+}
+
+int gmem_frame_for(struct gmem *g, gfn_t gfn, hfn_t *hfn)
+{
+	uint64_t owner = FRAME_OWNER(FRAME_GUEST, g->cfg.vm, gfn);
+	int err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
+
+	if (err && g->reclaim && !g->reclaim->ops->supply(g->reclaim, 1))
+		err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
+	return err ? ERR(err) : 0;
+}
+
+static void count_swap_in(struct gmem *g, enum page_state from, enum fault_source src)
+{
+	g->c->swap_ins++;
+	if (src == FAULT_PREFETCH)
+		g->c->faults_prefetch++;
+	else if (src == FAULT_DMA)
+		g->c->faults_dma++;
+	else if (from == PAGE_SWAPPED)
+		g->c->faults_swapped++;
+	else
+		g->c->faults_compressed++;
+}
+
+int gmem_swap_in(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src)
+{
+	enum page_state from = word_state(g->page[gfn]);
+	uint64_t slot = g->page[gfn] >> WORD_HFN, flags = 0;
+	hfn_t hfn;
+	int err = gmem_frame_for(g, gfn, &hfn);
+
+	if (err)
+		return err;
+	err = g->machine->ops->load(g->machine, g->cfg.vm, gfn, hfn, slot);
+	if (err) {
+		frames_release(g->frames, hfn, 1);
+		return ERR(err);
+	}
+	if (from == PAGE_SWAPPED)
+		g->reclaim->ops->read(g->reclaim, slot);
+	if (g->reclaim->ops->fetch(g->reclaim, g, from, slot, hfn, access & ACC_W))
+		flags = WORD_CACHED;
+	gmem_set(g, gfn, WORD(PAGE_RESIDENT, hfn) | flags, EVENT_SWAP_IN);
+	count_swap_in(g, from, src);
+	gmem_charge(g, CHARGE_POPULATE, 1);
+	if (src != FAULT_CPU)
+		gmem_tell_mapped(g, gfn, 1);
+	return 0;
+}
+
+int gmem_swap_ahead(struct gmem *g, gfn_t gfn)
+{
+	uint64_t slot = g->page[gfn] >> WORD_HFN, flags;
+	hfn_t hfn;
+	int err;
+
+	if (word_state(g->page[gfn]) != PAGE_SWAPPED)
+		return ERR(-EBUSY);
+	err = frames_alloc(g->frames, 1, g->cfg.node, false, FRAME_OWNER(FRAME_GUEST, g->cfg.vm, gfn), &hfn);
+	if (err)
+		return err;
+	err = g->machine->ops->load(g->machine, g->cfg.vm, gfn, hfn, slot);
+	if (err) {
+		frames_release(g->frames, hfn, 1);
+		return ERR(err);
+	}
+	flags = WORD_IDLE | WORD_AHEAD;
+	if (g->reclaim->ops->fetch(g->reclaim, g, PAGE_SWAPPED, slot, hfn, false))
+		flags |= WORD_CACHED;
+	gmem_set(g, gfn, WORD(PAGE_RESIDENT, hfn) | flags, EVENT_READAHEAD);
+	g->c->swap_readahead++;
+	gmem_charge(g, CHARGE_POPULATE, 1);
+	return 0;
+}
+
+void gmem_uncache(struct gmem *g, gfn_t gfn)
+{
+	g->reclaim->ops->forget(g->reclaim, g->page[gfn] >> WORD_HFN);
+	g->page[gfn] &= ~WORD_CACHED;
+}
+
+uint64_t gmem_slot(const struct gmem *g, gfn_t gfn)
+{
+	g_assert(word_swapped(g->page[gfn]));
+	return g->page[gfn] >> WORD_HFN;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * swap.h - swapping by the host: the reclaimer that evicts guests' pages to a device
+ *
+ * One struct swap serves a host and all its guests. It chooses victims (swap_pool.h), gives them slots (swap_slots.h),
+ * keeps a compressed tier before the device, and reads ahead when pages come back.
+ */
+#ifndef OVERBOOK_MM_SWAP_H
+#define OVERBOOK_MM_SWAP_H
+
+#include "mm/reclaim.h"
+#include "mm/swap_pool.h"
+
+struct swap;
+
+struct swap_config {
+	uint64_t nslots; /* pages of the device, below 2^32 */
+	const struct swap_policy *policy;
+	uint64_t seed;	      /* for policies that draw lots */
+	uint64_t low, high;   /* frames: fewer than low free, evict until high are; low <= high. 0: only on demand */
+	unsigned cluster;     /* readahead: aligned groups of 2^cluster slots */
+	uint64_t pool_frames; /* most host frames of the compressed tier; 0: there is none */
+};
+
+/* NULL and ENOMEM when there is no address space for its tables. Pointers are borrowed for its life. */
+struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct machine *m);
+/* After the guests' gmem, before the frames. */
+void swap_free(struct swap *s);
+
+/* @g's pages may go from now on. Before the first of them has a frame. */
+void swap_attach(struct swap *s, struct gmem *g);
+
+struct reclaimer *swap_reclaimer(struct swap *s);
+
+/* Pages evicted since the beginning: who holds a frame's number over something that may evict can see that it did. */
+uint64_t swap_evictions(const struct swap *s);
+/* Host frames that the compressed tier takes now. */
+uint64_t swap_pool_used(const struct swap *s);
+
+/* Tests: pool, slots, tier and pages agree; 0, or -EUCLEAN after a warning that says what. */
+int swap_verify(struct swap *s);
+
+#endif
