@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* cmd_list.c - overbook list WHAT: what there is to choose from, as aligned text from the program's own tables */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "dedup/dedup.h"
 #include "mm/paging.h"
 #include "mm/replace.h"
+#include "mm/swap_pool.h"
 #include "vmm/cmd.h"
 #include "vmm/conf.h"
 #include "vmm/figure.h"
+#include "vmm/sim/disk.h"
 #include "vmm/sim/profile.h"
 #include "vmm/vmm.h"
 #include "workloads/pattern.h"
@@ -93,6 +96,24 @@ static void list_dedup(void)
 		printf("%-8s %s\n", dedup_algorithms[i]->name, dedup_algorithms[i]->summary);
 }
 
+static void list_victims(void)
+{
+	for (int i = 0; swap_policies[i]; i++)
+		printf("%-8s %s\n", swap_policies[i]->name, swap_policies[i]->summary);
+}
+
+static void list_devices(void)
+{
+	printf("%-8s %10s %10s %10s %8s %8s %6s  %s\n", "device", "read_ns", "write_ns", "seek_ns", "MB/s", "parallel",
+	       "queue", "what it is");
+	for (int i = 0; disk_profiles[i]; i++) {
+		const struct disk_profile *p = disk_profiles[i];
+
+		printf("%-8s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64 " %8u %6u  %s\n", p->name, p->read_ns,
+		       p->write_ns, p->seek_ns, p->bytes_per_us, p->parallel, p->queue, p->summary);
+	}
+}
+
 static void list_keys(void)
 {
 	g_autofree char *text = experiment_reference();
@@ -113,6 +134,8 @@ static const struct {
 	{ "figures", "pictures that a run draws", list_figures },
 	{ "policies", "page replacement, for overbook trace mrc", list_policies },
 	{ "dedup", "how equal pages are found and merged", list_dedup },
+	{ "victims", "which page the host swaps out ([swap] policy)", list_victims },
+	{ "devices", "swap devices ([swap] device)", list_devices },
 	{ "keys", "sections and keys of an experiment file", list_keys },
 };
 

@@ -13,6 +13,8 @@ static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
 static const char *const table_levels[] = { "4", "5", NULL };
 static const char *const behaviours[] = { "good", "slow", "silent", "hostile", NULL };
 static const char *const dedup_names[] = { "none", "ksm", "hash", "oracle", NULL };
+static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
+static const char *const victims[] = { "fifo", "random", "clock", NULL };
 static const char *const dirty_logs[] = { "none", "wrprotect", "pml", NULL };
 
 #define GIB	(1ull << 30)
@@ -107,6 +109,25 @@ static const struct conf_key dedup_keys[] = {
 	{ .name = NULL },
 };
 
+#define SWAP(field) offsetof(struct conf_swap, field)
+static const struct conf_key swap_keys[] = {
+	{ "size", CONF_SIZE, SWAP(size), "0", 0, 1ull << 43, NULL, 0,
+	 "The host's swap device; 0: there is none, and a guest that needs a frame when none is free fails." },
+	{ "device", CONF_ENUM, SWAP(device), "nvme", 0, 0, swap_devices, 0,
+	 "What kind of device: its latency, bandwidth and queue." },
+	{ "policy", CONF_ENUM, SWAP(policy), "clock", 0, 0, victims, 0,
+	 "Which page goes: the oldest, any, or the oldest that was not touched lately." },
+	{ "page-cluster", CONF_COUNT, SWAP(page_cluster), "3", 0, 10, NULL, 0,
+	 "A read from swap brings in its aligned group of 2^n slots; 0: no readahead." },
+	{ "compressed-pool", CONF_SIZE, SWAP(pool), "0", 0, 1ull << 43, NULL, 0,
+	 "Most host memory that compressed pages may take before the device is used; 0: nothing is compressed." },
+	{ "low-watermark", CONF_SHARE, SWAP(low_ppm), "2%", 1, 500000, NULL, 0,
+	 "With less of the host's memory free, pages are evicted ahead of need." },
+	{ "high-watermark", CONF_SHARE, SWAP(high_ppm), "3%", 1, 500000, NULL, 0,
+	 "Until so much of it is free." },
+	{ .name = NULL },
+};
+
 #define VM(field) offsetof(struct conf_vm, field)
 static const struct conf_key vm_keys[] = {
 	{ "count", CONF_COUNT, VM(count), "1", 1, 4096, NULL, 0, "So many VMs like this, named NAME-0, NAME-1, ..." },
@@ -198,6 +219,8 @@ const struct conf_section_info conf_sections[SECTION_COUNT] = {
 			      "The balloons of all VMs that have one (vm.balloon-target)." },
 	[SECTION_DEDUP] = { "dedup", false, sizeof(struct conf_dedup), dedup_keys,
 			    "The scanner that merges equal pages." },
+	[SECTION_SWAP] = { "swap", false, sizeof(struct conf_swap), swap_keys,
+			   "Where the host puts guests' pages when its memory runs out." },
 	[SECTION_VM] = { "vm", true, sizeof(struct conf_vm), vm_keys, "One VM, or several alike." },
 	[SECTION_WORKLOAD] = { "workload", true, sizeof(struct conf_workload), workload_keys, "What a VM runs." },
 	[SECTION_PHASE] = { "phase", true, sizeof(struct conf_phase), phase_keys, "One stretch of a process's life." },

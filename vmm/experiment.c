@@ -218,7 +218,7 @@ static gboolean build_section(struct experiment *e, const struct raw *raw, const
 	return TRUE;
 }
 
-/* [experiment], [host] and [dedup] exist even where the file is silent. */
+/* [experiment], [host] and the like exist even where the file is silent. */
 static gboolean build_single(const struct raw *raw, enum conf_section kind, void *section, GError **error)
 {
 	struct raw_section empty = { .kind = kind, .name = (char *)"", .entries = NULL };
@@ -242,7 +242,8 @@ struct experiment *experiment_build(const struct raw *raw, GError **error)
 	gboolean ok = build_single(raw, SECTION_EXPERIMENT, &e->experiment, error) &&
 		      build_single(raw, SECTION_HOST, &e->host, error) &&
 		      build_single(raw, SECTION_BALLOON, &e->balloon, error) &&
-		      build_single(raw, SECTION_DEDUP, &e->dedup, error);
+		      build_single(raw, SECTION_DEDUP, &e->dedup, error) &&
+		      build_single(raw, SECTION_SWAP, &e->swap, error);
 
 	for (guint i = 0; ok && i < raw->sections->len; i++)
 		ok = build_section(e, raw, g_ptr_array_index(raw->sections, i), error);

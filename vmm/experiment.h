@@ -67,6 +67,16 @@ struct conf_dedup {
 	bool unmerge;	  /* at that time */
 };
 
+/* The host's swap; size 0: there is none. */
+struct conf_swap {
+	uint64_t size; /* bytes */
+	int device;    /* index into disk_profiles[] */
+	int policy;    /* index into swap_policies[] */
+	uint64_t page_cluster;
+	uint64_t pool; /* bytes of host memory for compressed pages, at most */
+	uint64_t low_ppm, high_ppm; /* watermarks, of the host's memory */
+};
+
 struct conf_vm {
 	char *name;
 	uint64_t count;
@@ -129,6 +139,7 @@ struct experiment {
 	struct conf_host host;
 	struct conf_balloon balloon;
 	struct conf_dedup dedup;
+	struct conf_swap swap;
 	GPtrArray *vms;	      /* of struct conf_vm */
 	GPtrArray *workloads; /* of struct conf_workload */
 	GPtrArray *phases;    /* of struct conf_phase */

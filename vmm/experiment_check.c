@@ -130,6 +130,37 @@ static gboolean check_logging(const struct experiment *e, const struct sim_profi
 	return TRUE;
 }
 
+/* Fewer frames than this kept free and a fault might find none for its tables. */
+#define SWAP_MIN_LOW 64
+
+static gboolean check_swap(const struct experiment *e, GError **error)
+{
+	const struct conf_swap *w = &e->swap;
+	uint64_t low = e->host.memory / 4096 * w->low_ppm / 1000000;
+
+	if (!w->size)
+		return TRUE;
+	if (e->experiment.machine == 1)
+		return fault(e, error, SECTION_SWAP, w, "size",
+			     "machine = kvm has no host swap yet; allowed is 0, or machine = sim");
+	if (e->dedup.algorithm)
+		return fault(e, error, SECTION_SWAP, w, "size",
+			     "merging and swapping do not go together yet; allowed is 0, or [dedup] algorithm = none");
+	if (w->size % 4096)
+		return fault(e, error, SECTION_SWAP, w, "size", "it must be a multiple of 4 KiB");
+	if (w->low_ppm > w->high_ppm)
+		return fault(e, error, SECTION_SWAP, w, "low-watermark", "it must not exceed high-watermark");
+	if (low < SWAP_MIN_LOW)
+		return fault(e, error, SECTION_SWAP, w, "low-watermark",
+			     "it must be at least 64 frames, 256 KiB, of the host's memory");
+	if (w->pool % 4096)
+		return fault(e, error, SECTION_SWAP, w, "compressed-pool", "it must be a multiple of 4 KiB");
+	if (w->pool > e->host.memory / 2)
+		return fault(e, error, SECTION_SWAP, w, "compressed-pool",
+			     "it must not exceed half of the host's memory");
+	return TRUE;
+}
+
 /* The profile, and each override of one of its fields. */
 static gboolean check_costs(const struct experiment *e, GError **error)
 {
@@ -404,7 +435,7 @@ static gboolean check_workload(const struct experiment *e, const struct conf_wor
 gboolean experiment_check(const struct experiment *e, GError **error)
 {
 	if (!check_experiment(e, error) || !check_costs(e, error) || !check_vms(e, error) ||
-	    !check_dedup(e, error))
+	    !check_swap(e, error) || !check_dedup(e, error))
 		return FALSE;
 	for (guint i = 0; i < e->phases->len; i++)
 		if (!check_phase(e, g_ptr_array_index(e->phases, i), error))

@@ -71,6 +71,7 @@ char *experiment_to_string(const struct experiment *e, bool without_vary)
 	put_section(s, SECTION_HOST, &e->host);
 	put_section(s, SECTION_BALLOON, &e->balloon);
 	put_section(s, SECTION_DEDUP, &e->dedup);
+	put_section(s, SECTION_SWAP, &e->swap);
 	put_list(s, SECTION_VM, e->vms);
 	put_list(s, SECTION_WORKLOAD, e->workloads);
 	put_list(s, SECTION_PHASE, e->phases);

@@ -17,6 +17,7 @@ const struct figure_part figure_time_parts[] = {
 	{ "ns_exit_hypercall", "exits: hypercalls", 9, "hypercalls" },
 	{ "ns_exit_other", "exits: other", 10, "other exits" },
 	{ "ns_host_memory", "host memory manager", 11, "the host memory manager" },
+	{ "ns_swap", "waiting for swap", 12, "waiting for swap" },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -47,6 +47,9 @@ START_TEST(every_list)
 		     { "figures", "throughput" },
 		     { "policies", "clock0" },
 		     { "dedup", "oracle" },
+		     { "victims", "clock" },
+		     { "devices", "nvme" },
+		     { "keys", "[swap]" },
 		     { "keys", "[vm NAME]" } };
 
 	for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "dedup/dedup.h"
+#include "mm/swap_pool.h"
 #include "tests/lib/suite.h"
 #include "vmm/conf.h"
+#include "vmm/sim/disk.h"
 #include "workloads/pattern.h"
 
 #define BASE                                                                                                           \
@@ -206,7 +208,9 @@ END_TEST
 
 START_TEST(shipped_files_load)
 {
-	static const char *const files[] = { "workloads/hello.ini", "workloads/paging-modes.ini" };
+	static const char *const files[] = { "workloads/hello.ini", "workloads/paging-modes.ini",
+					     "workloads/walk-references.ini",
+					    "workloads/swap-policies.ini"};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
 		g_autoptr(GError) error = NULL;
@@ -215,6 +219,24 @@ START_TEST(shipped_files_load)
 		ck_assert_msg(e != NULL, "%s", error ? error->message : "");
 		experiment_free(e);
 	}
+}
+END_TEST
+
+/* [swap] names policies and devices in the order of their tables. */
+START_TEST(swap_choices)
+{
+	const struct conf_swap w = {0};
+	struct conf_key policy, device;
+	unsigned i;
+
+	ck_assert(conf_find_key(SECTION_SWAP, &w, "policy", &policy));
+	ck_assert(conf_find_key(SECTION_SWAP, &w, "device", &device));
+	for (i = 0; swap_policies[i]; i++)
+		ck_assert_str_eq(policy.choices[i], swap_policies[i]->name);
+	ck_assert_ptr_null(policy.choices[i]);
+	for (i = 0; disk_profiles[i]; i++)
+		ck_assert_str_eq(device.choices[i], disk_profiles[i]->name);
+	ck_assert_ptr_null(device.choices[i]);
 }
 END_TEST
 
@@ -329,6 +351,15 @@ static const struct {
 	{ "[vary]\nvm.paging = ept, ept\n", NULL, "ept|there twice" },
 	{ "[vary]\nvm.paging = ept,, pv\n", NULL, "is empty" },
 	{ "[vary]\nvm.paging =\n", NULL, "paging" },
+	{ "[swap]\nsize = 1 GiB\npolicy = lifo\n", NULL, "[swap] policy = lifo|fifo, random" },
+	{ "[swap]\nsize = 1 GiB\ndevice = tape\n", NULL, "[swap] device = tape|nvme, ssd" },
+	{ "[swap]\nsize = 1 GiB\n[dedup]\nalgorithm = ksm\n", NULL, "[swap] size = 1 GiB|algorithm = none" },
+	{ "[swap]\nsize = 4097 B\n", NULL, "[swap] size = |multiple of 4 KiB" },
+	{ "[swap]\nsize = 1 GiB\nlow-watermark = 4%\n", NULL, "[swap] low-watermark = 4%|high-watermark" },
+	{ "[swap]\nsize = 1 GiB\n[host]\nmemory = 8 MiB\n", NULL, "[swap] low-watermark = |64 frames" },
+	{ "[swap]\nsize = 1 GiB\ncompressed-pool = 3 GiB\n", NULL, "[swap] compressed-pool = 3 GiB|half" },
+	{ "[swap]\nsize = 1 GiB\ncompressed-pool = 1 KiB\n", NULL, "[swap] compressed-pool = 1 KiB|multiple of 4 KiB" },
+	{ "[swap]\nsize = 1 GiB\n[experiment]\nmachine = kvm\n", NULL, "[swap] size = 1 GiB|machine = sim" },
 	{ "[vary]\nvm.memory = 64 MiB, 3 MiB\n", NULL, "memory = 3 MiB" },
 	{ "[vary]\nvm.memory = 64 MiB, 9 MiB\n", NULL, "memory = 9 MiB|multiple of 2 MiB" },
 	{ "[vary]\nvary.x = 1\n", NULL, "[vary]" },
@@ -513,6 +544,7 @@ int main(void)
 	tcase_add_loop_test(tc, values, 0, G_N_ELEMENTS(numbers));
 	tcase_add_test(tc, fixpoint);
 	tcase_add_test(tc, shipped_files_load);
+	tcase_add_test(tc, swap_choices);
 	tcase_add_test(tc, overrides);
 	tcase_add_test(tc, combinations);
 	tcase_add_loop_test(tc, messages, 0, G_N_ELEMENTS(faults));

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "vmm/sim/sim.h"
+#include "vmm/sim/swap.h"
 
 #define GUEST_CR4 (CR4_PAE | CR4_PGE)
 
@@ -276,6 +277,9 @@ bool sim_vcpu_run(struct sim_vcpu *v, uint64_t budget)
 
 	v->vm->sim->running = v;
 	v->bucket = BUCKET_OTHER;
+	/* Another VM's faults may have taken pages from this one since it last ran. */
+	if (v->vm->sim->swap)
+		sim_refresh_root(v);
 	if (setjmp(v->panic))
 		more = false;
 	else
@@ -325,6 +329,7 @@ static const char *vm_memory(struct sim_vm *vm)
 		return cfg.linear ? "the host has not that much free memory (paging = native needs all of it)" :
 				    "the host has no memory for its arena";
 	vm->balloon = sim_balloon_new(s->run->e, c, vm->gmem);
+	sim_swap_attach(vm);
 	memcpy(gmem_arena(vm->gmem) + BOOT_INFO_GPA, &b, sizeof(b));
 	memcpy(gmem_arena(vm->gmem) + SCRIPT_GPA, vm->script, sizeof(*vm->script));
 	return NULL;

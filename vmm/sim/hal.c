@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "vmm/sim/sim.h"
+#include "vmm/sim/swap.h"
 
 static struct sim_vcpu *vcpu(struct hal *h)
 {
@@ -161,11 +162,17 @@ void hal_copy_pages(struct hal *h, uint64_t dst_gfn, uint64_t src_gfn, uint64_t 
 	struct sim *s = v->vm->sim;
 
 	for (uint64_t i = 0; i < npages; i++) {
-		hpa_t src = kernel_access(v, (src_gfn + i) << PAGE_SHIFT, ACC_R, NULL);
-		hpa_t dst = kernel_access(v, (dst_gfn + i) << PAGE_SHIFT, ACC_W, NULL);
+		uint64_t evictions;
+		hpa_t src, dst;
 
-		if (src == HFN_NONE || dst == HFN_NONE)
-			return;
+		/* What the second access evicts may be the page of the first: then the instruction starts over. */
+		do {
+			src = kernel_access(v, (src_gfn + i) << PAGE_SHIFT, ACC_R, NULL);
+			evictions = sim_swap_evictions(s);
+			dst = kernel_access(v, (dst_gfn + i) << PAGE_SHIFT, ACC_W, NULL);
+			if (src == HFN_NONE || dst == HFN_NONE)
+				return;
+		} while (evictions != sim_swap_evictions(s));
 		sim_copy_content(s, dst >> PAGE_SHIFT, src >> PAGE_SHIFT);
 		sim_spend(v, BUCKET_KERNEL, s->profile->copy_page_cycles);
 	}

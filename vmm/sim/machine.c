@@ -17,6 +17,7 @@
 #include <xxhash.h>
 
 #include "vmm/sim/sim.h"
+#include "vmm/sim/swap.h"
 
 static struct sim *to_sim(struct machine *m)
 {
@@ -220,13 +221,15 @@ static void sim_charge(struct machine *m, unsigned vm, enum charge_kind kind, ui
 		[CHARGE_TABLE_PAGE] = p->table_page_cycles, [CHARGE_GUEST_READ] = p->guest_read_cycles,
 		[CHARGE_CHECKSUM] = p->checksum_cycles,	      [CHARGE_COMPARE] = p->compare_cycles,
 		[CHARGE_MERGE] = p->merge_cycles,
+		[CHARGE_COMPRESS] = p->compress_cycles,	      [CHARGE_DECOMPRESS] = p->decompress_cycles,
 	};
+	bool memory = kind <= CHARGE_MOVE || kind == CHARGE_COMPRESS || kind == CHARGE_DECOMPRESS;
 
 	(void)vm;
 	if (s->scanning)
 		s->dedup_cycles += price[kind] * n;
 	else if (s->running)
-		sim_spend(s->running, kind <= CHARGE_MOVE ? BUCKET_HOST_MEMORY : s->running->bucket, price[kind] * n);
+		sim_spend(s->running, memory ? BUCKET_HOST_MEMORY : s->running->bucket, price[kind] * n);
 }
 
 static uint64_t sim_now(struct machine *m)
@@ -249,6 +252,12 @@ static const struct machine_ops sim_machine_ops = {
 	.checksum = sim_checksum,
 	.read = sim_read,
 	.write = sim_write,
+	.save = sim_save,
+	.load = sim_load,
+	.drop = sim_drop,
+	.peek = sim_peek,
+	.compressed_size = sim_compressed_size,
+	.swap_io = sim_swap_io,
 	.flush = sim_flush,
 	.charge = sim_charge,
 	.now = sim_now,
@@ -284,6 +293,7 @@ static const size_t bucket_counter[BUCKETS] = {
 	[BUCKET_HYPERCALL] = offsetof(struct counters, ns_exit_hypercall),
 	[BUCKET_OTHER] = offsetof(struct counters, ns_exit_other),
 	[BUCKET_HOST_MEMORY] = offsetof(struct counters, ns_host_memory),
+	[BUCKET_SWAP] = offsetof(struct counters, ns_swap),
 };
 
 static void empty_latency(struct sim_vcpu *v)
@@ -366,8 +376,9 @@ int sim_init(struct sim *s, GError **error)
 	s->ncontent = h->memory / PAGE_SIZE;
 	s->content = mmap(NULL, s->ncontent * sizeof(*s->content), PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (!s->frames || s->content == MAP_FAILED) {
+	if (s->content == MAP_FAILED)
 		s->content = NULL;
+	if (!s->frames || !s->content || sim_swap_init(s)) {
 		g_set_error(error, VMM_ERROR, VMM_LACKS,
 			    "no address space for a simulated host of %" G_GUINT64_FORMAT
 			    " MiB: raise the limit (ulimit -v) or lower [host] memory", h->memory >> 20);
@@ -393,6 +404,7 @@ void sim_destroy(struct sim *s)
 	for (unsigned i = 0; i < s->ncpus; i++)
 		mmu_free(s->cpus[i].mmu);
 	g_free(s->cpus);
+	sim_swap_destroy(s);
 	if (s->content)
 		munmap(s->content, s->ncontent * sizeof(*s->content));
 	if (s->frames)

@@ -63,7 +63,8 @@ static const struct field fields[] = {
 	CYCLES(zero_page_cycles), CYCLES(copy_page_cycles), CYCLES(fill_page_cycles), CYCLES(op_cycles),
 	CYCLES(populate_cycles), CYCLES(release_cycles), CYCLES(move_cycles), CYCLES(table_write_cycles),
 	CYCLES(checksum_cycles), CYCLES(compare_cycles), CYCLES(merge_cycles),
-	CYCLES(table_page_cycles), CYCLES(guest_read_cycles), CYCLES(pv_update_cycles), CYCLES(remote_node_cycles),
+	CYCLES(table_page_cycles), CYCLES(guest_read_cycles), CYCLES(compress_cycles), CYCLES(decompress_cycles),
+	CYCLES(pv_update_cycles), CYCLES(remote_node_cycles),
 };
 
 const char *profile_field(unsigned i)

@@ -47,6 +47,7 @@ enum bucket {
 	BUCKET_HYPERCALL,
 	BUCKET_OTHER,
 	BUCKET_HOST_MEMORY,
+	BUCKET_SWAP,
 	BUCKETS,
 };
 
@@ -147,6 +148,7 @@ struct sim {
 	bool scan_over;		  /* [dedup] stop has come */
 	uint64_t dedup_cycles;	  /* its time */
 	uint64_t next_scan;	  /* ns */
+	struct sim_swap *swap;	  /* NULL: the host has no swap */
 };
 
 /* machine.c */

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * swapping against memory without end
+ *
+ * First gmem and swap alone: several VMs on a host with a third of the frames they use, random accesses, DMA, releases,
+ * moves, young tests, collapses, dirty logs, device errors. The model is what each page should contain. Every access
+ * sees that, every thousandth step everything is compared and swap_verify() recounts pool, slots and tier.
+ *
+ * Then whole simulated runs: the same experiment with a host that is too small, for every policy, paging mode and
+ * schedule, must end with the digests of a host with memory for all.
+ */
+#include <check.h>
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#include "mm/swap.h"
+#include "tests/lib/fake_machine.h"
+#include "tests/lib/fake_paging.h"
+#include "tests/lib/must.h"
+#include "tests/lib/run_text.h"
+#include "tests/lib/suite.h"
+#include "workloads/rng.h"
+
+enum { VMS = 3, PAGES = 1500, HOST = 1536, STEPS = 60000 };
+
+struct vm {
+	struct gmem *g;
+	struct fake_paging *p;
+	struct counters c;
+	uint64_t value[PAGES];
+};
+
+struct world {
+	struct frames *fr;
+	struct fake_machine *fm;
+	struct swap *swap;
+	struct rng rng;
+	struct vm vm[VMS];
+	uint64_t refused;
+};
+
+static const struct swap_config configs[] = {
+	{ .nslots = 4000, .policy = &swap_fifo, .low = 40, .high = 90, .cluster = 3 },
+	{ .nslots = 4000, .policy = &swap_random, .seed = 4, .low = 40, .high = 90, .cluster = 2, .pool_frames = 100 },
+	{ .nslots = 4000, .policy = &swap_clock, .low = 40, .high = 60, .cluster = 0, .pool_frames = 30 },
+	{ .nslots = 1500, .policy = &swap_clock, .low = 0, .high = 0, .cluster = 4 },
+	{ .nslots = 900, .policy = &swap_random, .seed = 8, .low = 10, .high = 300, .cluster = 3 },
+};
+
+static void world_setup(struct world *w, const struct swap_config *cfg, uint64_t seed)
+{
+	rng_seed(&w->rng, seed);
+	w->fr = frames_new(HOST, 1);
+	w->fm = fake_machine_new(HOST);
+	w->swap = swap_new(cfg, w->fr, &w->fm->base);
+	must(w->swap != NULL);
+	for (unsigned i = 0; i < VMS; i++) {
+		const struct gmem_config gc = {
+			.vm = i * 5, .npages = PAGES, .arena_pages = i == 1 ? 512 : 0, .level = 1 + i % 2,
+		};
+
+		w->vm[i].g = gmem_new(&gc, w->fr, &w->fm->base, &w->vm[i].c, NULL);
+		must(w->vm[i].g != NULL);
+		swap_attach(w->swap, w->vm[i].g);
+		w->vm[i].p = fake_paging_new(w->vm[i].g);
+	}
+}
+
+static void world_teardown(struct world *w)
+{
+	for (unsigned i = 0; i < VMS; i++) {
+		fake_paging_free(w->vm[i].p);
+		gmem_free(w->vm[i].g);
+	}
+	swap_free(w->swap);
+	must_eq(frames_used(w->fr), 0);
+	frames_free(w->fr);
+	fake_machine_free(w->fm);
+}
+
+static gfn_t pick(struct world *w)
+{
+	return rng_below(&w->rng, 4) ? rng_below(&w->rng, 300) + 500 : rng_below(&w->rng, PAGES);
+}
+
+/* True when the operation took place; a failed one must have changed nothing. */
+static bool went(struct world *w, int err)
+{
+	must(err == 0 || err == -ENOMEM || err == -EIO);
+	w->refused += err != 0;
+	return err == 0;
+}
+
+static void access_page(struct world *w, struct vm *v, gfn_t gfn, bool write)
+{
+	uint64_t value = rng_u64(&w->rng);
+	struct gmem_page page;
+	bool faulted;
+
+	if (!went(w, fake_paging_access(v->p, gfn, write ? ACC_W : ACC_R, &faulted)))
+		return;
+	must(gmem_lookup(v->g, gfn, &page) == 0 && page.state == PAGE_RESIDENT);
+	if (gfn < gmem_config(v->g)->arena_pages)
+		return;
+	uint64_t *word = (uint64_t *)fake_machine_page(w->fm, page.hfn) + 5;
+
+	must_eq(*word, v->value[gfn]);
+	if (write)
+		*word = v->value[gfn] = value;
+}
+
+static void dma(struct world *w, struct vm *v, gfn_t gfn, bool write)
+{
+	uint64_t value = rng_u64(&w->rng), addr = gfn * PAGE_SIZE + 40;
+
+	if (write && went(w, gmem_write(v->g, addr, &value, sizeof(value))))
+		v->value[gfn] = value;
+	else if (!write && went(w, gmem_read(v->g, addr, &value, sizeof(value))))
+		must_eq(value, v->value[gfn]);
+}
+
+/* Make a page hard to compress; its word 5 stays what it is. */
+static void scribble(struct world *w, struct vm *v, gfn_t gfn)
+{
+	uint64_t page[PAGE_SIZE / 8];
+
+	for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
+		page[i] = rng_u64(&w->rng) | 1;
+	page[5] = v->value[gfn];
+	must(gmem_write(v->g, gfn * PAGE_SIZE + 40, &v->value[gfn], 8) ||
+	     !gmem_write(v->g, gfn * PAGE_SIZE, page, sizeof(page)));
+}
+
+static void step(struct world *w)
+{
+	struct vm *v = &w->vm[rng_below(&w->rng, VMS)];
+	gfn_t gfn = pick(w);
+	bool in_arena = gfn < gmem_config(v->g)->arena_pages;
+
+	switch (rng_below(&w->rng, 100)) {
+	case 0 ... 59:
+		access_page(w, v, gfn, rng_below(&w->rng, 3) == 0);
+		break;
+	case 60 ... 69:
+		dma(w, v, gfn, rng_below(&w->rng, 2));
+		break;
+	case 70 ... 74:
+		if (!in_arena)
+			scribble(w, v, gfn);
+		break;
+	case 75 ... 79:
+		if (!in_arena) {
+			must(gmem_release(v->g, gfn) == 0);
+			v->value[gfn] = 0;
+		}
+		break;
+	case 80 ... 84:
+		gmem_move(v->g, gfn, 0);
+		break;
+	case 85 ... 89:
+		gmem_test_clear_young(v->g, gfn);
+		break;
+	case 90:
+		gmem_collapse(v->g, gfn, 2);
+		break;
+	case 91:
+		if (!gmem_dirty_logging(v->g))
+			must(gmem_dirty_log_start(v->g) == 0);
+		else
+			gmem_dirty_log_stop(v->g);
+		break;
+	case 92:
+		*(rng_below(&w->rng, 2) ? &w->fm->fail_save_in : &w->fm->fail_load_in) = 1 + rng_below(&w->rng, 20);
+		break;
+	default:
+		swap_reclaimer(w->swap)->ops->balance(swap_reclaimer(w->swap));
+	}
+}
+
+static void compare(struct world *w)
+{
+	uint64_t page[PAGE_SIZE / 8];
+	struct counters sum = { 0 };
+
+	must(swap_verify(w->swap) == 0);
+	for (unsigned i = 0; i < VMS; i++) {
+		struct vm *v = &w->vm[i];
+
+		fake_paging_check(v->p);
+		counters_add(&sum, &v->c);
+		for (gfn_t gfn = gmem_config(v->g)->arena_pages; gfn < PAGES; gfn++) {
+			must(gmem_peek(v->g, gfn, page) == 0);
+			must_eq(page[5], v->value[gfn]);
+		}
+	}
+	must_eq(sum.swap_outs, sum.swap_writes + sum.swap_clean_drops + sum.swap_compressed);
+	must_eq(sum.swap_outs, swap_evictions(w->swap));
+	must_eq(frames_used(w->fr), sum.pages_resident + 512 + swap_pool_used(w->swap));
+	must(sum.swap_readahead_hits <= sum.swap_readahead);
+}
+
+START_TEST(contents_survive)
+{
+	const struct swap_config *cfg = &configs[_i % (int)G_N_ELEMENTS(configs)];
+	struct world *w = g_new0(struct world, 1);
+	struct counters sum = { 0 };
+
+	world_setup(w, cfg, (uint64_t)_i + 1);
+	for (unsigned i = 1; i <= STEPS; i++) {
+		step(w);
+		if (i % 1000 == 0)
+			compare(w);
+	}
+	for (unsigned i = 0; i < VMS; i++)
+		counters_add(&sum, &w->vm[i].c);
+	/* It did happen. */
+	must(sum.swap_ins > 1000 && sum.swap_outs > 1000 && sum.swap_failures > 0);
+	must((sum.swap_compressed > 0) == (cfg->pool_frames > 0));
+	must((sum.swap_readahead_hits > 0) == (cfg->cluster > 0));
+	world_teardown(w);
+	g_free(w);
+}
+END_TEST
+
+static const char experiment[] =
+	"[experiment]\nschedule = %s\nsample-interval = 0\n"
+	"[host]\ncpus = 2\nmemory = %s\npage-size = %s\n"
+	"[swap]\nsize = %s\npolicy = %s\ncompressed-pool = %s\npage-cluster = %u\nhigh-watermark = %s\n"
+	"[vm a]\ncount = 2\nmemory = 48 MiB\npaging = %s\nworkload = w\n"
+	"[vm b]\nmemory = 48 MiB\npaging = %s\nworkload = f\n"
+	"dirty-log = wrprotect\ndirty-interval = 1 ms\ncollapse = 1 ms\n"
+	"[workload w]\nphases = load, use\n"
+	"[phase load]\npattern = sequential\nstep = 4 KiB\nregion = r\nsize = 12 MiB\noperations = 3000\n"
+	"writes = 80%%\ncontents = text\n"
+	"[phase use]\npattern = zipf\nregion = r\nsize = 12 MiB\noperations = 12000\n"
+	"[workload f]\nphases = start, storm, child\n"
+	"[phase start]\npattern = sequential\nstep = 4 KiB\nregion = s\nsize = 8 MiB\n"
+	"operations = 2048\nwrites = 100%%\n"
+	"contents = random\n"
+	"[phase storm]\npattern = fork\nforks = child\ntouches = 200\nwait-every = 2\nregion = s\nsize = 8 MiB\n"
+	"operations = 2500\nwrites = 50%%\n"
+	"[phase child]\npattern = uniform\nchild = yes\nregion = s\nsize = 8 MiB\noperations = 300\nwrites = 40%%\n";
+
+static const struct {
+	const char *schedule, *policy, *pool, *paging, *page_size;
+	unsigned cluster;
+	const char *high; /* far above the low one: much goes at once, perhaps what the guest kernel is just copying */
+} runs[] = {
+	{ "lockstep", "clock", "0", "ept", "4K", 3, "3%" },
+	{ "lockstep", "clock", "0", "shadow", "4K", 3, "3%" },
+	{ "lockstep", "fifo", "4 MiB", "ept", "2M", 0, "3%" },
+	{ "lockstep", "random", "4 MiB", "shadow", "2M", 4, "3%" },
+	{ "free", "random", "0", "ept", "2M", 3, "3%" },
+	{ "free", "clock", "2 MiB", "shadow", "4K", 2, "3%" },
+	{ "free", "clock", "2 MiB", "pv", "4K", 3, "3%" },
+	{ "lockstep", "fifo", "0", "pv", "2M", 3, "3%" },
+	{ "lockstep", "random", "0", "ept", "4K", 3, "50%" },
+	{ "lockstep", "random", "0", "shadow", "4K", 0, "50%" },
+};
+
+static void run_one(struct text_run *t, unsigned i, bool small)
+{
+	g_autofree char *text =
+		g_strdup_printf(experiment, runs[i].schedule, small ? "40 MiB" : "256 MiB", runs[i].page_size,
+				small ? "256 MiB" : "0", runs[i].policy, runs[i].pool, runs[i].cluster, runs[i].high,
+				runs[i].paging, runs[i].paging);
+	GError *error = NULL;
+
+	if (!run_text(t, &backend_sim, text, &error))
+		ck_abort_msg("%s", error->message);
+}
+
+START_TEST(digests_of_a_large_host)
+{
+	struct text_run small, large;
+	uint64_t outs = 0, ins = 0;
+
+	run_one(&small, (unsigned)_i, true);
+	run_one(&large, (unsigned)_i, false);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct run_vm *a = run_text_vm(&small, i), *b = run_text_vm(&large, i);
+
+		if (a->failure)
+			ck_abort_msg("%s: %s", a->name, a->failure);
+		must(a->has_digest && b->has_digest);
+		must_eq(a->digest, b->digest);
+		must_eq(a->counters.accesses, b->counters.accesses);
+		must_eq(a->counters.guest_faults_demand, b->counters.guest_faults_demand);
+		must_eq(b->counters.swap_outs, 0);
+		outs += a->counters.swap_outs;
+		ins += a->counters.swap_ins;
+	}
+	must(outs > 1000 && ins > 100);
+	run_text_free(&small);
+	run_text_free(&large);
+}
+END_TEST
+
+/*
+ * What if the guest kernel copies a page (copy-on-write) and the frame for the copy is taken from the very page that is
+ * copied? Thousands of copies on a host that is always full.
+ */
+static const char copies[] =
+	"[experiment]\nschedule = lockstep\nsample-interval = 0\n"
+	"[host]\nmemory = %s\n"
+	"[swap]\nsize = %s\npolicy = random\npage-cluster = 0\nlow-watermark = 3%%\n"
+	"[vm b]\nmemory = 32 MiB\nworkload = f\n"
+	"[workload f]\nphases = start, storm, child\n"
+	"[phase start]\npattern = sequential\nstep = 4 KiB\nregion = s\nsize = 4 MiB\n"
+	"operations = 1024\nwrites = 100%%\n"
+	"contents = random\n"
+	"[phase storm]\npattern = fork\nforks = child\ntouches = 200\nwait-every = 4\nregion = s\nsize = 4 MiB\n"
+	"operations = 30000\nwrites = 100%%\n"
+	"[phase child]\npattern = uniform\nchild = yes\nregion = s\nsize = 4 MiB\noperations = 300\nwrites = 40%%\n";
+
+START_TEST(copies_under_pressure)
+{
+	struct text_run run[2];
+
+	for (int small = 0; small < 2; small++) {
+		g_autofree char *text = g_strdup_printf(copies, small ? "12 MiB" : "256 MiB", small ? "64 MiB" : "0");
+		GError *error = NULL;
+
+		if (!run_text(&run[small], &backend_sim, text, &error))
+			ck_abort_msg("%s", error->message);
+	}
+	const struct run_vm *a = run_text_vm(&run[0], 0), *b = run_text_vm(&run[1], 0);
+
+	if (b->failure)
+		ck_abort_msg("%s", b->failure);
+	must(b->counters.swap_ins > 1000 && b->counters.guest_faults_cow > 10000);
+	must_eq(a->digest, b->digest);
+	run_text_free(&run[0]);
+	run_text_free(&run[1]);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("swap model");
+	TCase *t = tcase_create("swap model");
+
+	tcase_set_timeout(t, 240);
+	tcase_add_loop_test(t, contents_survive, 0, 2 * G_N_ELEMENTS(configs));
+	tcase_add_loop_test(t, digests_of_a_large_host, 0, G_N_ELEMENTS(runs));
+	tcase_add_test(t, copies_under_pressure);
+	suite_add_tcase(s, t);
+	return suite_run(s);
+}

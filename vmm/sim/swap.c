@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * swap.c - the simulated machine's part in swapping
+ *
+ * Contents. A slot has a pattern, as a frame has (machine.c): 16 bytes a page, whatever the device's size. Pages of
+ * real bytes, which are few, have a copy in a table.
+ *
+ * Compression. A page's size in the compressed tier is what zstd, level 1, really makes of its 4096 bytes. Sizes of
+ * patterns are remembered, since the same pages come and go.
+ *
+ * Time. A read lets the running vCPU wait until the device is done, a write only until the device accepts it; both are
+ * billed as ns_swap. The vCPU waits with its CPU: nobody else runs there meanwhile. In lockstep, where CPUs' clocks are
+ * not comparable, each command finds an idle device.
+ */
+#include "vmm/sim/swap.h"
+
+#include <errno.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "mm/err.h"
+#include "mm/lazy.h"
+
+#define MEMO_ENTRIES 65536u
+#define ZSTD_LEVEL   1
+
+struct size_memo {
+	struct pattern content;
+	unsigned nbytes; /* 0: empty */
+};
+
+static struct sim *to_sim(struct machine *m)
+{
+	return (struct sim *)m;
+}
+
+static bool is_bytes(struct pattern p)
+{
+	return PATTERN_FAMILY(p.base) == PATTERN_BYTES;
+}
+
+static uint8_t *frame_bytes(struct sim *s, hfn_t hfn)
+{
+	return frames_bytes(s->frames) + hfn * PAGE_SIZE;
+}
+
+int sim_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot)
+{
+	struct sim *s = to_sim(m);
+
+	(void)vm;
+	(void)gfn;
+	s->swap->content[slot] = s->content[hfn];
+	if (is_bytes(s->content[hfn]))
+		g_hash_table_insert(s->swap->bytes, GSIZE_TO_POINTER(slot), g_memdup2(frame_bytes(s, hfn), PAGE_SIZE));
+	return 0;
+}
+
+int sim_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot)
+{
+	struct sim *s = to_sim(m);
+
+	(void)vm;
+	(void)gfn;
+	s->content[hfn] = s->swap->content[slot];
+	if (is_bytes(s->content[hfn]))
+		memcpy(frame_bytes(s, hfn), g_hash_table_lookup(s->swap->bytes, GSIZE_TO_POINTER(slot)), PAGE_SIZE);
+	return 0;
+}
+
+void sim_drop(struct machine *m, uint64_t slot)
+{
+	struct sim_swap *w = to_sim(m)->swap;
+
+	if (is_bytes(w->content[slot]))
+		g_hash_table_remove(w->bytes, GSIZE_TO_POINTER(slot));
+	w->content[slot] = (struct pattern){ 0, 0 };
+}
+
+static void fill(struct pattern p, const void *bytes, uint64_t *page)
+{
+	if (!is_bytes(p)) {
+		pattern_fill(p, page);
+		return;
+	}
+	memcpy(page, bytes, PAGE_SIZE);
+	page[0] = p.stamp;
+}
+
+int sim_peek(struct machine *m, uint64_t slot, void *page)
+{
+	struct sim_swap *w = to_sim(m)->swap;
+	uint64_t words[PAGE_SIZE / 8];
+
+	fill(w->content[slot], g_hash_table_lookup(w->bytes, GSIZE_TO_POINTER(slot)), words);
+	memcpy(page, words, PAGE_SIZE);
+	return 0;
+}
+
+static unsigned compress(struct sim *s, hfn_t hfn)
+{
+	uint64_t page[PAGE_SIZE / 8];
+	char out[ZSTD_COMPRESSBOUND(PAGE_SIZE)];
+	size_t n;
+
+	fill(s->content[hfn], frame_bytes(s, hfn), page);
+	n = ZSTD_compressCCtx(s->swap->compressor, out, sizeof(out), page, PAGE_SIZE, ZSTD_LEVEL);
+	g_assert(!ZSTD_isError(n));
+	return (unsigned)n;
+}
+
+unsigned sim_compressed_size(struct machine *m, hfn_t hfn)
+{
+	struct sim *s = to_sim(m);
+	struct pattern p = s->content[hfn];
+	struct size_memo *memo = &s->swap->memo[(rng_mix(p.base) ^ rng_mix(~p.stamp)) % MEMO_ENTRIES];
+
+	if (is_bytes(p))
+		return compress(s, hfn);
+	if (!memo->nbytes || memo->content.base != p.base || memo->content.stamp != p.stamp)
+		*memo = (struct size_memo){ p, compress(s, hfn) };
+	return memo->nbytes;
+}
+
+void sim_swap_io(struct machine *m, bool write, uint64_t slot, uint64_t npages)
+{
+	struct sim *s = to_sim(m);
+	struct sim_vcpu *v = s->running;
+	bool lockstep = s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP;
+	uint64_t now = lockstep || !v ? 0 : sim_cycles_to_ns(s, v->cpu->clock);
+	struct disk_times t;
+
+	t = disk_submit(&s->swap->disk, now, write, slot, npages);
+	if (v)
+		sim_spend(v, BUCKET_SWAP, sim_ns_to_cycles(s, (write ? t.accepted : t.done) - now));
+}
+
+int sim_swap_init(struct sim *s)
+{
+	const struct conf_swap *c = &s->run->e->swap;
+	uint64_t npages = s->run->e->host.memory / PAGE_SIZE;
+	struct swap_config cfg = {
+		.nslots = c->size / PAGE_SIZE,
+		.policy = swap_policies[c->policy],
+		.seed = rng_mix(s->run->seed ^ rng_mix(npages)),
+		.low = npages * c->low_ppm / 1000000,
+		.high = npages * c->high_ppm / 1000000,
+		.cluster = (unsigned)c->page_cluster,
+		.pool_frames = c->pool / PAGE_SIZE,
+	};
+	struct sim_swap *w;
+
+	if (!c->size)
+		return 0;
+	w = g_new0(struct sim_swap, 1);
+	s->swap = w;
+	disk_init(&w->disk, disk_profiles[c->device], s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP);
+	w->nslots = cfg.nslots;
+	w->bytes = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+	w->memo = g_new0(struct size_memo, MEMO_ENTRIES);
+	w->compressor = ZSTD_createCCtx();
+	w->content = lazy_new(cfg.nslots * sizeof(*w->content));
+	w->swap = w->content ? swap_new(&cfg, s->frames, &s->machine) : NULL;
+	return w->swap ? 0 : ERR(-ENOMEM);
+}
+
+void sim_swap_destroy(struct sim *s)
+{
+	struct sim_swap *w = s->swap;
+
+	if (!w)
+		return;
+	if (w->swap)
+		swap_free(w->swap);
+	disk_destroy(&w->disk);
+	g_hash_table_unref(w->bytes);
+	g_free(w->memo);
+	ZSTD_freeCCtx(w->compressor);
+	lazy_free(w->content, w->nslots * sizeof(*w->content));
+	g_free(w);
+}
+
+void sim_swap_attach(struct sim_vm *vm)
+{
+	if (vm->sim->swap && !gmem_config(vm->gmem)->linear)
+		swap_attach(vm->sim->swap->swap, vm->gmem);
+}
+
+void sim_swap_balance(struct sim *s)
+{
+	if (s->swap)
+		swap_reclaimer(s->swap->swap)->ops->balance(swap_reclaimer(s->swap->swap));
+}
+
+uint64_t sim_swap_evictions(const struct sim *s)
+{
+	return s->swap ? swap_evictions(s->swap->swap) : 0;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * swap.h - the simulated machine's part in swapping: contents of slots, sizes of compressed pages, time of the device
+ */
+#ifndef OVERBOOK_SIM_SWAP_H
+#define OVERBOOK_SIM_SWAP_H
+
+#include "mm/swap.h"
+#include "vmm/sim/disk.h"
+#include "vmm/sim/sim.h"
+
+struct sim_swap {
+	struct swap *swap;
+	struct disk disk;
+	struct pattern *content; /* by slot, lazily backed */
+	uint64_t nslots;
+	GHashTable *bytes;	 /* slot -> 4096 bytes, of those that are no pattern */
+	struct size_memo *memo;	 /* sizes of patterns compressed lately */
+	void *compressor;	 /* ZSTD_CCtx */
+};
+
+/* As the experiment's [swap] says; nothing if its size is 0. -ENOMEM. */
+int sim_swap_init(struct sim *s);
+void sim_swap_destroy(struct sim *s);
+/* The VM's pages may be swapped from now on. */
+void sim_swap_attach(struct sim_vm *vm);
+/* Between two faults: see that there are free frames. */
+void sim_swap_balance(struct sim *s);
+/* Changes whenever a page has been evicted. */
+uint64_t sim_swap_evictions(const struct sim *s);
+
+/* machine_ops */
+int sim_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot);
+int sim_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot);
+void sim_drop(struct machine *m, uint64_t slot);
+int sim_peek(struct machine *m, uint64_t slot, void *page);
+unsigned sim_compressed_size(struct machine *m, hfn_t hfn);
+void sim_swap_io(struct machine *m, bool write, uint64_t slot, uint64_t npages);
+
+#endif
