@@ -7,7 +7,7 @@
  * lazily backed memory: an untouched gigabyte costs nothing.
  *
  * The *arena*, gfn [0, arena_pages), is different: populated and pinned from the start in one contiguous run of
- * frames with real bytes, never taken away, outside the counts (DESIGN section 4). A *linear* VM (paging mode
+ * frames with real bytes, never taken away, outside the counts (docs/guest-abi.md). A *linear* VM (paging mode
  * native) owns a contiguous run of frames for all of its memory, resident from the start.
  *
  * Backing: with level 2 or 3, a first touch populates the whole aligned block if it lies outside the arena and all of
