@@ -52,6 +52,12 @@ void run_free(struct run *r)
 	g_free(r);
 }
 
+void run_vm_fail(struct run_vm *vm, const char *format, va_list ap)
+{
+	if (!vm->failure)
+		vm->failure = g_strdup_vprintf(format, ap);
+}
+
 void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct counters *c)
 {
 	struct run_sample s = { .time_ns = time_ns, .vm = vm, .counters = *c };

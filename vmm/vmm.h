@@ -10,6 +10,7 @@
 
 #include <glib.h>
 #include <signal.h>
+#include <stdarg.h>
 
 #include "mm/counters.h"
 #include "mm/events.h"
@@ -54,6 +55,8 @@ struct run {
 struct run *run_new(const struct experiment *e, uint64_t seed);
 void run_free(struct run *r);
 /* One more row; @vm is an index into run.vms or RUN_HOST. The counters are copied. */
+/* Why the guest cannot go on, for the report; the first reason wins. */
+void run_vm_fail(struct run_vm *vm, const char *format, va_list ap) G_GNUC_PRINTF(2, 0);
 void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct counters *c);
 
 /* How far a run is: a backend that has a progress() to call adds up its VMs and reports. */

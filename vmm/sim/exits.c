@@ -49,8 +49,7 @@ void sim_vm_fail(struct sim_vm *vm, const char *format, ...)
 	va_list ap;
 
 	va_start(ap, format);
-	if (!vm->out->failure)
-		vm->out->failure = g_strdup_vprintf(format, ap);
+	run_vm_fail(vm->out, format, ap);
 	va_end(ap);
 	vm->done = true;
 }

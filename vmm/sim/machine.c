@@ -13,9 +13,9 @@
  * Time. charge() prices what the memory manager did with the profile and bills the vCPU that is running.
  */
 #include <string.h>
-#include <sys/mman.h>
 #include <xxhash.h>
 
+#include "mm/lazy.h"
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
 
@@ -46,7 +46,7 @@ static int sim_populate(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, ui
 static void drop_bytes(struct sim *s, hfn_t hfn)
 {
 	if (PATTERN_FAMILY(s->content[hfn].base) == PATTERN_BYTES)
-		madvise(frames_bytes(s->frames) + hfn * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
+		lazy_clear(frames_bytes(s->frames) + hfn * PAGE_SIZE, PAGE_SIZE);
 }
 
 static void sim_release(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t npages)
@@ -374,10 +374,7 @@ int sim_init(struct sim *s, GError **error)
 	}
 	s->frames = frames_new(h->memory / PAGE_SIZE, (unsigned)h->nodes);
 	s->ncontent = h->memory / PAGE_SIZE;
-	s->content = mmap(NULL, s->ncontent * sizeof(*s->content), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (s->content == MAP_FAILED)
-		s->content = NULL;
+	s->content = lazy_new(s->ncontent * sizeof(*s->content));
 	if (!s->frames || !s->content || sim_swap_init(s)) {
 		g_set_error(error, VMM_ERROR, VMM_LACKS,
 			    "no address space for a simulated host of %" G_GUINT64_FORMAT
@@ -405,8 +402,7 @@ void sim_destroy(struct sim *s)
 		mmu_free(s->cpus[i].mmu);
 	g_free(s->cpus);
 	sim_swap_destroy(s);
-	if (s->content)
-		munmap(s->content, s->ncontent * sizeof(*s->content));
+	lazy_free(s->content, s->ncontent * sizeof(*s->content));
 	if (s->frames)
 		frames_free(s->frames);
 	if (s->profile)
