@@ -84,6 +84,12 @@ struct balloon_info {
 	uint64_t behaviour; /* enum balloon_behaviour */
 };
 
+/* The guest's virtio-blk disk: pages [0, file_pages) hold its files, the next swap_pages are its swap. */
+struct disk_info {
+	uint64_t registers; /* gpa of the device's virtio-mmio registers; 0: there is none */
+	uint64_t file_pages, swap_pages;
+};
+
 struct boot_info {
 	uint64_t magic;
 	uint64_t npages;     /* guest-physical memory, 4 KiB pages */
@@ -95,6 +101,7 @@ struct boot_info {
 	uint64_t timeslice;  /* quanta until another process's turn */
 	struct common_range common[COMMON_RANGES];
 	struct balloon_info balloon;
+	struct disk_info disk;
 };
 
 /*

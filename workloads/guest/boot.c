@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "workloads/guest/balloon.h"
+#include "workloads/guest/block.h"
 #include "workloads/guest/internal.h"
 
 void bytes_zero(void *p, uint64_t nbytes)
@@ -102,7 +103,7 @@ static struct kernel *lay_out(struct hal *h, const struct boot_info *info)
 		.end = info->arena_end,
 		.page = hal_arena(h, at_heap),
 		.bump = start,
-		.free = { UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
+		.free = { UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
 		.nfree = (info->arena_end - start) >> PAGE_SHIFT,
 	};
 	return k;
@@ -180,6 +181,7 @@ struct kernel *kernel_boot(struct hal *h)
 	if (!k->root || map_all_memory(k) || map_common(k))
 		return NULL;
 	hal_pte_flush(h);
+	block_start(k);
 	balloon_start(k);
 	return start_processes(k) ? NULL : k;
 }

@@ -12,6 +12,7 @@
 #include "workloads/x86.h"
 
 struct balloon_driver; /* balloon/driver.h */
+struct block_driver;   /* block.c */
 
 /* What may go wrong inside the kernel. */
 enum result {
@@ -54,7 +55,7 @@ struct allocator {
 
 /* heap.c: pages of the arena. Each use has free pages of its own: a page that once was a table stays one. */
 
-enum heap_use { HEAP_TABLE, HEAP_RUNTIME, HEAP_VMAS, HEAP_BALLOON, HEAP_USES };
+enum heap_use { HEAP_TABLE, HEAP_RUNTIME, HEAP_VMAS, HEAP_BALLOON, HEAP_BLOCK, HEAP_USES };
 
 struct heap_page {
 	uint32_t next;	   /* index of the next free page of this use */
@@ -91,6 +92,7 @@ struct kernel {
 	uint64_t unused_vmas; /* gpa */
 	uint64_t nvmas;	      /* in use */
 	struct balloon_driver *balloon; /* NULL: there is no device */
+	struct block_driver *block;	/* NULL: there is no disk */
 	struct kernel_counts counts;
 	uint32_t next_pid;
 	uint32_t nlive;

@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 #include "workloads/guest/balloon.h"
+#include "workloads/guest/block.h"
 #include "workloads/guest/internal.h"
 
 uint64_t kernel_root(const struct kernel *k)
@@ -171,6 +172,14 @@ void kernel_wake(struct kernel *k)
 
 void kernel_interrupt(struct kernel *k)
 {
+	block_interrupt(k);
 	balloon_interrupt(k);
 	schedule_pick(k);
+}
+
+/* Nobody in this kernel reads or writes the disk. */
+void block_done(struct kernel *k, uint64_t cookie, bool ok)
+{
+	(void)cookie, (void)ok;
+	guest_assert(k->hal, false);
 }

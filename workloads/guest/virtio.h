@@ -3,7 +3,7 @@
  * virtio.h - what virtio devices and drivers say to each other: rings, registers, and the balloon's own fields
  *
  * Layouts and numbers of the virtio specification 1.2 (OASIS, 2022): split virtqueues (2.7), MMIO transport (4.2.2),
- * memory balloon (5.5). Freestanding: the guest's drivers include it, and so do the devices.
+ * block device (5.2), memory balloon (5.5). Freestanding: the guest's drivers include it, and so do the devices.
  */
 #ifndef OVERBOOK_GUEST_VIRTIO_H
 #define OVERBOOK_GUEST_VIRTIO_H
@@ -113,5 +113,60 @@ struct virtio_balloon_stat {
 	uint16_t tag;
 	uint64_t value;
 } __attribute__((packed));
+
+/* The block device: one queue of requests: a header, data, and a byte for the status */
+#define VIRTIO_ID_BLOCK 2u
+
+#define VIRTIO_BLK_F_SIZE_MAX	  (1ull << 1)
+#define VIRTIO_BLK_F_SEG_MAX	  (1ull << 2)
+#define VIRTIO_BLK_F_BLK_SIZE	  (1ull << 6)
+#define VIRTIO_BLK_F_FLUSH	  (1ull << 9)
+#define VIRTIO_BLK_F_DISCARD	  (1ull << 13)
+#define VIRTIO_BLK_F_WRITE_ZEROES (1ull << 14)
+
+#define VIRTIO_BLK_SECTOR 512u
+
+enum virtio_blk_type {
+	VIRTIO_BLK_T_IN = 0,
+	VIRTIO_BLK_T_OUT = 1,
+	VIRTIO_BLK_T_FLUSH = 4,
+	VIRTIO_BLK_T_GET_ID = 8,
+	VIRTIO_BLK_T_DISCARD = 11,
+	VIRTIO_BLK_T_WRITE_ZEROES = 13,
+};
+
+struct virtio_blk_header {
+	uint32_t type, reserved;
+	uint64_t sector;
+};
+
+/* What DISCARD and WRITE_ZEROES carry, one or several of them. */
+struct virtio_blk_range {
+	uint64_t sector;
+	uint32_t num_sectors, flags;
+};
+
+#define VIRTIO_BLK_UNMAP 1u /* virtio_blk_range.flags, of WRITE_ZEROES */
+#define VIRTIO_BLK_ID	 20u /* bytes of an identity */
+
+enum virtio_blk_status { VIRTIO_BLK_OK, VIRTIO_BLK_IOERR, VIRTIO_BLK_UNSUPP };
+
+struct virtio_blk_config {
+	uint64_t capacity; /* sectors */
+	uint32_t size_max, seg_max;
+	uint16_t cylinders;
+	uint8_t heads, sectors;
+	uint32_t blk_size;
+	uint8_t physical_block_exp, alignment_offset;
+	uint16_t min_io_size;
+	uint32_t opt_io_size;
+	uint8_t writeback, unused0;
+	uint16_t num_queues;
+	uint32_t max_discard_sectors, max_discard_seg, discard_sector_alignment;
+	uint32_t max_write_zeroes_sectors, max_write_zeroes_seg;
+	uint8_t write_zeroes_may_unmap, unused1[3];
+};
+
+_Static_assert(sizeof(struct virtio_blk_config) == 64, "fields as in the specification, up to secure erase");
 
 #endif
