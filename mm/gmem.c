@@ -265,10 +265,11 @@ static bool block_vacant(const struct gmem *g, gfn_t gfn, unsigned level)
 }
 
 /* Large backing must not eat what the reclaimer keeps free for tables. */
-static bool spare(const struct gmem *g, uint64_t npages)
+static bool spare(struct gmem *g, uint64_t npages)
 {
 	return !g->reclaim ||
-	       frames_total(g->frames) - frames_used(g->frames) >= npages + g->reclaim->reserve;
+	       (frames_total(g->frames) - frames_used(g->frames) >= npages + g->reclaim->reserve &&
+		g->reclaim->ops->admit(g->reclaim, g, npages));
 }
 
 /* Frames for @gfn and, where possible, for the block around it. */

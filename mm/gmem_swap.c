@@ -68,8 +68,11 @@ int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
 int gmem_frame_for(struct gmem *g, gfn_t gfn, hfn_t *hfn)
 {
 	uint64_t owner = FRAME_OWNER(FRAME_GUEST, g->cfg.vm, gfn);
-	int err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
+	int err;
 
+	if (g->reclaim)
+		g->reclaim->ops->admit(g->reclaim, g, 1);
+	err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
 	if (err && g->reclaim && !g->reclaim->ops->supply(g->reclaim, 1))
 		err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
 	return err ? ERR(err) : 0;

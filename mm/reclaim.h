@@ -17,6 +17,12 @@ struct reclaimer_ops {
 	const char *name;
 
 	/*
+	 * gmem_fault(), before @g gets @npages more frames: may it have them? Evicts of @g's own pages to make room for
+	 * one; a single page is given even if the answer is no. Conditions as of supply().
+	 */
+	bool (*admit)(struct reclaimer *r, struct gmem *g, uint64_t npages);
+
+	/*
 	 * gmem_fault(), when no frame was to be had: make at least @npages free by evicting pages, of any VM. -ENOMEM
 	 * if nothing can go any more. Calls gmem_evict(); so the caller holds no page and no table.
 	 */

@@ -18,6 +18,9 @@
  * of a clean page while less than half of the device is used. A read brings in the other pages of its aligned group of
  * 2^cluster slots, as far as frames are free for them.
  *
+ * A VM may have a limit, as a cgroup's memory.high: the frame for a fault beyond it comes from the VM itself, and
+ * balance() takes what is too much, a batch each time. It bends where nothing of the VM can go.
+ *
  * Structures: the owner (vm, gfn) of each slot; the slot + 1 of each frame whose page is clean; the compressed size of
  * each slot. All lazily backed.
  *
@@ -41,15 +44,16 @@
 #define WORTH_BYTES (PAGE_SIZE * 3 / 4)
 /* So many victims in a row that cannot go, and an eviction ahead of need gives up. */
 #define GIVE_UP 64
+/* Most pages that go at once because their VM is beyond its limit. */
+#define LIMIT_BATCH 64
 
 struct swap {
 	struct reclaimer base; /* first */
 	struct swap_config cfg;
 	struct frames *frames;
 	struct machine *machine;
-	struct swap_pool pool;
+	struct swap_whom whom;
 	struct swap_slots slots;
-	GPtrArray *gmems;   /* by vm; NULL where none is attached */
 	uint64_t *owner;    /* [nslots] FRAME_OWNER() of the page in it */
 	uint16_t *nbytes;   /* [nslots] of a compressed page; 0: on the device */
 	uint32_t *clean;    /* [frames] slot + 1 of the page's copy, or 0 */
@@ -72,7 +76,7 @@ static uint64_t nfree(const struct swap *s)
 
 static struct gmem *gmem_of(const struct swap *s, uint64_t owner)
 {
-	return g_ptr_array_index(s->gmems, OWNER_VM(owner));
+	return swap_whom_vm(&s->whom, OWNER_VM(owner))->g;
 }
 
 /* The tier shrinks as its bytes do; it grows by a page's worth after that page's frame has gone back. */
@@ -119,21 +123,23 @@ static void swap_changed(struct reclaimer *r, struct gmem *g, gfn_t gfn, enum pa
 			 enum page_state to, uint64_t to_ref)
 {
 	struct swap *s = to_swap(r);
+	unsigned vm = gmem_config(g)->vm;
 
-	(void)g;
 	(void)gfn;
 	if (from == PAGE_RESIDENT && to == PAGE_RESIDENT) {
-		s->pool.policy->rename(&s->pool, (uint32_t)from_ref, (uint32_t)to_ref);
+		struct swap_pool *pool = swap_whom_pool(&s->whom, swap_whom_vm(&s->whom, vm));
+
+		pool->policy->rename(pool, (uint32_t)from_ref, (uint32_t)to_ref);
 		s->clean[to_ref] = s->clean[from_ref];
 		s->clean[from_ref] = 0;
 		return;
 	}
 	if (from == PAGE_RESIDENT) {
-		swap_pool_remove(&s->pool, from_ref);
+		swap_whom_remove(&s->whom, vm, from_ref);
 		if (s->clean[from_ref])
 			swap_forget(r, from_ref);
 	} else if (to == PAGE_RESIDENT) {
-		swap_pool_add(&s->pool, to_ref);
+		swap_whom_add(&s->whom, vm, to_ref);
 	} else if (from == PAGE_SWAPPED || from == PAGE_COMPRESSED) {
 		free_slot(s, from_ref);
 	}
@@ -221,22 +227,16 @@ static int evict_clean(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
 	return 0;
 }
 
-static int evict_one(struct swap *s)
+/* @pool is not empty. */
+static int evict_one(struct swap *s, struct swap_pool *pool)
 {
-	struct gmem *g;
-	uint64_t owner;
-	uint32_t hfn;
-	int err;
-
-	if (!s->pool.count)
-		return -ENOMEM;
-	hfn = s->pool.policy->victim(&s->pool);
-	owner = frames_owner(s->frames, hfn);
-	g = gmem_of(s, owner);
-	err = s->clean[hfn] ? evict_clean(s, g, OWNER_GFN(owner), hfn) : evict_dirty(s, g, OWNER_GFN(owner), hfn);
+	uint32_t hfn = pool->policy->victim(pool);
+	uint64_t owner = frames_owner(s->frames, hfn);
+	struct gmem *g = gmem_of(s, owner);
+	int err = s->clean[hfn] ? evict_clean(s, g, OWNER_GFN(owner), hfn) : evict_dirty(s, g, OWNER_GFN(owner), hfn);
 	if (err) {
 		gmem_counters(g)->swap_failures++;
-		s->pool.policy->spare(&s->pool, hfn);
+		pool->policy->spare(pool, hfn);
 		return err;
 	}
 	s->evictions++;
@@ -244,32 +244,76 @@ static int evict_one(struct swap *s)
 	return 0;
 }
 
+/* Can any page go? Only clean ones when the device is full. */
+static bool has_victims(const struct swap *s)
+{
+	return s->whom.count && (s->slots.nused < s->slots.nslots || s->ncached);
+}
+
+/* Who is beyond its limit gives first, unless that has failed @failed times. */
+static struct swap_pool *next_pool(struct swap *s, uint64_t failed)
+{
+	struct swap_vm *over = failed < GIVE_UP ? swap_whom_over(&s->whom) : NULL;
+
+	return over ? swap_whom_pool(&s->whom, over) : swap_whom_next(&s->whom);
+}
+
 /* Evict until @want frames are free, or @patience victims in a row could not go. */
 static int evict_until(struct swap *s, uint64_t want, uint64_t patience)
 {
 	uint64_t failed = 0;
 
-	while (nfree(s) < want && failed < patience) {
-		/* Only clean pages can go when the device is full. */
-		if (!s->pool.count || (s->slots.nused == s->slots.nslots && !s->ncached))
-			break;
-		failed = evict_one(s) ? failed + 1 : 0;
-	}
+	while (nfree(s) < want && failed < patience && has_victims(s))
+		failed = evict_one(s, next_pool(s, failed)) ? failed + 1 : 0;
 	write_out(s);
 	return nfree(s) < want ? -ENOMEM : 0;
+}
+
+/* Evict @n pages of @vm alone, as many as can go; true if they went. */
+static bool evict_from(struct swap *s, struct swap_vm *vm, uint64_t n)
+{
+	struct swap_pool *pool = swap_whom_pool(&s->whom, vm);
+	struct counters *c = gmem_counters(vm->g);
+	unsigned failed = 0;
+
+	while (n && failed < GIVE_UP && pool->count && has_victims(s)) {
+		if (evict_one(s, pool)) {
+			failed++;
+			continue;
+		}
+		failed = 0;
+		n--;
+		c->swap_outs_limit++;
+	}
+	write_out(s);
+	return !n;
+}
+
+static bool swap_admit(struct reclaimer *r, struct gmem *g, uint64_t npages)
+{
+	struct swap *s = to_swap(r);
+	struct swap_vm *vm = swap_whom_vm(&s->whom, gmem_config(g)->vm);
+
+	if (vm->limit == UINT64_MAX || vm->resident + npages <= vm->limit)
+		return true;
+	/* A large block would push out what it has; a single page must be had. */
+	return npages == 1 && evict_from(s, vm, MIN(vm->resident + 1 - vm->limit, LIMIT_BATCH));
 }
 
 static int swap_supply(struct reclaimer *r, uint64_t npages)
 {
 	struct swap *s = to_swap(r);
 
-	return evict_until(s, npages, s->pool.count);
+	return evict_until(s, npages, s->whom.count + GIVE_UP);
 }
 
 static void swap_balance(struct reclaimer *r)
 {
 	struct swap *s = to_swap(r);
+	struct swap_vm *over = swap_whom_over(&s->whom);
 
+	if (over)
+		evict_from(s, over, MIN(over->resident - over->limit, LIMIT_BATCH));
 	if (nfree(s) < s->cfg.low)
 		evict_until(s, s->cfg.high, GIVE_UP);
 }
@@ -298,6 +342,14 @@ static bool only_on_device(const struct swap *s, uint64_t slot)
 	       !gmem_lookup(gmem_of(s, s->owner[slot]), OWNER_GFN(s->owner[slot]), &page) && page.state == PAGE_SWAPPED;
 }
 
+/* May its VM have a page more, and the one that it is waiting for, without another having to go? */
+static bool has_room(const struct swap *s, uint64_t owner)
+{
+	const struct swap_vm *vm = swap_whom_vm(&s->whom, OWNER_VM(owner));
+
+	return vm->limit == UINT64_MAX || vm->resident + 2 <= vm->limit;
+}
+
 static void swap_read(struct reclaimer *r, uint64_t slot)
 {
 	struct swap *s = to_swap(r);
@@ -305,7 +357,7 @@ static void swap_read(struct reclaimer *r, uint64_t slot)
 	uint64_t end = MIN(first + group, s->slots.nslots), begin = slot;
 
 	for (uint64_t i = first; i < end; i++) {
-		if (i == slot || nfree(s) <= keep || !only_on_device(s, i) ||
+		if (i == slot || nfree(s) <= keep || !only_on_device(s, i) || !has_room(s, s->owner[i]) ||
 		    gmem_swap_ahead(gmem_of(s, s->owner[i]), OWNER_GFN(s->owner[i])))
 			continue;
 		begin = MIN(begin, i);
@@ -316,6 +368,7 @@ static void swap_read(struct reclaimer *r, uint64_t slot)
 
 static const struct reclaimer_ops swap_ops = {
 	.name = "swap",
+	.admit = swap_admit,
 	.supply = swap_supply,
 	.balance = swap_balance,
 	.changed = swap_changed,
@@ -342,20 +395,19 @@ struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct m
 	s->cfg = *cfg;
 	s->frames = fr;
 	s->machine = m;
-	s->gmems = g_ptr_array_new();
 	s->tier = g_array_new(FALSE, FALSE, sizeof(hfn_t));
 	s->owner = lazy_new(cfg->nslots * sizeof(*s->owner));
 	s->nbytes = lazy_new(cfg->nslots * sizeof(*s->nbytes));
 	s->clean = lazy_new(frames_total(fr) * sizeof(*s->clean));
 	swap_slots_init(&s->slots, cfg->nslots);
-	if (!s->owner || !s->nbytes || !s->clean ||
-	    swap_pool_init(&s->pool, cfg->policy, frames_total(fr), cfg->seed)) {
+	if (swap_whom_init(&s->whom, cfg->policy, frames_total(fr), cfg->seed, cfg->order) || !s->owner || !s->nbytes ||
+	    !s->clean) {
 		swap_free(s);
 		errno = ENOMEM;
 		return NULL;
 	}
-	s->pool.young = swap_young;
-	s->pool.ctx = s;
+	s->whom.common.young = swap_young;
+	s->whom.common.ctx = s;
 	return s;
 }
 
@@ -364,23 +416,35 @@ void swap_free(struct swap *s)
 	s->tier_bytes = 0;
 	resize_tier(s);
 	g_array_unref(s->tier);
-	g_ptr_array_unref(s->gmems);
 	lazy_free(s->owner, s->cfg.nslots * sizeof(*s->owner));
 	lazy_free(s->nbytes, s->cfg.nslots * sizeof(*s->nbytes));
 	lazy_free(s->clean, frames_total(s->frames) * sizeof(*s->clean));
 	swap_slots_destroy(&s->slots);
-	swap_pool_destroy(&s->pool);
+	swap_whom_destroy(&s->whom);
 	g_free(s);
 }
 
-void swap_attach(struct swap *s, struct gmem *g)
+int swap_attach(struct swap *s, struct gmem *g)
 {
-	unsigned vm = gmem_config(g)->vm;
+	int err = swap_whom_attach(&s->whom, g);
 
-	if (s->gmems->len <= vm)
-		g_ptr_array_set_size(s->gmems, (gint)vm + 1);
-	g_ptr_array_index(s->gmems, vm) = g;
-	gmem_set_reclaimer(g, &s->base);
+	if (!err)
+		gmem_set_reclaimer(g, &s->base);
+	return err;
+}
+
+int swap_set_limit(struct swap *s, unsigned vm, uint64_t npages)
+{
+	struct swap_vm *v = swap_whom_vm(&s->whom, vm);
+
+	return v ? swap_whom_limit(&s->whom, v, npages) : ERR(-ENOENT);
+}
+
+uint64_t swap_limit(const struct swap *s, unsigned vm)
+{
+	const struct swap_vm *v = swap_whom_vm(&s->whom, vm);
+
+	return v ? v->limit : UINT64_MAX;
 }
 
 struct reclaimer *swap_reclaimer(struct swap *s)
@@ -432,15 +496,21 @@ int swap_verify(struct swap *s)
 {
 	struct tally t = { 0 };
 	const char *why = NULL;
+	uint64_t pooled = 0;
 
-	for (unsigned vm = 0; vm < s->gmems->len; vm++) {
-		struct gmem *g = g_ptr_array_index(s->gmems, vm);
+	for (unsigned vm = 0; vm < s->whom.vms->len; vm++) {
+		const struct swap_vm *v = swap_whom_vm(&s->whom, vm);
+		uint64_t before = t.resident;
 
-		for (gfn_t gfn = g ? gmem_config(g)->arena_pages : 0; g && !why && gfn < gmem_config(g)->npages; gfn++)
-			why = verify_page(s, g, gfn, &t);
+		for (gfn_t gfn = v ? gmem_config(v->g)->arena_pages : 0; v && !why && gfn < gmem_config(v->g)->npages;
+		     gfn++)
+			why = verify_page(s, v->g, gfn, &t);
+		if (v && !why && (t.resident - before != v->resident || (v->own && v->pool.count != v->resident)))
+			why = "a VM's pool is not its resident pages";
+		pooled += v && v->own ? v->pool.count : 0;
 	}
-	if (!why && t.resident != s->pool.count)
-		why = "the pool is not the resident pages";
+	if (!why && (t.resident != s->whom.count || s->whom.common.count + pooled != t.resident))
+		why = "the pools are not the resident pages";
 	if (!why && (t.cached != s->ncached || t.cached + t.swapped != s->slots.nused))
 		why = "slots leaked";
 	if (!why && (t.bytes != s->tier_bytes || s->tier->len != (t.bytes + PAGE_SIZE - 1) / PAGE_SIZE))

@@ -10,12 +10,14 @@
 
 #include "mm/reclaim.h"
 #include "mm/swap_pool.h"
+#include "mm/swap_whom.h"
 
 struct swap;
 
 struct swap_config {
 	uint64_t nslots; /* pages of the device, below 2^32 */
 	const struct swap_policy *policy;
+	enum swap_order order; /* from whom the next page is taken, when frames run out */
 	uint64_t seed;	      /* for policies that draw lots */
 	uint64_t low, high;   /* frames: fewer than low free, evict until high are; low <= high. 0: only on demand */
 	unsigned cluster;     /* readahead: aligned groups of 2^cluster slots */
@@ -27,8 +29,17 @@ struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct m
 /* After the guests' gmem, before the frames. */
 void swap_free(struct swap *s);
 
-/* @g's pages may go from now on. Before the first of them has a frame. */
-void swap_attach(struct swap *s, struct gmem *g);
+/* @g's pages may go from now on. Before the first of them has a frame. 0, or -ENOMEM: address space for its pool. */
+int swap_attach(struct swap *s, struct gmem *g);
+
+/*
+ * VM @vm is to hold no more than @npages frames of its own outside the arena (UINT64_MAX: as many as it gets). What it
+ * holds beyond goes at balance(), 64 pages each time, the VM furthest beyond first; the VM's own faults evict from it
+ * first (swap_outs_limit). SWAP_LEAST are left to it in any case. Merged pages and the compressed tier do not count.
+ * -ENOENT: it is not attached, -ENOMEM.
+ */
+int swap_set_limit(struct swap *s, unsigned vm, uint64_t npages);
+uint64_t swap_limit(const struct swap *s, unsigned vm);
 
 struct reclaimer *swap_reclaimer(struct swap *s);
 

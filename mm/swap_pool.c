@@ -26,41 +26,37 @@
 
 #include "mm/lazy.h"
 
-static uint32_t sentinel(const struct swap_pool *p)
+static int ring_create(struct swap_pool *p)
 {
-	return (uint32_t)p->nframes;
-}
-
-static void ring_create(struct swap_pool *p)
-{
-	p->next[sentinel(p)] = p->prev[sentinel(p)] = sentinel(p);
+	p->links->next[p->sentinel] = p->links->prev[p->sentinel] = p->sentinel;
+	return 0;
 }
 
 /* As the youngest. */
 static void ring_add(struct swap_pool *p, uint32_t hfn)
 {
-	uint32_t s = sentinel(p), last = p->prev[s];
+	uint32_t s = p->sentinel, last = p->links->prev[s];
 
-	p->next[last] = hfn;
-	p->prev[hfn] = last;
-	p->next[hfn] = s;
-	p->prev[s] = hfn;
+	p->links->next[last] = hfn;
+	p->links->prev[hfn] = last;
+	p->links->next[hfn] = s;
+	p->links->prev[s] = hfn;
 }
 
 static void ring_remove(struct swap_pool *p, uint32_t hfn)
 {
-	p->next[p->prev[hfn]] = p->next[hfn];
-	p->prev[p->next[hfn]] = p->prev[hfn];
+	p->links->next[p->links->prev[hfn]] = p->links->next[hfn];
+	p->links->prev[p->links->next[hfn]] = p->links->prev[hfn];
 }
 
 static void ring_rename(struct swap_pool *p, uint32_t from, uint32_t to)
 {
-	uint32_t before = p->prev[from], after = p->next[from];
+	uint32_t before = p->links->prev[from], after = p->links->next[from];
 
-	p->prev[to] = before;
-	p->next[to] = after;
-	p->next[before] = to;
-	p->prev[after] = to;
+	p->links->prev[to] = before;
+	p->links->next[to] = after;
+	p->links->next[before] = to;
+	p->links->prev[after] = to;
 }
 
 static void ring_spare(struct swap_pool *p, uint32_t hfn)
@@ -71,24 +67,26 @@ static void ring_spare(struct swap_pool *p, uint32_t hfn)
 
 static uint32_t fifo_victim(struct swap_pool *p)
 {
-	return p->next[sentinel(p)];
+	return p->links->next[p->sentinel];
 }
 
 /* Nobody touches a page while this runs, so the second lap finds one at the latest. */
 static uint32_t clock_victim(struct swap_pool *p)
 {
-	uint32_t hfn = p->next[sentinel(p)];
+	uint32_t hfn = p->links->next[p->sentinel];
 
 	for (uint64_t i = 0; i < p->count && p->young(p->ctx, hfn); i++) {
 		ring_spare(p, hfn);
-		hfn = p->next[sentinel(p)];
+		hfn = p->links->next[p->sentinel];
 	}
 	return hfn;
 }
 
-static void random_create(struct swap_pool *p)
+static int random_create(struct swap_pool *p)
 {
-	(void)p;
+	p->table = lazy_new(p->links->nframes * sizeof(uint32_t));
+	p->hole = lazy_new(p->links->nframes * sizeof(uint32_t));
+	return p->table && p->hole ? 0 : -ENOMEM;
 }
 
 static void random_add(struct swap_pool *p, uint32_t hfn)
@@ -96,19 +94,19 @@ static void random_add(struct swap_pool *p, uint32_t hfn)
 	uint32_t place = p->nholes ? p->hole[--p->nholes] : (uint32_t)p->nplaces++;
 
 	p->table[place] = hfn;
-	p->place[hfn] = place;
+	p->links->place[hfn] = place;
 }
 
 static void random_remove(struct swap_pool *p, uint32_t hfn)
 {
-	p->table[p->place[hfn]] = sentinel(p);
-	p->hole[p->nholes++] = p->place[hfn];
+	p->table[p->links->place[hfn]] = p->sentinel;
+	p->hole[p->nholes++] = p->links->place[hfn];
 }
 
 static void random_rename(struct swap_pool *p, uint32_t from, uint32_t to)
 {
-	p->place[to] = p->place[from];
-	p->table[p->place[to]] = to;
+	p->links->place[to] = p->links->place[from];
+	p->table[p->links->place[to]] = to;
 }
 
 /* Draw until it is not a hole; when most are, close them first. */
@@ -120,9 +118,9 @@ static uint32_t random_victim(struct swap_pool *p)
 		uint64_t n = 0;
 
 		for (uint64_t i = 0; i < p->nplaces; i++)
-			if (p->table[i] != sentinel(p)) {
+			if (p->table[i] != p->sentinel) {
 				p->table[n] = p->table[i];
-				p->place[p->table[n]] = (uint32_t)n;
+				p->links->place[p->table[n]] = (uint32_t)n;
 				n++;
 			}
 		p->nplaces = n;
@@ -130,7 +128,7 @@ static uint32_t random_victim(struct swap_pool *p)
 	}
 	do
 		hfn = p->table[rng_below(&p->rng, p->nplaces)];
-	while (hfn == sentinel(p));
+	while (hfn == p->sentinel);
 	return hfn;
 }
 
@@ -175,34 +173,41 @@ const struct swap_policy swap_clock = {
 
 const struct swap_policy *const swap_policies[] = { &swap_fifo, &swap_random, &swap_clock, NULL };
 
-int swap_pool_init(struct swap_pool *p, const struct swap_policy *policy, uint64_t nframes, uint64_t seed)
+int swap_links_init(struct swap_links *l, uint64_t nframes)
 {
-	uint64_t nbytes = (nframes + 1) * sizeof(uint32_t);
+	uint64_t nbytes = (nframes + SWAP_POOLS) * sizeof(uint32_t);
 
-	g_assert(nframes < UINT32_MAX);
-	*p = (struct swap_pool){ .policy = policy, .nframes = nframes };
-	p->next = lazy_new(nbytes);
-	p->prev = lazy_new(nbytes);
-	p->table = lazy_new(nbytes);
-	p->place = lazy_new(nbytes);
-	p->hole = lazy_new(nbytes);
+	g_assert(nframes + SWAP_POOLS < UINT32_MAX);
+	*l = (struct swap_links){ .nframes = nframes };
+	l->next = lazy_new(nbytes);
+	l->prev = lazy_new(nbytes);
+	l->place = lazy_new(nframes * sizeof(uint32_t));
+	return l->next && l->prev && l->place ? 0 : -ENOMEM;
+}
+
+void swap_links_destroy(struct swap_links *l)
+{
+	uint64_t nbytes = (l->nframes + SWAP_POOLS) * sizeof(uint32_t);
+
+	lazy_free(l->next, nbytes);
+	lazy_free(l->prev, nbytes);
+	lazy_free(l->place, l->nframes * sizeof(uint32_t));
+}
+
+int swap_pool_init(struct swap_pool *p, const struct swap_policy *policy, const struct swap_links *links,
+		   unsigned number, uint64_t seed)
+{
+	g_assert(number < SWAP_POOLS);
+	*p = (struct swap_pool){ .policy = policy, .links = links, .sentinel = (uint32_t)links->nframes + number };
 	rng_seed(&p->rng, seed);
-	if (!p->next || !p->prev || !p->table || !p->place || !p->hole) {
-		swap_pool_destroy(p);
-		return -ENOMEM;
-	}
-	policy->create(p);
-	return 0;
+	return policy->create(p);
 }
 
 void swap_pool_destroy(struct swap_pool *p)
 {
-	uint64_t nbytes = (p->nframes + 1) * sizeof(uint32_t);
+	uint64_t nbytes = p->links ? p->links->nframes * sizeof(uint32_t) : 0;
 
-	lazy_free(p->next, nbytes);
-	lazy_free(p->prev, nbytes);
 	lazy_free(p->table, nbytes);
-	lazy_free(p->place, nbytes);
 	lazy_free(p->hole, nbytes);
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * swap_pool.h - the resident pages of a host, and which of them goes next
+ * swap_pool.h - resident pages, and which of them goes next
  *
- * One pool holds every frame that the reclaimer may take, by hfn; who owns a frame is the frames' business. To add a
- * policy: a const struct swap_policy in swap_pool.c and a line in swap_policies[].
+ * A pool holds frames that the reclaimer may take, by hfn; who owns a frame is the frames' business. A host has one or
+ * several (swap_whom.h); a frame is in one of them at most, so they share what is kept for each frame. To add a policy:
+ * a const struct swap_policy in swap_pool.c and a line in swap_policies[].
  */
 #ifndef OVERBOOK_MM_SWAP_POOL_H
 #define OVERBOOK_MM_SWAP_POOL_H
@@ -14,13 +15,24 @@
 #include "mm/types.h"
 #include "workloads/rng.h"
 
+/* Most pools of one host. */
+#define SWAP_POOLS 65537u
+
+/* What all pools of a host share: words for each frame, lazily backed. */
+struct swap_links {
+	uint64_t nframes;
+	uint32_t *next, *prev; /* rings: [nframes + SWAP_POOLS] */
+	uint32_t *place;       /* random: [nframes] */
+};
+
 struct swap_pool {
 	const struct swap_policy *policy;
-	uint64_t nframes, count;
-	/* fifo and clock: a ring through a sentinel, hfn nframes; next of that is the oldest */
-	uint32_t *next, *prev;
+	const struct swap_links *links;
+	uint64_t count;
+	/* fifo and clock: a ring through a sentinel behind the frames; next of that is the oldest */
+	uint32_t sentinel;
 	/* random: table[place[hfn]] = hfn; holes are places that a victim left, filled again last first */
-	uint32_t *table, *place, *hole;
+	uint32_t *table, *hole;
 	uint64_t nplaces, nholes;
 	struct rng rng;
 	/* Was the page in @hfn touched since this was last asked? */
@@ -31,7 +43,7 @@ struct swap_pool {
 struct swap_policy {
 	const char *name;
 	const char *summary; /* one sentence, for `overbook list policies` */
-	void (*create)(struct swap_pool *p);
+	int (*create)(struct swap_pool *p); /* 0, or -ENOMEM */
 	void (*add)(struct swap_pool *p, uint32_t hfn);
 	void (*remove)(struct swap_pool *p, uint32_t hfn);
 	/* The page moved: @to takes the place of @from. */
@@ -45,8 +57,13 @@ struct swap_policy {
 extern const struct swap_policy swap_fifo, swap_random, swap_clock;
 extern const struct swap_policy *const swap_policies[]; /* NULL-ended */
 
-/* For a host of @nframes, below 2^32. 0, or -ENOMEM. */
-int swap_pool_init(struct swap_pool *p, const struct swap_policy *policy, uint64_t nframes, uint64_t seed);
+/* For a host of @nframes; with SWAP_POOLS below 2^32. 0, or -ENOMEM: swap_links_destroy() in any case. */
+int swap_links_init(struct swap_links *l, uint64_t nframes);
+void swap_links_destroy(struct swap_links *l);
+
+/* Pool @number, below SWAP_POOLS, over @links, which it borrows. 0, or -ENOMEM. */
+int swap_pool_init(struct swap_pool *p, const struct swap_policy *policy, const struct swap_links *links,
+		   unsigned number, uint64_t seed);
 void swap_pool_destroy(struct swap_pool *p);
 void swap_pool_add(struct swap_pool *p, hfn_t hfn);
 void swap_pool_remove(struct swap_pool *p, hfn_t hfn);

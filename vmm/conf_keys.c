@@ -14,6 +14,7 @@ static const char *const table_levels[] = { "4", "5", NULL };
 static const char *const behaviours[] = { "good", "slow", "silent", "hostile", NULL };
 static const char *const dedup_names[] = { "none", "ksm", "hash", "oracle", NULL };
 static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
+static const char *const orders[] = { "host", "proportional", "largest", NULL }; /* enum swap_order */
 static const char *const victims[] = { "fifo", "random", "clock", NULL };
 static const char *const dirty_logs[] = { "none", "wrprotect", "pml", NULL };
 
@@ -117,6 +118,9 @@ static const struct conf_key swap_keys[] = {
 	 "What kind of device: its latency, bandwidth and queue." },
 	{ "policy", CONF_ENUM, SWAP(policy), "clock", 0, 0, victims, 0,
 	 "Which page goes: the oldest, any, or the oldest that was not touched lately." },
+	{ "reclaim-from", CONF_ENUM, SWAP(order), "host", 0, 0, orders, 0,
+	 "Whose: any VM's, as if they were one; in proportion to their resident pages; or the largest VM's. A VM "
+	 "beyond its swap-limit comes first." },
 	{ "page-cluster", CONF_COUNT, SWAP(page_cluster), "3", 0, 10, NULL, 0,
 	 "A read from swap brings in its aligned group of 2^n slots; 0: no readahead." },
 	{ "compressed-pool", CONF_SIZE, SWAP(pool), "0", 0, 1ull << 43, NULL, 0,
@@ -157,6 +161,8 @@ static const struct conf_key vm_keys[] = {
 	{ "collapse", CONF_TIME, VM(collapse_ns), "0", 0, HOUR_NS, NULL, 0,
 	  "How often small pages are collapsed into large ones; 0: never." },
 	{ "node", CONF_COUNT, VM(node), "0", 0, 63, NULL, 0, "The NUMA node its memory is taken from first." },
+	{ "swap-limit", CONF_SIZE, VM(swap_limit), "0", 0, 1ull << 44, NULL, 0,
+	  "Host memory beyond which its own pages are swapped out, the arena apart; 0: as much as it gets (sim)." },
 	{ "balloon-target", CONF_SIZE, VM(balloon_target), "0", 0, 1ull << 44, NULL, 0,
 	  "Memory that its balloon is asked to give up, a multiple of 4 KiB; 0: it has no balloon (sim)." },
 	{ "balloon-from", CONF_TIME, VM(balloon_from_ns), "0", 0, 1000 * HOUR_NS, NULL, 0, "When it is asked to." },

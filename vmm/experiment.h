@@ -72,6 +72,7 @@ struct conf_swap {
 	uint64_t size; /* bytes */
 	int device;    /* index into disk_profiles[] */
 	int policy;    /* index into swap_policies[] */
+	int order;     /* enum swap_order */
 	uint64_t page_cluster;
 	uint64_t pool; /* bytes of host memory for compressed pages, at most */
 	uint64_t low_ppm, high_ppm; /* watermarks, of the host's memory */
@@ -91,6 +92,7 @@ struct conf_vm {
 	uint64_t shadow_limit, flood_limit; /* table pages; writes */
 	uint64_t collapse_ns;		    /* how often to try to collapse; 0: never */
 	uint64_t node;			    /* preferred */
+	uint64_t swap_limit;		    /* bytes; 0: none */
 	uint64_t balloon_target;	    /* bytes to give up; 0: there is no balloon */
 	uint64_t balloon_from_ns, balloon_until_ns, balloon_period_ns;
 	int balloon_behaviour; /* enum balloon_behaviour */

@@ -186,6 +186,21 @@ static gboolean check_costs(const struct experiment *e, GError **error)
 	return !why;
 }
 
+static gboolean check_vm_limit(const struct experiment *e, const struct conf_vm *vm, GError **error)
+{
+	if (!vm->swap_limit)
+		return TRUE;
+	if (vm->swap_limit % 4096)
+		return fault(e, error, SECTION_VM, vm, "swap-limit", "it must be a multiple of 4 KiB");
+	if (!e->swap.size)
+		return fault(e, error, SECTION_VM, vm, "swap-limit",
+			     "the host has no swap; allowed is 0, or a [swap] size");
+	if (vm->paging == MODE_NATIVE)
+		return fault(e, error, SECTION_VM, vm, "swap-limit",
+			     "a VM with paging = native is not swapped; allowed is 0, or another mode");
+	return TRUE;
+}
+
 static gboolean check_vm_memory(const struct experiment *e, const struct conf_vm *vm, GError **error)
 {
 	if (vm->memory % (2 * MIB))
@@ -236,7 +251,7 @@ static gboolean check_balloon(const struct experiment *e, const struct conf_vm *
 
 static gboolean check_vm(const struct experiment *e, const struct conf_vm *vm, GError **error)
 {
-	if (!check_vm_memory(e, vm, error) || !check_balloon(e, vm, error))
+	if (!check_vm_memory(e, vm, error) || !check_vm_limit(e, vm, error) || !check_balloon(e, vm, error))
 		return FALSE;
 	if (!strcmp(vm->name, "host"))
 		return fault(e, error, SECTION_VM, vm, "workload",

@@ -3,8 +3,9 @@
  * swapping against memory without end
  *
  * First gmem and swap alone: several VMs on a host with a third of the frames they use, random accesses, DMA, releases,
- * moves, young tests, collapses, dirty logs, device errors. The model is what each page should contain. Every access
- * sees that, every thousandth step everything is compared and swap_verify() recounts pool, slots and tier.
+ * moves, young tests, collapses, dirty logs, device errors, limits that come and go. The model is what each page should
+ * contain. Every access sees that, every thousandth step everything is compared and swap_verify() recounts pool, slots
+ * and tier.
  *
  * Then whole simulated runs: the same experiment with a host that is too small, for every policy, paging mode and
  * schedule, must end with the digests of a host with memory for all.
@@ -46,6 +47,8 @@ static const struct swap_config configs[] = {
 	{ .nslots = 4000, .policy = &swap_clock, .low = 40, .high = 60, .cluster = 0, .pool_frames = 30 },
 	{ .nslots = 1500, .policy = &swap_clock, .low = 0, .high = 0, .cluster = 4 },
 	{ .nslots = 900, .policy = &swap_random, .seed = 8, .low = 10, .high = 300, .cluster = 3 },
+	{ .nslots = 4000, .policy = &swap_clock, .low = 20, .high = 60, .cluster = 3, .order = SWAP_FROM_PROPORTIONAL },
+	{ .nslots = 2000, .policy = &swap_random, .seed = 2, .low = 20, .high = 60, .order = SWAP_FROM_LARGEST },
 };
 
 static void world_setup(struct world *w, const struct swap_config *cfg, uint64_t seed)
@@ -173,6 +176,11 @@ static void step(struct world *w)
 	case 92:
 		*(rng_below(&w->rng, 2) ? &w->fm->fail_save_in : &w->fm->fail_load_in) = 1 + rng_below(&w->rng, 20);
 		break;
+	case 93:
+		if (rng_below(&w->rng, 20) == 0)
+			must(swap_set_limit(w->swap, gmem_config(v->g)->vm,
+					    rng_below(&w->rng, 2) ? UINT64_MAX : rng_below(&w->rng, 900)) == 0);
+		break;
 	default:
 		swap_reclaimer(w->swap)->ops->balance(swap_reclaimer(w->swap));
 	}
@@ -216,6 +224,7 @@ START_TEST(contents_survive)
 		counters_add(&sum, &w->vm[i].c);
 	/* It did happen. */
 	must(sum.swap_ins > 1000 && sum.swap_outs > 1000 && sum.swap_failures > 0);
+	must(sum.swap_outs_limit > 0);
 	must((sum.swap_compressed > 0) == (cfg->pool_frames > 0));
 	must((sum.swap_readahead_hits > 0) == (cfg->cluster > 0));
 	world_teardown(w);

@@ -329,7 +329,8 @@ static const char *vm_memory(struct sim_vm *vm)
 		return cfg.linear ? "the host has not that much free memory (paging = native needs all of it)" :
 				    "the host has no memory for its arena";
 	vm->balloon = sim_balloon_new(s->run->e, c, vm->gmem);
-	sim_swap_attach(vm);
+	if (sim_swap_attach(vm))
+		return "no address space for the host's lists of its pages";
 	memcpy(gmem_arena(vm->gmem) + BOOT_INFO_GPA, &b, sizeof(b));
 	memcpy(gmem_arena(vm->gmem) + SCRIPT_GPA, vm->script, sizeof(*vm->script));
 	return NULL;

@@ -142,6 +142,7 @@ int sim_swap_init(struct sim *s)
 	struct swap_config cfg = {
 		.nslots = c->size / PAGE_SIZE,
 		.policy = swap_policies[c->policy],
+		.order = (enum swap_order)c->order,
 		.seed = rng_mix(s->run->seed ^ rng_mix(npages)),
 		.low = npages * c->low_ppm / 1000000,
 		.high = npages * c->high_ppm / 1000000,
@@ -180,10 +181,17 @@ void sim_swap_destroy(struct sim *s)
 	g_free(w);
 }
 
-void sim_swap_attach(struct sim_vm *vm)
+int sim_swap_attach(struct sim_vm *vm)
 {
-	if (vm->sim->swap && !gmem_config(vm->gmem)->linear)
-		swap_attach(vm->sim->swap->swap, vm->gmem);
+	struct sim_swap *w = vm->sim->swap;
+	int err;
+
+	if (!w || gmem_config(vm->gmem)->linear)
+		return 0;
+	err = swap_attach(w->swap, vm->gmem);
+	if (!err && vm->conf->swap_limit)
+		err = swap_set_limit(w->swap, vm->id, vm->conf->swap_limit / PAGE_SIZE);
+	return err;
 }
 
 void sim_swap_balance(struct sim *s)

@@ -22,8 +22,8 @@ struct sim_swap {
 /* As the experiment's [swap] says; nothing if its size is 0. -ENOMEM. */
 int sim_swap_init(struct sim *s);
 void sim_swap_destroy(struct sim *s);
-/* The VM's pages may be swapped from now on. */
-void sim_swap_attach(struct sim_vm *vm);
+/* The VM's pages may be swapped from now on. -ENOMEM. */
+int sim_swap_attach(struct sim_vm *vm);
 /* Between two faults: see that there are free frames. */
 void sim_swap_balance(struct sim *s);
 /* Changes whenever a page has been evicted. */
