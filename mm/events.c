@@ -190,6 +190,7 @@ const char *event_cause_name(unsigned cause)
 		[EVENT_IDLE] = "idle",	       [EVENT_BALLOON] = "balloon", [EVENT_DEFLATE] = "deflate",
 		[EVENT_MERGE] = "merge",       [EVENT_UNSHARE] = "unshare",
 		[EVENT_EVICT] = "evict",       [EVENT_SWAP_IN] = "swap-in", [EVENT_READAHEAD] = "readahead",
+		[EVENT_HINT] = "hint",	       [EVENT_REPORT] = "report",
 	};
 
 	return cause < EVENT_CAUSES ? names[cause] : "unknown";

@@ -30,6 +30,8 @@ enum event_cause {
 	EVENT_EVICT,	 /* its frame was taken, its contents went to swap */
 	EVENT_SWAP_IN,	 /* a touch brought it back */
 	EVENT_READAHEAD, /* read in with a neighbour */
+	EVENT_HINT,	 /* the guest said that it is free; absent: frames were short and it was dropped */
+	EVENT_REPORT,	 /* the guest reported it as free */
 	EVENT_CAUSES,
 };
 

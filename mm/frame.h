@@ -41,6 +41,7 @@ struct frame {
 #define FRAME_GFN(f)	  OWNER_GFN((f)->owner)
 
 struct frame_map;
+struct hinted;
 
 /* Whoever keeps lists of merged frames: told before the last page leaves one, while its contents are still there. */
 struct shared_watch {
@@ -56,6 +57,7 @@ struct frames {
 	struct frame_map *map; /* what is free: frame.c */
 	hfn_t zero;	       /* the zero frame, HFN_NONE while nobody maps it (mm/gmem_share.c) */
 	struct shared_watch *watch; /* NULL: nobody */
+	struct hinted *hinted;	    /* pages that guests say are free (mm/gmem_free.c), NULL: none */
 };
 
 /* A host of npages frames in nnodes nodes; NULL and errno when address space for it cannot be reserved. */

@@ -27,7 +27,7 @@
  *  - contents follow the page: zero when first touched, then what was written, through moves and collapses.
  *
  * gmem_block.c: move, split, collapse. gmem_log.c: dirty log, young pages. gmem_balloon.c: pages given up.
- * gmem_share.c: merged pages. gmem_swap.c: out of memory and back.
+ * gmem_share.c: merged pages. gmem_swap.c: out of memory and back. gmem_free.c: pages that the guest says are free.
  */
 #include "mm/gmem.h"
 
@@ -108,6 +108,7 @@ static void free_page(struct gmem *g, gfn_t gfn)
 
 void gmem_free(struct gmem *g)
 {
+	gmem_forget_hints(g);
 	for (uint64_t b = 0; b < nblocks(g, 2); b++) {
 		gfn_t gfn = b * LEVEL_PAGES(2), end = MIN(gfn + LEVEL_PAGES(2), g->cfg.npages);
 
@@ -157,6 +158,14 @@ static void count_present(struct gmem *g, gfn_t gfn, int by)
 	g->giga[gfn / LEVEL_PAGES(3)].present += by;
 }
 
+static void count_hinted(struct gmem *g, gfn_t gfn, int by)
+{
+	struct gmem_block *b = &g->block[gfn / LEVEL_PAGES(2)];
+
+	b->hinted = (b->hinted + (unsigned)by) & 0x3ff;
+	g->c->pages_hinted += (uint64_t)(int64_t)by;
+}
+
 static void count_idle(struct gmem *g, gfn_t gfn, int by)
 {
 	g->block[gfn / LEVEL_PAGES(2)].idle += by;
@@ -180,6 +189,8 @@ void gmem_set(struct gmem *g, gfn_t gfn, uint64_t word, enum event_cause cause)
 	}
 	if ((old ^ word) & WORD_IDLE)
 		count_idle(g, gfn, word & WORD_IDLE ? 1 : -1);
+	if ((old ^ word) & WORD_HINTED)
+		count_hinted(g, gfn, word & WORD_HINTED ? 1 : -1);
 	if (g->reclaim && (from != to || (old ^ word) >> WORD_HFN))
 		g->reclaim->ops->changed(g->reclaim, g, gfn, from, old >> WORD_HFN, to, word >> WORD_HFN);
 	if (g->events)
@@ -312,6 +323,9 @@ static int populate(struct gmem *g, gfn_t gfn, enum fault_source src)
 	n = LEVEL_PAGES(level);
 	start = block_start(gfn, level);
 	err = g->machine->ops->populate(g->machine, g->cfg.vm, start, hfn, n);
+	for (uint64_t i = 0; i < n && !err; i++)
+		if (g->page[start + i] & WORD_POISON)
+			err = gmem_fill_poison(g, start + i, hfn + i);
 	if (err) {
 		frames_release(g->frames, hfn, level);
 		return err;
@@ -338,11 +352,14 @@ static bool touch(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source 
 	if (src == FAULT_PREFETCH)
 		return false;
 	if (word & WORD_IDLE) {
-		if (word & WORD_AHEAD)
+		if (word & WORD_HINTED)
+			g->c->balloon_hints_revoked++;
+		else if (word & WORD_AHEAD)
 			g->c->swap_readahead_hits++;
 		else
 			g->c->faults_young++;
-		gmem_set(g, gfn, (word & ~(WORD_IDLE | WORD_AHEAD)) | WORD_TOUCHED, EVENT_YOUNG);
+		word &= ~(WORD_IDLE | WORD_AHEAD | WORD_HINTED | WORD_POISON);
+		gmem_set(g, gfn, word | WORD_TOUCHED, EVENT_YOUNG);
 		changed = true;
 	} else if (!(word & WORD_TOUCHED)) {
 		g->page[gfn] |= WORD_TOUCHED;
@@ -505,7 +522,8 @@ int gmem_peek(const struct gmem *g, gfn_t gfn, void *page)
 	if (gfn >= g->run_pages && word_swapped(g->page[gfn]))
 		return g->machine->ops->peek(g->machine, g->page[gfn] >> WORD_HFN, page);
 	if (p.hfn == HFN_NONE) {
-		memset(page, 0, PAGE_SIZE);
+		for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
+			((uint64_t *)page)[i] = g->page[gfn] & WORD_POISON ? g->poison : 0;
 		return 0;
 	}
 	return g->machine->ops->read(g->machine, g->cfg.vm, gfn, p.hfn, 0, page, PAGE_SIZE);

@@ -135,6 +135,19 @@ int gmem_deflate(struct gmem *g, gfn_t gfn);
 void gmem_deflate_all(struct gmem *g);
 void gmem_balloon_strict(struct gmem *g, bool strict);
 
+/*
+ * The guest says that it does not need the contents of [gfn, gfn + npages), and may still use the pages at any time.
+ * Reported ones are released now, whatever their state. Hinted ones stay until frames are short, and only if
+ * nobody touched them until then. @poison: what is taken comes back filled with the value of gmem_set_poison(). Pages
+ * in the balloon and pages that are absent are passed over. -EFAULT if any is beyond the end, -EBUSY in a run: then
+ * nothing was done.
+ */
+int gmem_report(struct gmem *g, gfn_t gfn, uint64_t npages, bool poison);
+int gmem_hint(struct gmem *g, gfn_t gfn, uint64_t npages, bool poison);
+void gmem_set_poison(struct gmem *g, uint32_t value);
+/* Frames are short: take up to @npages hinted pages, of any VM, oldest hints first; how many. No page may be held. */
+uint64_t gmem_drop_hinted(struct frames *fr, uint64_t npages);
+
 /* Move a page to another frame on @node; contents and state stay. -ENOMEM, -EBUSY (arena, linear, not RESIDENT). */
 int gmem_move(struct gmem *g, gfn_t gfn, unsigned node);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gmem_impl.h - what gmem.c, gmem_block.c, gmem_log.c, gmem_share.c and gmem_swap.c share; private to them
+ * gmem_impl.h - what gmem.c, gmem_block.c, gmem_free.c, gmem_log.c, gmem_share.c and gmem_swap.c share; private to them
  */
 #ifndef OVERBOOK_MM_GMEM_IMPL_H
 #define OVERBOOK_MM_GMEM_IMPL_H
@@ -13,16 +13,18 @@
  * The word of a page. hfn is valid in states RESIDENT, SHARED and ZERO; SWAPPED and COMPRESSED have the number of
  * their slot there.
  *
- *	 63                12  11  7   6     5     4     3    2   0
- *	+---------------------+------+-----+------+-----+-----+-----+
- *	| hfn, slot	      |  0   |AHEAD|CACHED|TOUCH|IDLE |state|
- *	+---------------------+------+-----+------+-----+-----+-----+
+ *	 63                12  11 9   8      7     6     5     4     3    2   0
+ *	+---------------------+-----+------+------+-----+------+-----+-----+-----+
+ *	| hfn, slot	      |  0  |POISON|HINTED|AHEAD|CACHED|TOUCH|IDLE |state|
+ *	+---------------------+-----+------+------+-----+------+-----+-----+-----+
  */
 #define WORD_STATE   7ull
 #define WORD_IDLE    (1ull << 3) /* unmapped by test_clear_young: the next touch is a young fault */
 #define WORD_TOUCHED (1ull << 4) /* touched by a fault or by DMA since test_clear_young */
 #define WORD_CACHED  (1ull << 5) /* a swap slot holds the same bytes: not mapped writable */
 #define WORD_AHEAD   (1ull << 6) /* read ahead, not touched since; IDLE too */
+#define WORD_HINTED  (1ull << 7) /* the guest says that it is free; IDLE too */
+#define WORD_POISON  (1ull << 8) /* ABSENT: comes back filled with the poison value; HINTED: it will, once dropped */
 #define WORD_HFN     12
 
 _Static_assert(PAGE_STATES <= WORD_STATE + 1, "a state fits its field");
@@ -45,6 +47,8 @@ struct gmem_block {
 	uint16_t present; /* pages that are not ABSENT */
 	uint16_t idle;	  /* pages with WORD_IDLE */
 	uint16_t level;	  /* of the backing: 2 or 3; anything less: single frames */
+	uint16_t hinted : 10; /* pages with WORD_HINTED */
+	uint16_t listed : 1;  /* on the host's list of blocks with such pages (gmem_free.c) */
 };
 
 struct gmem_giga {
@@ -66,6 +70,7 @@ struct gmem {
 	uint64_t run_pages;
 	uint64_t *dirty;	   /* one bit a page while the dirty log is on, else NULL */
 	bool log_by_cpu;	   /* the processor logs writes itself */
+	uint64_t poison;	   /* what the guest fills free pages with, 0: nothing that zeros would not do */
 	bool balloon_strict;	   /* the guest must tell the host before it touches a ballooned page */
 };
 
@@ -98,6 +103,11 @@ void gmem_tell_mapped(struct gmem *g, gfn_t gfn, unsigned level);
 
 /* Somebody touches a ballooned page: 0 if it is absent now, else -EPERM. */
 int gmem_balloon_touch(struct gmem *g, gfn_t gfn, enum fault_source src);
+
+/* gmem_free.c: an absent page with WORD_POISON gets frame @hfn: write the value. */
+int gmem_fill_poison(struct gmem *g, gfn_t gfn, hfn_t hfn);
+/* gmem_free.c: none of its blocks is on the host's list any more. */
+void gmem_forget_hints(struct gmem *g);
 
 /* gmem_swap.c: a single frame for @gfn, evicting for it if that is possible. -ENOMEM. */
 int gmem_frame_for(struct gmem *g, gfn_t gfn, hfn_t *hfn);

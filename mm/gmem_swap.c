@@ -73,6 +73,8 @@ int gmem_frame_for(struct gmem *g, gfn_t gfn, hfn_t *hfn)
 	if (g->reclaim)
 		g->reclaim->ops->admit(g->reclaim, g, 1);
 	err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
+	if (err && gmem_drop_hinted(g->frames, 1))
+		err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
 	if (err && g->reclaim && !g->reclaim->ops->supply(g->reclaim, 1))
 		err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
 	return err ? ERR(err) : 0;

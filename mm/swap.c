@@ -263,6 +263,9 @@ static int evict_until(struct swap *s, uint64_t want, uint64_t patience)
 {
 	uint64_t failed = 0;
 
+	/* What nobody needs goes first. */
+	if (nfree(s) < want)
+		gmem_drop_hinted(s->frames, want - nfree(s));
 	while (nfree(s) < want && failed < patience && has_victims(s))
 		failed = evict_one(s, next_pool(s, failed)) ? failed + 1 : 0;
 	write_out(s);
