@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "vmm/cmd.h"
+#include "vmm/expect.h"
 #include "vmm/progress.h"
 #include "vmm/report.h"
 #include "vmm/results.h"
@@ -387,11 +388,15 @@ static int run_all(const struct options *o, GPtrArray *tasks, const struct exper
 	return status;
 }
 
-/* Pictures are worth having but not worth losing results for. */
+/* Verdicts, pictures and the page are worth having but not worth losing results for. */
 static void draw(const struct options *o, const char *dir)
 {
 	GError *error = NULL;
 
+	if (!expected_write(dir, o->quiet, &error)) {
+		cmd_error(CMD_OK, "no verdicts: %s", error->message);
+		g_clear_error(&error);
+	}
 	if (!o->no_figures && !figures_draw(dir, &error)) {
 		cmd_error(CMD_OK, "no figures: %s", error->message);
 		g_clear_error(&error);

@@ -26,6 +26,7 @@ enum conf_type {
 	CONF_ENUM,     /* int: base + index into choices */
 	CONF_PATTERN,  /* int: index into workload_generators[], or PHASE_TRACE */
 	CONF_CONTENTS, /* char *; family or family:number */
+	CONF_NUMBER,   /* char *; 1.5, -2 or 40%; may be empty if the default is */
 };
 
 struct conf_key {
@@ -48,6 +49,7 @@ enum conf_section {
 	SECTION_VM,
 	SECTION_WORKLOAD,
 	SECTION_PHASE,
+	SECTION_EXPECT,
 	SECTION_COSTS, /* keys are fields of a profile */
 	SECTION_VARY,  /* keys are SECTION.KEY */
 	SECTION_COUNT,
@@ -114,6 +116,10 @@ struct experiment *experiment_build(const struct raw *raw, GError **error);
 gboolean vary_read(struct experiment *e, const struct raw *raw, const GPtrArray *overrides, GError **error);
 /* Load and check every combination. */
 gboolean vary_check(const struct experiment *e, const struct raw *raw, GError **error);
+/* experiment_expect.c: each [expect NAME] by itself, and against what [vary] lists. */
+gboolean expect_check(const struct experiment *e, const struct raw *raw, GError **error);
+/* experiment.c: the [expect NAME] sections of @raw alone, of struct conf_expect; NULL and @error. */
+GPtrArray *expects_build(const struct raw *raw, GError **error);
 /* experiment_check.c: what no single key can say. */
 gboolean experiment_check(const struct experiment *e, GError **error);
 

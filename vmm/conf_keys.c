@@ -217,6 +217,27 @@ static const struct conf_key phase_keys[] = {
 	{ .name = NULL },
 };
 
+#define EXPECT(field) offsetof(struct conf_expect, field)
+static const struct conf_key expect_keys[] = {
+	{ "claim", CONF_TEXT, EXPECT(claim), NULL, 0, 0, NULL, 0, "What was found before, in words." },
+	{ "value", CONF_TEXT, EXPECT(value), NULL, 0, 0, NULL, 0,
+	  "What is held against it: counters joined by + and -, perhaps divided by as many: a + b / c - d." },
+	{ "vm", CONF_NAME, EXPECT(vm), "host", 0, 0, NULL, 0,
+	  "Whose counters: host, one VM, or a [vm NAME] for the sum over its VMs." },
+	{ "where", CONF_TEXT, EXPECT(where), "", 0, 0, NULL, 0,
+	  "In which combinations of [vary]: SECTION.KEY=VALUE, ...; empty: in all of them." },
+	{ "against", CONF_TEXT, EXPECT(against), "", 0, 0, NULL, 0,
+	  "SECTION.KEY=VALUE, ...: the value is divided by that of the combination that differs in these." },
+	{ "against-vm", CONF_NAME, EXPECT(against_vm), "", 0, 0, NULL, 0,
+	  "The value is divided by that of this VM; empty: of the same, if there is an against." },
+	{ "min", CONF_NUMBER, EXPECT(min), "", 0, 0, NULL, 0, "Least value that reproduces it; empty: no bound." },
+	{ "max", CONF_NUMBER, EXPECT(max), "", 0, 0, NULL, 0, "Largest value that reproduces it; empty: no bound." },
+	{ "source", CONF_TEXT, EXPECT(source), NULL, 0, 0, NULL, 0, "Where it was found." },
+	{ "not-comparable", CONF_TEXT, EXPECT(not_comparable), "", 0, 0, NULL, 0,
+	  "Why the two cannot be compared, if so: the report then shows the value, and this for a verdict." },
+	{ .name = NULL },
+};
+
 const struct conf_section_info conf_sections[SECTION_COUNT] = {
 	[SECTION_EXPERIMENT] = { "experiment", false, sizeof(struct conf_experiment), experiment_keys,
 				"What is asked, and how it is run." },
@@ -230,6 +251,8 @@ const struct conf_section_info conf_sections[SECTION_COUNT] = {
 	[SECTION_VM] = { "vm", true, sizeof(struct conf_vm), vm_keys, "One VM, or several alike." },
 	[SECTION_WORKLOAD] = { "workload", true, sizeof(struct conf_workload), workload_keys, "What a VM runs." },
 	[SECTION_PHASE] = { "phase", true, sizeof(struct conf_phase), phase_keys, "One stretch of a process's life." },
+	[SECTION_EXPECT] = { "expect", true, sizeof(struct conf_expect), expect_keys,
+			     "A figure of the literature that the report holds the results against." },
 	[SECTION_COSTS] = { "costs", false, 0, NULL, "Overrides of single fields of the profile." },
 	[SECTION_VARY] = { "vary", false, 0, NULL,
 			  "SECTION.KEY = a, b, c: run every combination; the last key varies fastest." },

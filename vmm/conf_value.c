@@ -220,6 +220,24 @@ static bool parse_bool(const char *text, bool *out)
 	return false;
 }
 
+/* 1.5, -2, 40%: at most 15 characters, so that a double holds it. */
+static bool is_number(const char *text)
+{
+	const char *digits = text + (*text == '-');
+	size_t whole = strspn(digits, "0123456789"), decimals;
+	const char *rest = digits + whole;
+
+	if (!whole || strlen(text) > 15)
+		return false;
+	if (*rest == '.') {
+		decimals = strspn(++rest, "0123456789");
+		if (!decimals)
+			return false;
+		rest += decimals;
+	}
+	return !strcmp(rest, "") || !strcmp(rest, "%");
+}
+
 static bool parse_any(const struct conf_key *k, const char *text, void *field)
 {
 	unsigned family;
@@ -232,6 +250,10 @@ static bool parse_any(const struct conf_key *k, const char *text, void *field)
 		break;
 	case CONF_CONTENTS:
 		if (!parse_contents(text, &family, &number))
+			return false;
+		break;
+	case CONF_NUMBER:
+		if (!is_number(text) && (*text || !k->def || *k->def))
 			return false;
 		break;
 	case CONF_TEXT:
@@ -279,6 +301,7 @@ char *conf_format(const struct conf_key *k, const void *field)
 	case CONF_FILE:
 	case CONF_PROFILE:
 	case CONF_CONTENTS:
+	case CONF_NUMBER:
 		return g_strdup(*(char *const *)field);
 	case CONF_NAMES:
 		return g_strjoinv(", ", *(char **const *)field);
@@ -301,6 +324,7 @@ void conf_clear(const struct conf_key *k, void *field)
 	case CONF_FILE:
 	case CONF_PROFILE:
 	case CONF_CONTENTS:
+	case CONF_NUMBER:
 		g_clear_pointer((char **)field, g_free);
 		break;
 	case CONF_NAMES:
@@ -335,6 +359,8 @@ char *conf_describe(const struct conf_key *k)
 		return g_strdup("any text");
 	case CONF_FILE:
 		return g_strdup("a file name");
+	case CONF_NUMBER:
+		return g_strdup("a decimal value as 1.5, -2 or 40%");
 	case CONF_PROFILE:
 		return g_strdup("a profile's name, or a file NAME.ini");
 	case CONF_NAME:

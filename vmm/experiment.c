@@ -13,19 +13,29 @@
 
 static GPtrArray *sections_of(const struct experiment *e, enum conf_section kind)
 {
-	return kind == SECTION_VM ? e->vms : kind == SECTION_WORKLOAD ? e->workloads : e->phases;
+	return kind == SECTION_VM	  ? e->vms :
+	       kind == SECTION_WORKLOAD ? e->workloads :
+	       kind == SECTION_EXPECT	  ? e->expects :
+					    e->phases;
+}
+
+static void section_free(char **section, enum conf_section kind)
+{
+	for (const struct conf_key *k = conf_sections[kind].keys; k->name; k++)
+		conf_clear(k, CONF_FIELD(section, k));
+	g_free(*section); /* its name */
+	g_free(section);
+}
+
+static void expect_free(gpointer p)
+{
+	section_free(p, SECTION_EXPECT);
 }
 
 static void free_named(GPtrArray *list, enum conf_section kind)
 {
-	for (guint i = 0; list && i < list->len; i++) {
-		char **section = g_ptr_array_index(list, i);
-
-		for (const struct conf_key *k = conf_sections[kind].keys; k->name; k++)
-			conf_clear(k, CONF_FIELD(section, k));
-		g_free(*section); /* its name */
-		g_free(section);
-	}
+	for (guint i = 0; list && i < list->len; i++)
+		section_free(g_ptr_array_index(list, i), kind);
 	g_ptr_array_unref(list);
 }
 
@@ -56,6 +66,7 @@ static struct experiment *experiment_new(const char *path)
 	e->vms = g_ptr_array_new();
 	e->workloads = g_ptr_array_new();
 	e->phases = g_ptr_array_new();
+	e->expects = g_ptr_array_new();
 	e->costs = g_ptr_array_new_with_free_func(cost_free);
 	e->vary = g_ptr_array_new_with_free_func(vary_free);
 	return e;
@@ -74,6 +85,7 @@ void experiment_free(struct experiment *e)
 	free_named(e->vms, SECTION_VM);
 	free_named(e->workloads, SECTION_WORKLOAD);
 	free_named(e->phases, SECTION_PHASE);
+	free_named(e->expects, SECTION_EXPECT);
 	g_ptr_array_unref(e->costs);
 	g_ptr_array_unref(e->vary);
 	g_free(e->path);
@@ -253,6 +265,27 @@ struct experiment *experiment_build(const struct raw *raw, GError **error)
 	return NULL;
 }
 
+GPtrArray *expects_build(const struct raw *raw, GError **error)
+{
+	GPtrArray *all = g_ptr_array_new_with_free_func(expect_free);
+
+	for (guint i = 0; i < raw->sections->len; i++) {
+		const struct raw_section *s = g_ptr_array_index(raw->sections, i);
+		struct conf_expect *x;
+
+		if (s->kind != SECTION_EXPECT)
+			continue;
+		x = g_new0(struct conf_expect, 1);
+		x->name = g_strdup(s->name);
+		g_ptr_array_add(all, x);
+		if (!fill_section(raw, s, x, error)) {
+			g_ptr_array_unref(all);
+			return NULL;
+		}
+	}
+	return all;
+}
+
 /* That each workload makes a script: its tables must fit. */
 static gboolean check_scripts(const struct experiment *e, GError **error)
 {
@@ -290,7 +323,8 @@ struct experiment *experiment_load(const char *path, const GPtrArray *overrides,
 	for (guint i = 0; ok && overrides && i < overrides->len; i++)
 		ok = raw_override(raw, g_ptr_array_index(overrides, i), " (overridden)", &why);
 	ok = ok && (e = experiment_build(raw, &why)) && vary_read(e, raw, overrides, &why) &&
-	     experiment_check(e, &why) && check_scripts(e, &why) && vary_check(e, raw, &why);
+	     experiment_check(e, &why) && check_scripts(e, &why) && vary_check(e, raw, &why) &&
+	     expect_check(e, raw, &why);
 	raw_free(raw);
 	if (ok)
 		return e;

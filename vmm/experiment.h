@@ -124,6 +124,20 @@ struct conf_phase {
 
 #define PHASE_TRACE (-1)
 
+/* What the literature lets one expect: [expect NAME]. See vmm/expect.h. */
+struct conf_expect {
+	char *name;
+	char *claim;	 /* in words */
+	char *value;	 /* SUM, or SUM / SUM: counters joined by + and - */
+	char *vm;	 /* whose: host, a VM, or a [vm NAME] for the sum over its VMs */
+	char *where;	 /* "SECTION.KEY=VALUE, ...": in which combinations of [vary] */
+	char *against;	 /* likewise: the keys in which the combination differs that the value is divided by */
+	char *against_vm; /* whose value it is divided by; empty: the same VM's */
+	char *min, *max; /* 1.5 or 40%; empty: no bound */
+	char *source;
+	char *not_comparable; /* why the figure cannot be held against the source's; empty: it can */
+};
+
 /* An override of one profile field. */
 struct conf_cost {
 	char *field, *value;
@@ -145,6 +159,7 @@ struct experiment {
 	GPtrArray *vms;	      /* of struct conf_vm */
 	GPtrArray *workloads; /* of struct conf_workload */
 	GPtrArray *phases;    /* of struct conf_phase */
+	GPtrArray *expects;   /* of struct conf_expect */
 	GPtrArray *costs;     /* of struct conf_cost */
 	GPtrArray *vary;      /* of struct conf_vary */
 };

@@ -75,6 +75,7 @@ char *experiment_to_string(const struct experiment *e, bool without_vary)
 	put_list(s, SECTION_VM, e->vms);
 	put_list(s, SECTION_WORKLOAD, e->workloads);
 	put_list(s, SECTION_PHASE, e->phases);
+	put_list(s, SECTION_EXPECT, e->expects);
 	if (e->costs->len)
 		g_string_append(s, "\n[costs]\n");
 	for (guint i = 0; i < e->costs->len; i++) {

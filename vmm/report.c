@@ -29,7 +29,8 @@ static const char *const page_style =
 	"th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}\n"
 	"td{white-space:nowrap;font-variant-numeric:tabular-nums}\n"
 	"th:first-child{text-align:left}th[scope=row]{font-weight:normal}.guest "
-	"th{padding-top:.8rem}.wide{min-width:13rem}\n"
+	"th{padding-top:.8rem}.wide{min-width:13rem}"
+	".prose{white-space:normal;text-align:left;min-width:10rem}\n"
 	"small{opacity:.75}details{margin:1rem 0}summary{cursor:pointer}dt{font-weight:600}dd{margin:0 0 .4rem 1rem}\n"
 	"pre{background:var(--soft);padding:.8rem;overflow-x:auto;font-size:.82rem;white-space:pre-wrap}\n"
 	"figure{margin:1.5rem "
@@ -100,6 +101,7 @@ gboolean report_write(const char *dir, GError **error)
 	g_string_append(out, "</h1>\n");
 	report_failures(v, out);
 	report_answer(v, out);
+	report_expect(v, out);
 	figures(v, out);
 	g_string_append(out, "<h2>Numbers</h2>\n");
 	report_numbers(v, out);

@@ -9,6 +9,9 @@
 void report_failures(const struct view *v, GString *out);
 void report_answer(const struct view *v, GString *out);
 
+/* What the literature let one expect, with verdicts; nothing if the experiment says nothing. */
+void report_expect(const struct view *v, GString *out);
+
 /* The table of what matters most, what its words mean, every counter. */
 void report_numbers(const struct view *v, GString *out);
 

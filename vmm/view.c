@@ -29,6 +29,8 @@ void view_free(struct view *v)
 	g_strfreev(v->figures);
 	g_free(v->keys);
 	g_ptr_array_unref(v->rows);
+	g_ptr_array_unref(v->hosts);
+	g_ptr_array_unref(v->sets);
 	g_ptr_array_unref(v->labels);
 	g_ptr_array_unref(v->vms);
 	g_ptr_array_unref(v->parsers);
@@ -69,15 +71,46 @@ static const char *text(JsonObject *o, const char *name)
 											     : NULL;
 }
 
-static void remember(GPtrArray *set, const char *name)
+static gboolean remember(GPtrArray *set, const char *name)
 {
 	for (guint i = 0; i < set->len; i++)
 		if (!strcmp(g_ptr_array_index(set, i), name))
-			return;
+			return FALSE;
 	g_ptr_array_add(set, g_strdup(name));
+	return TRUE;
 }
 
-static gboolean add_run(struct view *v, const char *run, const char *label, GError **error)
+static struct view_row *row_new(const char *run, const char *label, const char *vm)
+{
+	struct view_row *row = g_new0(struct view_row, 1);
+
+	row->label = g_strdup(label);
+	row->vm = g_strdup(vm);
+	row->run = g_strdup(run);
+	row->counters = g_ptr_array_new();
+	row->latency = g_ptr_array_new();
+	return row;
+}
+
+/* The host's counters, which no table of guests shows. */
+static void add_host(struct view *v, const char *run, const char *label, JsonObject *counters)
+{
+	struct view_row *row = NULL;
+
+	for (guint i = 0; i < v->hosts->len; i++) {
+		row = g_ptr_array_index(v->hosts, i);
+		if (!strcmp(row->label, label))
+			break;
+		row = NULL;
+	}
+	if (!row) {
+		row = row_new(run, label, "host");
+		g_ptr_array_add(v->hosts, row);
+	}
+	g_ptr_array_add(row->counters, counters);
+}
+
+static gboolean add_run(struct view *v, const char *run, const char *label, JsonObject *set, GError **error)
 {
 	JsonObject *summary = load(v, run, "summary.json", error);
 	JsonObject *vms = section(summary, "vms");
@@ -96,7 +129,10 @@ static gboolean add_run(struct view *v, const char *run, const char *label, GErr
 	}
 	if (interrupted && JSON_NODE_HOLDS_VALUE(interrupted) && json_node_get_boolean(interrupted))
 		v->interrupted = TRUE;
-	remember(v->labels, label);
+	if (remember(v->labels, label))
+		g_ptr_array_add(v->sets, set);
+	if (section(summary, "host"))
+		add_host(v, run, label, section(summary, "host"));
 	for (GList *l = names; l; l = l->next) {
 		if (!section(vms, l->data)) {
 			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/%s/summary.json: VM \"%s\" has no counters",
@@ -107,12 +143,7 @@ static gboolean add_run(struct view *v, const char *run, const char *label, GErr
 		JsonObject *latency = section(section(summary, "latency"), l->data);
 
 		if (!row) {
-			row = g_new0(struct view_row, 1);
-			row->label = g_strdup(label);
-			row->vm = g_strdup(l->data);
-			row->run = g_strdup(run);
-			row->counters = g_ptr_array_new();
-			row->latency = g_ptr_array_new();
+			row = row_new(run, label, l->data);
 			row->digest = text(section(summary, "digest"), l->data);
 			g_ptr_array_add(v->rows, row);
 			remember(v->vms, l->data);
@@ -160,7 +191,7 @@ static gboolean add_runs(struct view *v, JsonArray *runs, GError **error)
 			g_free(v->keys);
 			v->keys = g_strdup(keys->str);
 		}
-		if (!add_run(v, text(run, "directory"), label, error))
+		if (!add_run(v, text(run, "directory"), label, set, error))
 			return FALSE;
 	}
 	return TRUE;
@@ -182,6 +213,8 @@ struct view *view_load(const char *dir, GError **error)
 	v->dir = g_strdup(dir);
 	v->keys = g_strdup("");
 	v->rows = g_ptr_array_new_with_free_func(row_free);
+	v->hosts = g_ptr_array_new_with_free_func(row_free);
+	v->sets = g_ptr_array_new();
 	v->labels = g_ptr_array_new_with_free_func(g_free);
 	v->vms = g_ptr_array_new_with_free_func(g_free);
 	v->parsers = g_ptr_array_new_with_free_func(g_object_unref);
@@ -218,7 +251,7 @@ struct view *view_load(const char *dir, GError **error)
 			g_set_error(error, VMM_ERROR, VMM_USAGE, "%s/manifest.json: \"runs\" is empty", dir);
 			goto fail;
 		}
-	} else if (!add_run(v, "", "", error)) {
+	} else if (!add_run(v, "", "", NULL, error)) {
 		goto fail;
 	}
 	return v;
@@ -248,15 +281,14 @@ double view_t95(guint degrees)
 	return degrees >= 1 && degrees <= G_N_ELEMENTS(t) ? t[degrees - 1] : 1.96;
 }
 
-static double value_of(JsonObject *o, const char *name)
+double view_value(JsonObject *o, const char *name)
 {
 	JsonNode *n = json_object_get_member(o, name);
 
 	return n && JSON_NODE_HOLDS_VALUE(n) ? json_node_get_double(n) : 0;
 }
 
-/* Mean of @n values, and the half-width of its 95% interval. */
-static double mean(const double *x, guint n, double *ci)
+double view_mean(const double *x, guint n, double *ci)
 {
 	double sum = 0, squares = 0;
 
@@ -279,12 +311,12 @@ static double mean_of(const GPtrArray *objects, const char *name, const char *de
 
 	for (guint i = 0; i < objects->len; i++) {
 		JsonObject *o = g_ptr_array_index(objects, i);
-		double d = denominator ? value_of(o, denominator) : 1;
+		double d = denominator ? view_value(o, denominator) : 1;
 
 		if (d > 0)
-			x[n++] = value_of(o, name) / d;
+			x[n++] = view_value(o, name) / d;
 	}
-	return mean(x, n, ci);
+	return view_mean(x, n, ci);
 }
 
 double view_counter(const struct view_row *row, const char *counter, double *ci)

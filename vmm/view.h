@@ -27,7 +27,9 @@ struct view {
 	char **figures;	    /* names asked for; empty: those that fit */
 	char *keys;	    /* "vm.paging, vm.levels"; "" in a single run */
 	GPtrArray *rows;    /* of struct view_row, runs in order, VMs in order within */
+	GPtrArray *hosts;   /* of struct view_row: each label's host, in order; empty where summaries have none */
 	GPtrArray *labels;  /* distinct labels in order, char * */
+	GPtrArray *sets;    /* of each label the varied keys, JsonObject; NULL in a single run */
 	GPtrArray *vms;	    /* distinct VM names in order, char * */
 	gboolean interrupted; /* some run was ended by a signal */
 	GPtrArray *parsers; /* hold the JSON */
@@ -49,6 +51,11 @@ char *view_metric_label(const char *metric);
 /* That unit alone: "ns per operation", "walk refs per walk", "ns" or ""; g_free. */
 char *view_metric_unit(const char *metric);
 double view_latency(const struct view_row *row, const char *point); /* "p99_ns"; NAN if there is none */
+
+/* One counter of one repetition; 0: there is none. */
+double view_value(JsonObject *counters, const char *counter);
+/* Mean of @n values; @ci as above. NAN if there are none. */
+double view_mean(const double *x, guint n, double *ci);
 
 /* Two-sided 95% quantile of Student's t. */
 double view_t95(guint degrees);

@@ -45,7 +45,7 @@ phase() { file "$1" "$rest$2\n"; }
 
 # --- generated: every key of every section, with a value that it cannot have, and misspelt ---
 "$overbook" list keys >"$tmp/keys" || exit 1
-printf '%b' "$rest" >"$tmp/good.ini"
+printf '%b' "$rest[expect x]\nclaim = c\nvalue = exits\nmax = 1\nsource = s\n" >"$tmp/good.ini"
 keys=0
 while IFS= read -r line; do
 	case $line in # a key without default is written as a comment
@@ -65,6 +65,7 @@ while IFS= read -r line; do
 		'vm NAME') at='vm a' ;;
 		'workload NAME') at='workload w' ;;
 		'phase NAME') at='phase p' ;;
+		'expect NAME') at='expect x' ;;
 		*) continue ;;
 		esac
 		keys=$((keys + 1))
@@ -187,6 +188,42 @@ file 'there is no [vm b]' "$rest[vary]\nvm b.paging = ept, shadow\n"
 file 'no such section' "$rest[vary]\nguest.paging = ept, shadow\n"
 file 'x.ini' "$rest[vary]\nvary.paging = ept, shadow\n"
 file 'x.ini' "$rest[vary]\nvm.paging = ept, ept\n"
+
+# --- [expect NAME] ---
+expect() { # expect WORDS LINES: with all that it must have but what LINES say otherwise
+	printf '%b' "$rest[vary]\nvm.paging = ept, shadow\n" >"$tmp/y.ini"
+	words=$1
+	shift
+	{
+		cat "$tmp/y.ini"
+		echo '[expect x]'
+		printf '%s\n' "$@" 'claim = c' 'value = exits' 'min = 1' 'source = s' | awk -F ' =' '!seen[$1]++'
+	} >"$tmp/x.ini"
+	bad "$words" run -q ../x.ini
+}
+expect '[expect x] value = exitss: there is no counter "exitss"; did you mean "exits"?' 'value = exitss'
+expect 'a counter is missing' 'value = exits /'
+expect 'a counter is missing' 'value = + exits'
+expect 'a counter is missing' 'value ='
+expect 'SUM or SUM / SUM is allowed' 'value = exits / walks / quanta'
+expect 'SUM or SUM / SUM is allowed' 'value = exits walks'
+expect '[expect x] vm = b: there is no such VM; allowed are host, a' 'vm = b'
+expect '[expect x] against-vm = c-1: there is no such VM' 'against-vm = c-1'
+expect 'SECTION.KEY=VALUE is needed' 'where = ept'
+expect '[vary] lists no vm.paging=pv; allowed are ept, shadow' 'where = vm.paging=pv'
+expect 'it must name the key as [vary] does: vm.paging' 'where = vm a.paging=ept'
+expect 'vm.paging' 'against = vm.paging=native'
+expect 'no such key' 'where = vm.pagin=ept'
+expect 'there is no [vm b]' 'where = vm b.memory=64 MiB'
+expect 'allowed is' 'where = vm.levels=6'
+expect 'min, max or both must say' 'min ='
+expect 'it is less than min = 1' 'max = 50%'
+expect 'a decimal value' 'max = many'
+expect 'a decimal value' 'max = 1.'
+expect 'a decimal value' 'max = 1e5'
+expect 'where the figure comes from must be said' 'source ='
+file 'the key "source" is missing' "$rest[expect x]\nclaim = c\nvalue = exits\nmax = 1\n"
+file 'a name is needed' "$rest[expect]\nclaim = c\n"
 
 # --- command lines ---
 bad 'there are: run' nosuchverb

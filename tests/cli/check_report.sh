@@ -104,6 +104,43 @@ check 'the page says how memory compares' grep -q 'their digests are equal\|dige
 check 'figures over time have a column for each' \
 	test "$(head -1 "$tmp/vary/figures/memory.csv" | tr ',' '\n' | wc -l)" -eq 9
 
+# Expectations: a table right after the answer, a file, a line each.
+cat - "$tmp/body" >"$tmp/expect.ini" <<'END'
+[expect met]
+claim = What <b>others</b> found
+value = exits / exits
+min = 100%
+max = 100%
+source = A. Author, 1999
+[expect missed]
+claim = Half as many
+value = operations
+vm = a
+against-vm = b
+max = 0.5
+source = B. Author, 1999
+[expect other]
+claim = On another machine
+value = exits
+min = 0
+source = C. Author, 1999
+not-comparable = other machine
+END
+check 'a run that expects' sh -c "'$overbook' run '$tmp/expect.ini' --no-figures -o '$tmp/expect' 2>'$tmp/verdicts'"
+page expect
+check 'says each verdict' test "$(grep -c 'Author, 1999' "$tmp/verdicts")" -eq 3
+check 'met' grep -q '^overbook: met: reproduced: 100.0%, expected 100% (A. Author, 1999)$' "$tmp/verdicts"
+check 'missed' grep -q '^overbook: missed: not reproduced: 1, expected at most 0.5' "$tmp/verdicts"
+check 'other' grep -q '^overbook: other: not comparable: .*: other machine$' "$tmp/verdicts"
+check 'they are in a file' test "$(wc -l <"$tmp/expect/expected.csv")" -eq 4
+check 'and in the page' grep -q '1 reproduced, 1 not reproduced, 1 not comparable' "$tmp/expect/report.html"
+check 'before the numbers' sh -c \
+	"sed -n '/Against the literature/,\$p' '$tmp/expect/report.html' | grep -q '<h2>Numbers'"
+check 'as text' grep -q 'What &lt;b&gt;others' "$tmp/expect/report.html"
+check 'a canonical file expects the same' sh -c "'$overbook' run -q '$tmp/expect/experiment.ini' --no-figures \
+	-o '$tmp/again' && cmp '$tmp/expect/expected.csv' '$tmp/again/expected.csv'"
+check 'nothing expected, no file' not test -e "$tmp/vary/expected.csv"
+
 check 'a run that asks for figures' "$overbook" run "$tmp/asked.ini" -q -o "$tmp/asked"
 figures asked walk-references time
 page asked
