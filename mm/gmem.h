@@ -112,6 +112,13 @@ bool gmem_is_large(const struct gmem *g, gfn_t gfn);
 int gmem_read(struct gmem *g, gpa_t gpa, void *buf, size_t len);
 int gmem_write(struct gmem *g, gpa_t gpa, const void *buf, size_t len);
 
+/* The same for a whole page, by a device that knows of patterns. */
+int gmem_read_page(struct gmem *g, gfn_t gfn, struct page_content *out);
+int gmem_write_page(struct gmem *g, gfn_t gfn, const struct page_content *in);
+
+/* The bytes of @in. */
+void page_content_bytes(const struct page_content *in, void *page);
+
 /* Copy one page out as it is, changing no state: zeros if absent. For digests. -EFAULT beyond the end. */
 int gmem_peek(const struct gmem *g, gfn_t gfn, void *page);
 

@@ -10,8 +10,15 @@
 #define OVERBOOK_MM_MACHINE_H
 
 #include "mm/types.h"
+#include "workloads/pattern.h"
 
 struct machine;
+
+/* The contents of a page on its way: a pattern, or, if its family is PATTERN_BYTES, words. */
+struct page_content {
+	struct pattern pattern;
+	uint64_t words[PAGE_SIZE / 8];
+};
 
 /* What flush() drops from the TLBs, page-walk caches and nested TLBs of every CPU vm runs on. */
 enum flush_kind {
@@ -69,6 +76,13 @@ struct machine_ops {
 	int (*read)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len);
 	int (*write)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, const void *buf,
 		     unsigned len);
+
+	/*
+	 * gmem_read_page and gmem_write_page on a page that is resident, outside the arena: all of it. A machine that
+	 * keeps bytes only leaves these NULL: it is read and written as such.
+	 */
+	void (*take)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, struct page_content *out);
+	void (*put)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, const struct page_content *in);
 
 	/*
 	 * Swapping. Slots are numbered from 0 to the size the reclaimer was made with; the machine knows where their

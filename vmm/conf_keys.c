@@ -172,6 +172,15 @@ static const struct conf_key vm_keys[] = {
 	  "From balloon-from on, how often that repeats; 0: never." },
 	{ "balloon-behaviour", CONF_ENUM, VM(balloon_behaviour), "good", 0, 0, behaviours, 0,
 	  "Its driver: good; slow, a 64th of the rate; silent, never answers; hostile, sends malformed rings." },
+	{ "disk", CONF_SIZE, VM(disk), "0", 0, 1ull << 44, NULL, 0,
+	  "Its virtual disk's room for files; with guest-swap 0 too it has no disk (sim)." },
+	{ "guest-swap", CONF_SIZE, VM(guest_swap), "0", 0, 1ull << 43, NULL, 0,
+	  "Room on that disk for the guest's own swap." },
+	{ "disk-device", CONF_ENUM, VM(disk_device), "ssd", 0, 0, swap_devices, 0,
+	  "What the host keeps that disk on: its latency, bandwidth and queue; one for each VM." },
+	{ "disk-contents", CONF_CONTENTS, VM(disk_contents), "text", 0, 0, NULL, 0,
+	  "What its files hold at first; as a phase's contents. text: each page differs; text:100: one of 100 that all "
+	  "VMs share." },
 	{ "workload", CONF_NAME, VM(workload), NULL, 0, 0, NULL, 0, "The [workload] it runs." },
 	{ .name = NULL },
 };

@@ -7,6 +7,9 @@
  * the size of the leaves either. Pages of the arena (the run-time that every process maps) are the guest's machinery,
  * not its data, and are left out.
  *
+ * Of the disk's files only the pages that do not hold what they held at first are hashed, by number and bytes, so that
+ * a large disk costs what was written to it, and writing a page back as it was changes nothing.
+ *
  * The guest is not believed: a table outside its memory, a leaf outside it, or more live processes than slots
  * is -EINVAL, and the walk's cost is bounded by the table's shape (a table that names itself costs at most
  * PAGE_BUDGET pages before it is refused).
@@ -99,7 +102,29 @@ static int by_pid(const void *a, const void *b)
 	return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-int digest_vm(const struct gmem *g, unsigned levels, digest_table_fn read, void *ctx, uint64_t *digest)
+static void digest_disk(struct digest *d, const struct disk_image *disk)
+{
+	uint64_t end = disk_image_config(disk)->file_pages, page = 0;
+
+	XXH3_64bits_update(d->hash, &end, sizeof(end));
+	while ((page = disk_image_next_written(disk, page)) < end) {
+		struct {
+			uint64_t page;
+			uint64_t words[512];
+		} record = { .page = page };
+		struct page_content content;
+
+		disk_image_read(disk, page, &content);
+		if (!disk_image_is_initial(disk, page, &content)) {
+			page_content_bytes(&content, record.words);
+			XXH3_64bits_update(d->hash, &record, sizeof(record));
+		}
+		page++;
+	}
+}
+
+int digest_vm(const struct gmem *g, unsigned levels, digest_table_fn read, void *ctx, const struct disk_image *disk,
+	      uint64_t *digest)
 {
 	const struct guest_export *export = (const void *)(gmem_arena(g) + EXPORT_GPA);
 	struct export_process live[EXPORT_PROCESSES];
@@ -118,6 +143,8 @@ int digest_vm(const struct gmem *g, unsigned levels, digest_table_fn read, void 
 		XXH3_64bits_update(d.hash, &live[i].pid, sizeof(live[i].pid));
 		err = digest_table(&d, live[i].root >> PAGE_SHIFT, levels, 0, PROT_R | PROT_W | PROT_X);
 	}
+	if (disk && !err)
+		digest_disk(&d, disk);
 	*digest = XXH3_64bits_digest(d.hash);
 	XXH3_freeState(d.hash);
 	return err;

@@ -96,6 +96,9 @@ struct conf_vm {
 	uint64_t balloon_target;	    /* bytes to give up; 0: there is no balloon */
 	uint64_t balloon_from_ns, balloon_until_ns, balloon_period_ns;
 	int balloon_behaviour; /* enum balloon_behaviour */
+	uint64_t disk, guest_swap; /* bytes for files, for the guest's swap; both 0: there is no disk */
+	int disk_device;	   /* index into disk_profiles[] */
+	char *disk_contents;	   /* of the files at first: family[:number], "zero" */
 	char *workload;			    /* name of a [workload] */
 };
 
@@ -197,6 +200,9 @@ const struct conf_phase *experiment_phase(const struct experiment *e, const char
 
 /* The most that a VM's balloon may hold, in bytes. */
 uint64_t balloon_limit(const struct experiment *e, const struct conf_vm *vm);
+
+/* What the files on a VM's disk hold at first, as phase.content of workload.h. */
+uint64_t vm_disk_content(const struct conf_vm *vm);
 
 /*
  * The script that a workload's phases make for one VM (heap, g_free), seeded for VM number @vm. A phase that replays a

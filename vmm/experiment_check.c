@@ -249,9 +249,25 @@ static gboolean check_balloon(const struct experiment *e, const struct conf_vm *
 	return TRUE;
 }
 
+static gboolean check_disk(const struct experiment *e, const struct conf_vm *vm, GError **error)
+{
+	const char *key = vm->disk ? "disk" : "guest-swap";
+
+	if (!vm->disk && !vm->guest_swap)
+		return TRUE;
+	if (e->experiment.machine == 1)
+		return fault(e, error, SECTION_VM, vm, key, "only machine = sim has disks; 0 is allowed");
+	if (vm->disk % PAGE_SIZE)
+		return fault(e, error, SECTION_VM, vm, "disk", "it must be a multiple of 4 KiB");
+	if (vm->guest_swap % PAGE_SIZE)
+		return fault(e, error, SECTION_VM, vm, "guest-swap", "it must be a multiple of 4 KiB");
+	return TRUE;
+}
+
 static gboolean check_vm(const struct experiment *e, const struct conf_vm *vm, GError **error)
 {
-	if (!check_vm_memory(e, vm, error) || !check_vm_limit(e, vm, error) || !check_balloon(e, vm, error))
+	if (!check_vm_memory(e, vm, error) || !check_vm_limit(e, vm, error) || !check_balloon(e, vm, error) ||
+	    !check_disk(e, vm, error))
 		return FALSE;
 	if (!strcmp(vm->name, "host"))
 		return fault(e, error, SECTION_VM, vm, "workload",

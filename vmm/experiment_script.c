@@ -124,3 +124,8 @@ struct script *experiment_script(const struct experiment *e, const struct conf_w
 	}
 	return g_steal_pointer(&s);
 }
+
+uint64_t vm_disk_content(const struct conf_vm *vm)
+{
+	return conf_contents_base(vm->disk_contents);
+}

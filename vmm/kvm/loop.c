@@ -180,7 +180,7 @@ static void digest(struct kvm_vm *vm)
 	if (!vm->m->run->e->experiment.digest || out->failure)
 		return;
 	g_mutex_lock(&vm->m->lock);
-	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, NULL, NULL, &out->digest) == 0;
+	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, NULL, NULL, NULL, &out->digest) == 0;
 	if (!out->has_digest)
 		kvm_vm_fail(vm, "the guest's page tables make no sense: no digest");
 	g_mutex_unlock(&vm->m->lock);

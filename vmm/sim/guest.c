@@ -94,6 +94,14 @@ static bool turn_over(const struct sim_vcpu *v)
 	return in_lockstep(v) ? !v->until_quantum : v->cpu->clock >= v->next_tick;
 }
 
+/* Free schedule: the cycle at which the disk has done what is next, UINT64_MAX if nothing is under way. */
+static uint64_t disk_due(const struct sim_vcpu *v)
+{
+	uint64_t ns = v->vm->blk ? sim_blk_next(v->vm->blk) : UINT64_MAX;
+
+	return ns == UINT64_MAX ? ns : sim_ns_to_cycles(v->vm->sim, ns) + 1;
+}
+
 /* Cycles until somebody else must look, 0 for no limit: the end of the timeslice (@limit), the next tick. */
 static uint64_t cycles_left(const struct sim_vcpu *v, uint64_t limit)
 {
@@ -101,16 +109,26 @@ static uint64_t cycles_left(const struct sim_vcpu *v, uint64_t limit)
 
 	if (limit && limit < end)
 		end = limit;
+	if (v->vm->blk && !in_lockstep(v))
+		end = MIN(end, disk_due(v));
 	/* A wake-up may have taken until after the tick: then only what costs nothing to stop at. */
 	return end == UINT64_MAX ? 0 : end > v->cpu->clock ? end - v->cpu->clock : 1;
 }
 
-/* Does the host want anything of the balloon? If so, the guest is interrupted. */
-static void look_at_balloon(struct sim_vcpu *v)
+/* Does the host want anything of the balloon, or has the disk done anything? If so, the guest is interrupted. */
+static void look_at_devices(struct sim_vcpu *v)
 {
 	struct sim_vm *vm = v->vm;
+	uint64_t now = hal_now(sim_hal(v));
+	bool interrupt = vm->balloon && sim_balloon_tick(vm->balloon, now);
+	bool transfer = vm->blk && sim_blk_next(vm->blk) <= now;
 
-	if (!vm->balloon || !sim_balloon_tick(vm->balloon, hal_now(sim_hal(v))))
+	if (vm->blk)
+		interrupt |= sim_blk_tick(vm->blk, now);
+	/* For what it read the host may have taken pages away. */
+	if (transfer)
+		sim_refresh_root(v);
+	if (!interrupt)
 		return;
 	sim_spend(v, BUCKET_OTHER, vm->sim->profile->inject_cycles);
 	enter_kernel(v, false, vm->sim->profile->exception_cycles);
@@ -123,7 +141,7 @@ static void end_turn(struct sim_vcpu *v)
 {
 	struct sim_vm *vm = v->vm;
 
-	look_at_balloon(v);
+	look_at_devices(v);
 	vm->counters.quanta++;
 	if (vm->conf->paging != MODE_NATIVE)
 		sim_exit(v, in_lockstep(v) ? EXIT_HYPERCALL : EXIT_INTERRUPT);
@@ -206,7 +224,7 @@ static struct process *next_process(struct sim_vcpu *v)
 		vm->done = true;
 		return NULL;
 	}
-	look_at_balloon(v);
+	look_at_devices(v);
 	p = kernel_current(vm->kernel);
 	if (p)
 		return p;
@@ -215,6 +233,8 @@ static struct process *next_process(struct sim_vcpu *v)
 
 	if (vm->balloon)
 		wake = MIN(wake, sim_balloon_next(vm->balloon, now));
+	if (vm->blk)
+		wake = MIN(wake, sim_blk_next(vm->blk));
 	if (wake > now) {
 		sim_exit(v, EXIT_HALT);
 		if (!lockstep) {
@@ -222,6 +242,7 @@ static struct process *next_process(struct sim_vcpu *v)
 			return NULL;
 		}
 		vm->idle_ns += wake - now;
+		look_at_devices(v);
 	}
 	enter_kernel(v, false, vm->sim->profile->exception_cycles);
 	kernel_wake(vm->kernel);
@@ -243,6 +264,9 @@ static bool run_until(struct sim_vcpu *v, uint64_t limit)
 	struct sim_vm *vm = v->vm;
 
 	while (!vm->done && !turn_over(v)) {
+		if (!in_lockstep(v) && v->cpu->clock >= disk_due(v))
+			look_at_devices(v);
+
 		struct process *p = next_process(v);
 
 		if (!p)
@@ -302,6 +326,7 @@ static struct boot_info boot_info(const struct sim_vm *vm)
 		.quantum = e->quantum,
 		.timeslice = 1,
 		.balloon = sim_balloon_info(vm->sim->run->e, c),
+		.disk = sim_blk_info(c),
 	};
 
 	boot_info_layout(&b, vm->script->nprocesses);
@@ -329,6 +354,8 @@ static const char *vm_memory(struct sim_vm *vm)
 		return cfg.linear ? "the host has not that much free memory (paging = native needs all of it)" :
 				    "the host has no memory for its arena";
 	vm->balloon = sim_balloon_new(s->run->e, c, vm->gmem);
+	if (sim_blk_init(vm))
+		return "there is no address space for its disk";
 	if (sim_swap_attach(vm))
 		return "no address space for the host's lists of its pages";
 	memcpy(gmem_arena(vm->gmem) + BOOT_INFO_GPA, &b, sizeof(b));
@@ -471,6 +498,7 @@ void sim_vm_free(struct sim_vm *vm)
 	if (!vm)
 		return;
 	sim_balloon_free(vm->balloon);
+	sim_blk_free(vm->blk);
 	if (vm->paging)
 		vm->paging->ops->destroy(vm->paging);
 	if (vm->gmem)

@@ -213,6 +213,8 @@ uint32_t hal_mmio_read(struct hal *h, uint64_t gpa)
 
 	hal_pte_flush(h);
 	sim_exit(v, EXIT_IO);
+	if (v->vm->blk && gpa >= SIM_BLK_GPA)
+		return sim_blk_read(v->vm->blk, gpa);
 	return v->vm->balloon ? sim_balloon_read(v->vm->balloon, gpa) : 0;
 }
 
@@ -222,7 +224,9 @@ void hal_mmio_write(struct hal *h, uint64_t gpa, uint32_t value)
 
 	hal_pte_flush(h);
 	sim_exit(v, EXIT_IO);
-	if (v->vm->balloon)
+	if (v->vm->blk && gpa >= SIM_BLK_GPA)
+		sim_blk_write(v->vm->blk, gpa, value, hal_now(h));
+	else if (v->vm->balloon)
 		sim_balloon_write(v->vm->balloon, gpa, value);
 	/* What the device took away may have been a part of the tables. */
 	if (!v->booting)

@@ -291,7 +291,7 @@ static void finish_vm(struct sim *s, struct sim_vm *vm)
 	if (!s->run->e->experiment.digest || out->failure)
 		return;
 	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, vm->conf->paging == MODE_PV ? pv_table : NULL,
-				    vm->paging, &out->digest) == 0;
+				    vm->paging, vm->blk ? sim_blk_image(vm->blk) : NULL, &out->digest) == 0;
 	if (!out->has_digest)
 		sim_vm_fail(vm, "the guest's page tables make no sense: no digest");
 }

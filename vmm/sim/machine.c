@@ -185,6 +185,30 @@ static int sim_write(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsig
 	return 0;
 }
 
+static void sim_take(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, struct page_content *out)
+{
+	struct sim *s = to_sim(m);
+
+	(void)vm;
+	(void)gfn;
+	out->pattern = s->content[hfn];
+	if (PATTERN_FAMILY(out->pattern.base) == PATTERN_BYTES)
+		page_bytes(s, hfn, out->words);
+}
+
+static void sim_put(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, const struct page_content *in)
+{
+	struct sim *s = to_sim(m);
+
+	(void)vm;
+	(void)gfn;
+	s->content[hfn] = in->pattern;
+	if (PATTERN_FAMILY(in->pattern.base) != PATTERN_BYTES)
+		return;
+	s->content[hfn].stamp = in->words[0];
+	memcpy(frames_bytes(s->frames) + hfn * PAGE_SIZE, in->words, PAGE_SIZE);
+}
+
 static void sim_flush(struct machine *m, unsigned vm, enum flush_kind kind, uint64_t start, uint64_t n)
 {
 	struct sim *s = to_sim(m);
@@ -252,6 +276,8 @@ static const struct machine_ops sim_machine_ops = {
 	.checksum = sim_checksum,
 	.read = sim_read,
 	.write = sim_write,
+	.take = sim_take,
+	.put = sim_put,
 	.save = sim_save,
 	.load = sim_load,
 	.drop = sim_drop,

@@ -27,6 +27,7 @@
 #include "mm/paging.h"
 #include "vmm/sampler.h"
 #include "vmm/sim/balloon.h"
+#include "vmm/sim/blk.h"
 #include "vmm/sim/mmu.h"
 #include "vmm/sim/profile.h"
 #include "vmm/sim/pv.h"
@@ -116,6 +117,7 @@ struct sim_vm {
 	struct trace_feed *feed;
 	struct kernel *kernel;
 	struct sim_balloon *balloon; /* NULL: none */
+	struct sim_blk *blk;	     /* its disk; NULL: none */
 	uint64_t operations;
 	uint64_t idle_ns;    /* lockstep: virtual time that passed without operations */
 	uint64_t next_dirty, next_collapse; /* ns: next housekeeping */

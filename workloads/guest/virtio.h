@@ -117,7 +117,6 @@ struct virtio_balloon_stat {
 /* The block device: one queue of requests: a header, data, and a byte for the status */
 #define VIRTIO_ID_BLOCK 2u
 
-#define VIRTIO_BLK_F_SIZE_MAX	  (1ull << 1)
 #define VIRTIO_BLK_F_SEG_MAX	  (1ull << 2)
 #define VIRTIO_BLK_F_BLK_SIZE	  (1ull << 6)
 #define VIRTIO_BLK_F_FLUSH	  (1ull << 9)
