@@ -16,9 +16,13 @@
  * and written, or moved, is unscanned again. (A frame that comes back to the same page in between keeps its item,
  * harmlessly: the checksum decides.)
  *
+ * That an equal page exists on another NUMA node no algorithm asks, for it would have to search there. The report finds
+ * it out: from the checksums of the last looks it learns which nodes have which contents, charged to nobody.
+ *
  * Invariants (tests/model/test_dedup_model.c): pages_backed = frames_backing + saved_zero + saved_self + saved_inter;
- * pages_backed = pages_merged + ksm_zero_pages + unshared + volatile + huge + limited + unscanned; pages_merged =
- * pages_shared + pages_sharing.
+ * pages_backed = pages_merged + ksm_zero_pages + unshared + volatile + huge + limited + other_node + unscanned;
+ * pages_merged = pages_shared + pages_sharing; general_profit is (pages_sharing + ksm_zero_pages) pages less
+ * ksm_rmap_items items. The kernel's pages_unshared is pages_unshared + pages_limited + pages_other_node here.
  *
  * Source: Linux Documentation/admin-guide/mm/ksm.rst, for names; Waldspurger 2002, section 4, for the split.
  */
@@ -29,6 +33,7 @@
 
 #include "mm/err.h"
 #include "mm/lazy.h"
+#include "workloads/rng.h"
 
 extern const struct dedup_ops dedup_ksm, dedup_hash, dedup_oracle;
 
@@ -143,6 +148,21 @@ uint64_t dedup_refs(const struct dedup *d, hfn_t stable)
 	return frames_get(d->cfg.frames, stable)->refs;
 }
 
+unsigned dedup_domain(const struct dedup *d, hfn_t hfn)
+{
+	return d->cfg.merge_across_nodes ? 0 : frames_node(d->cfg.frames, hfn);
+}
+
+unsigned dedup_domains(const struct dedup *d)
+{
+	return d->cfg.merge_across_nodes ? 1 : frames_nodes(d->cfg.frames);
+}
+
+uint64_t dedup_key(const struct dedup *d, uint64_t checksum, unsigned domain)
+{
+	return dedup_domains(d) == 1 ? checksum : rng_mix(checksum ^ rng_mix(domain + 1));
+}
+
 /* d->seen: epoch in bits 63:24, zero in bit 20, vm in 15:0. */
 #define SEEN_ZERO  (1ull << 20)
 #define SEEN_EPOCH 24
@@ -178,10 +198,11 @@ static void report_page(struct dedup *d, struct dedup_page *p)
 	uint64_t *const why[DEDUP_REASONS] = {
 		[REASON_UNSCANNED] = &c->pages_unscanned, [REASON_UNIQUE] = &c->pages_unshared,
 		[REASON_VOLATILE] = &c->pages_volatile,	  [REASON_HUGE] = &c->pages_huge,
-		[REASON_LIMIT] = &c->pages_limited,
+		[REASON_LIMIT] = &c->pages_limited,	  [REASON_NODE] = &c->pages_other_node,
 	};
 
 	c->pages_backed++;
+	c->ksm_rmap_items += p->page.state == PAGE_SHARED || (p->page.state == PAGE_RESIDENT && p->item->seen);
 	if (p->page.state != PAGE_RESIDENT) {
 		report_shared(d, p);
 		return;
@@ -190,22 +211,103 @@ static void report_page(struct dedup *d, struct dedup_page *p)
 	++*why[p->item->reason];
 }
 
+typedef void (*page_fn)(struct dedup *d, struct dedup_page *p);
+
+static void for_each_page(struct dedup *d, page_fn fn)
+{
+	for (unsigned vm = 0; vm < d->cfg.nvms; vm++) {
+		struct gmem *g = d->cfg.vms[vm];
+		struct dedup_page p;
+
+		for (gfn_t gfn = gmem_next_mapped(g, 0); gfn != GFN_NONE; gfn = gmem_next_mapped(g, gfn + 1)) {
+			dedup_look(d, vm, gfn, &p);
+			fn(d, &p);
+		}
+	}
+}
+
+/* A checksum and the nodes that have it. */
+struct whereabouts {
+	uint64_t checksum, nodes;
+};
+
+static bool checksum_of(struct dedup *d, const struct dedup_page *p, uint64_t *checksum)
+{
+	struct machine *m = d->cfg.machine;
+
+	if (p->page.state == PAGE_SHARED)
+		*checksum = m->ops->checksum(m, p->page.hfn);
+	else if (p->page.state == PAGE_RESIDENT && p->item->seen)
+		*checksum = p->item->checksum;
+	else
+		return false;
+	return true;
+}
+
+static void note_node(struct dedup *d, struct dedup_page *p)
+{
+	struct whereabouts *w, new = { 0 };
+
+	if (!checksum_of(d, p, &new.checksum))
+		return;
+	w = g_hash_table_lookup(d->nodes, &new.checksum);
+	if (!w) {
+		w = g_memdup2(&new, sizeof(new));
+		g_hash_table_insert(d->nodes, &w->checksum, w);
+	}
+	w->nodes |= 1ull << frames_node(d->cfg.frames, p->page.hfn);
+}
+
+/* Unique where it is, but not in the host. */
+static void blame_node(struct dedup *d, struct dedup_page *p)
+{
+	struct dedup_item *item = p->item;
+	const struct whereabouts *w;
+
+	if (p->page.state != PAGE_RESIDENT || (item->reason != REASON_UNIQUE && item->reason != REASON_NODE))
+		return;
+	w = g_hash_table_lookup(d->nodes, &item->checksum);
+	item->reason = w->nodes & (w->nodes - 1) ? REASON_NODE : REASON_UNIQUE;
+}
+
+static void blame_nodes(struct dedup *d)
+{
+	if (dedup_domains(d) == 1)
+		return;
+	d->nodes = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	for_each_page(d, note_node);
+	for_each_page(d, blame_node);
+	g_hash_table_unref(d->nodes);
+	d->nodes = NULL;
+}
+
+/* As the kernel has it; a loss is shown as 0. */
+static uint64_t profit(const struct dedup *d)
+{
+	uint64_t saved = 0, items = 0;
+
+	for (unsigned vm = 0; vm < d->cfg.nvms; vm++) {
+		const struct counters *c = gmem_counters(d->cfg.vms[vm]);
+
+		saved += (c->pages_sharing + c->ksm_zero_pages) * PAGE_SIZE;
+		items += c->ksm_rmap_items * DEDUP_RMAP_ITEM;
+	}
+	return saved > items ? saved - items : 0;
+}
+
 void dedup_report(struct dedup *d)
 {
 	d->epoch++;
 	for (unsigned vm = 0; vm < d->cfg.nvms; vm++) {
-		struct gmem *g = d->cfg.vms[vm];
-		struct counters *c = gmem_counters(g);
-		struct dedup_page p;
+		struct counters *c = gmem_counters(d->cfg.vms[vm]);
 
 		c->pages_shared = c->pages_sharing = c->pages_unshared = c->pages_volatile = c->pages_huge = 0;
 		c->pages_limited = c->pages_unscanned = c->saved_zero = c->saved_self = c->saved_inter = 0;
-		c->pages_backed = c->frames_backing = 0;
-		for (gfn_t gfn = gmem_next_mapped(g, 0); gfn != GFN_NONE; gfn = gmem_next_mapped(g, gfn + 1)) {
-			dedup_look(d, vm, gfn, &p);
-			report_page(d, &p);
-		}
+		c->pages_backed = c->frames_backing = c->pages_other_node = c->ksm_rmap_items = 0;
 	}
+	blame_nodes(d);
+	for_each_page(d, report_page);
+	d->cfg.host->general_profit = profit(d);
 }
 
 int dedup_unmerge(struct dedup *d)

@@ -12,7 +12,11 @@
 #ifndef OVERBOOK_DEDUP_DEDUP_H
 #define OVERBOOK_DEDUP_DEDUP_H
 
+#include <glib.h>
+
 #include "mm/gmem.h"
+
+#define DEDUP_RMAP_ITEM 64 /* bytes that the kernel keeps for each page it has looked at */
 
 /* Why a page with a frame of its own is not merged. */
 enum dedup_reason {
@@ -21,6 +25,7 @@ enum dedup_reason {
 	REASON_VOLATILE, /* its contents differ from those of the last look, or there was none */
 	REASON_HUGE,	 /* part of a large backing, and split_huge is off */
 	REASON_LIMIT,	 /* equal frames exist, all with max_page_sharing pages */
+	REASON_NODE,	 /* equal pages exist, all on other NUMA nodes, and merge_across_nodes is off */
 	DEDUP_REASONS,
 };
 
@@ -30,7 +35,7 @@ struct dedup_item {
 	uint8_t reason;
 	uint8_t age;	   /* passes it has been looked at without being merged */
 	uint8_t skips;	   /* smart scan: passes it may still be skipped */
-	uint8_t seen;	   /* ksm: checksum is valid */
+	uint8_t seen;	   /* checksum is valid */
 };
 
 struct dedup_config {
@@ -39,8 +44,9 @@ struct dedup_config {
 	struct gmem *const *vms; /* by number, borrowed; all there for its life */
 	unsigned nvms;
 	struct counters *host;	 /* what belongs to no VM */
-	bool smart_scan, use_zero_pages, split_huge;
+	bool smart_scan, use_zero_pages, split_huge, merge_across_nodes;
 	uint64_t max_page_sharing; /* at least 2 */
+	uint64_t prune_ns;	   /* frames that are gone stay in their chain for so long; 0: not at all */
 	uint64_t seed;
 };
 
@@ -70,6 +76,7 @@ struct dedup {
 	struct dedup_item **item; /* [vm][gfn] */
 	uint64_t *seen;		  /* dedup_report(): by hfn */
 	uint64_t epoch;
+	GHashTable *nodes;	  /* while dedup_report() runs */
 };
 
 /* Shared by all. */
@@ -102,5 +109,12 @@ bool dedup_merge_into(struct dedup *d, struct dedup_page *p, hfn_t stable);
 /* Merge two pages that are not merged yet; the frame of @a becomes @stable. */
 bool dedup_merge_pair(struct dedup *d, struct dedup_page *a, struct dedup_page *b, hfn_t *stable);
 uint64_t dedup_refs(const struct dedup *d, hfn_t stable);
+/*
+ * Pages merge only within a domain: a NUMA node, or the host if merge_across_nodes is on. The domain of a frame, how
+ * many there are, and a key that only equal checksums of one domain have in common, as far as 64 bits go.
+ */
+unsigned dedup_domain(const struct dedup *d, hfn_t hfn);
+unsigned dedup_domains(const struct dedup *d);
+uint64_t dedup_key(const struct dedup *d, uint64_t checksum, unsigned domain);
 
 #endif

@@ -30,7 +30,7 @@
 extern const struct dedup_ops dedup_hash;
 
 struct entry {
-	uint64_t checksum;
+	uint64_t key, checksum;
 	struct stable *stable; /* NULL: no merged frame */
 	bool hinted;
 	unsigned vm; /* the hint */
@@ -40,7 +40,7 @@ struct entry {
 struct hash {
 	struct dedup base;
 	struct stable_set set;
-	GHashTable *table; /* checksum: struct entry, which has the key */
+	GHashTable *table; /* dedup_key(): struct entry, which has it */
 	uint64_t zero_checksum;
 	uint64_t npages;   /* of all VMs */
 	uint64_t mask;	   /* 2^k - 1 */
@@ -110,15 +110,17 @@ static void hash_destroy(struct dedup *d)
 	g_free(h);
 }
 
-static struct entry *entry_of(struct hash *h, uint64_t checksum)
+static struct entry *entry_of(struct hash *h, uint64_t checksum, hfn_t hfn)
 {
-	struct entry *e = g_hash_table_lookup(h->table, &checksum);
+	uint64_t key = dedup_key(&h->base, checksum, dedup_domain(&h->base, hfn));
+	struct entry *e = g_hash_table_lookup(h->table, &key);
 
 	if (e)
 		return e;
 	e = g_new0(struct entry, 1);
+	e->key = key;
 	e->checksum = checksum;
-	g_hash_table_insert(h->table, &e->checksum, e);
+	g_hash_table_insert(h->table, &e->key, e);
 	return e;
 }
 
@@ -136,7 +138,8 @@ static bool merge_hint(struct hash *h, struct entry *e, struct dedup_page *p)
 	hfn_t hfn;
 
 	dedup_look(&h->base, e->vm, e->gfn, &other);
-	if (!dedup_candidate(&h->base, &other))
+	if (!dedup_candidate(&h->base, &other) ||
+	    dedup_domain(&h->base, other.page.hfn) != dedup_domain(&h->base, p->page.hfn))
 		return false;
 	if (dedup_checksum(&h->base, &other) != e->checksum) {
 		other.item->reason = REASON_VOLATILE;
@@ -145,7 +148,7 @@ static bool merge_hint(struct hash *h, struct entry *e, struct dedup_page *p)
 	if (!dedup_merge_pair(&h->base, &other, p, &hfn))
 		return false;
 	e->hinted = false;
-	e->stable = stable_add(&h->set, e->stable, hfn, e->checksum);
+	e->stable = stable_add(&h->set, e->stable, hfn, e->key);
 	return true;
 }
 
@@ -163,7 +166,7 @@ static void scan_page(struct hash *h, struct dedup_page *p)
 	p->item->seen = 1;
 	if (h->base.cfg.use_zero_pages && checksum == h->zero_checksum && dedup_merge_zero(&h->base, p))
 		return;
-	e = entry_of(h, checksum);
+	e = entry_of(h, checksum, p->page.hfn);
 	if (e->stable) {
 		hfn_t target = stable_pick(&h->set, e->stable);
 

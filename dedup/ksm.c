@@ -12,14 +12,14 @@
  * there is compared once more under protection and the two become a merged frame. *Smart scan*: a page that did not
  * merge in its first three passes is skipped for 1, 2, 4, then 8 passes between looks. *use_zero_pages*: pages of
  * zeros map the zero frame before any tree is searched. *max_page_sharing*: a content gets another frame when the
- * last is full (stable.h).
+ * last is full (stable.h). *merge_across_nodes* off: each NUMA node has trees of its own.
  *
- * Differences to the kernel: the stable tree has no stale nodes, so that pages_shared and pages_sharing are exact at
- * every moment; there is one tree for all NUMA nodes (merge_across_nodes = 1); a page that got another frame is new.
+ * Differences to the kernel: the stable tree offers no stale nodes, so that pages_shared and pages_sharing are exact at
+ * every moment; a page that got another frame is new.
  * As in recent kernels, the checksum comes before the search of the stable tree; older ones searched first.
  *
- * Data structures: two GTrees (balanced binary trees). An unstable tree that is out of order is still a tree: a
- * look-up may miss, a removal comes right after the look-up that found the node, with the same contents.
+ * Data structures: two GTrees (balanced binary trees) for each node. An unstable tree that is out of order is still a
+ * tree: a look-up may miss, a removal comes right after the look-up that found the node, with the same contents.
  *
  * Invariants (tests/model/test_dedup_model.c): of pages unchanged over two full passes exactly the equal ones are
  * merged; every frame in the stable tree is merged and has 1 to max_page_sharing pages.
@@ -42,7 +42,8 @@ struct candidate {
 struct ksm {
 	struct dedup base;
 	struct stable_set set;
-	GTree *stable, *unstable;
+	GTree **stable, **unstable; /* by domain */
+	unsigned ndomains;
 	uint64_t zero_checksum;
 	unsigned vm; /* where the pass is */
 	gfn_t gfn;
@@ -86,7 +87,7 @@ static void forget(struct dedup *d, struct stable *s)
 	struct ksm *k = (struct ksm *)d;
 
 	k->removing = true;
-	g_tree_remove(k->stable, s);
+	g_tree_remove(k->stable[s->domain], s);
 	k->removing = false;
 }
 
@@ -98,8 +99,13 @@ static struct dedup *ksm_create(const struct dedup_config *cfg)
 		g_free(k);
 		return NULL;
 	}
-	k->stable = g_tree_new_full(compare_stable, k, NULL, NULL);
-	k->unstable = new_unstable(k);
+	k->ndomains = dedup_domains(&k->base);
+	k->stable = g_new(GTree *, k->ndomains);
+	k->unstable = g_new(GTree *, k->ndomains);
+	for (unsigned i = 0; i < k->ndomains; i++) {
+		k->stable[i] = g_tree_new_full(compare_stable, k, NULL, NULL);
+		k->unstable[i] = new_unstable(k);
+	}
 	k->zero_checksum = cfg->machine->ops->checksum(cfg->machine, HFN_NONE);
 	stable_init(&k->set, &k->base, forget);
 	return &k->base;
@@ -109,8 +115,12 @@ static void ksm_destroy(struct dedup *d)
 {
 	struct ksm *k = (struct ksm *)d;
 
-	g_tree_unref(k->unstable);
-	g_tree_unref(k->stable);
+	for (unsigned i = 0; i < k->ndomains; i++) {
+		g_tree_unref(k->unstable[i]);
+		g_tree_unref(k->stable[i]);
+	}
+	g_free(k->unstable);
+	g_free(k->stable);
 	stable_fini(&k->set);
 	dedup_fini(d);
 	g_free(k);
@@ -146,7 +156,7 @@ static bool merge_stable(struct ksm *k, struct dedup_page *p, struct stable **fo
 	struct stable probe = { .hfn = p->page.hfn };
 	hfn_t target;
 
-	*found = g_tree_lookup(k->stable, &probe);
+	*found = g_tree_lookup(k->stable[dedup_domain(&k->base, p->page.hfn)], &probe);
 	if (!*found)
 		return false;
 	target = stable_pick(&k->set, *found);
@@ -156,7 +166,9 @@ static bool merge_stable(struct ksm *k, struct dedup_page *p, struct stable **fo
 /* With an equal page of the unstable tree; or put it there. */
 static void merge_unstable(struct ksm *k, struct dedup_page *p, struct stable *full)
 {
-	struct candidate probe = { .vm = p->vm, .gfn = p->gfn }, *c = g_tree_lookup(k->unstable, &probe);
+	unsigned domain = dedup_domain(&k->base, p->page.hfn);
+	GTree *unstable = k->unstable[domain];
+	struct candidate probe = { .vm = p->vm, .gfn = p->gfn }, *c = g_tree_lookup(unstable, &probe);
 	struct dedup_page other;
 	struct stable *s;
 	hfn_t hfn;
@@ -164,18 +176,18 @@ static void merge_unstable(struct ksm *k, struct dedup_page *p, struct stable *f
 	p->item->reason = full ? REASON_LIMIT : REASON_UNIQUE;
 	if (!c) {
 		c = g_memdup2(&probe, sizeof(probe));
-		g_tree_insert(k->unstable, c, c);
+		g_tree_insert(unstable, c, c);
 		return;
 	}
 	dedup_look(&k->base, c->vm, c->gfn, &other);
-	if (!dedup_candidate(&k->base, &other))
+	if (!dedup_candidate(&k->base, &other) || dedup_domain(&k->base, other.page.hfn) != domain)
 		return;
-	g_tree_remove(k->unstable, c);
+	g_tree_remove(unstable, c);
 	if (!dedup_merge_pair(&k->base, &other, p, &hfn))
 		return;
 	s = stable_add(&k->set, full, hfn, 0);
 	if (!full)
-		g_tree_insert(k->stable, s, s);
+		g_tree_insert(k->stable[domain], s, s);
 }
 
 static void scan_page(struct ksm *k, struct dedup_page *p)
@@ -201,8 +213,10 @@ static void scan_page(struct ksm *k, struct dedup_page *p)
 
 static void end_pass(struct ksm *k)
 {
-	g_tree_unref(k->unstable);
-	k->unstable = new_unstable(k);
+	for (unsigned i = 0; i < k->ndomains; i++) {
+		g_tree_unref(k->unstable[i]);
+		k->unstable[i] = new_unstable(k);
+	}
 	k->base.cfg.host->full_scans++;
 	k->vm = 0;
 	k->gfn = 0;

@@ -9,8 +9,8 @@
  * entered itself. Nothing is kept between calls. It bounds the savings, not the time: that is charged as if each page
  * were read.
  *
- * Data structures: a GHashTable from checksum to a list of what has it; contents are compared, so equal checksums of
- * unequal pages cost time only.
+ * Data structures: a GHashTable from checksum (of a node's pages, if nodes do not share) to a list of what has it;
+ * contents are compared, so equal checksums of unequal pages cost time only.
  *
  * Invariants (tests/model/test_dedup_model.c): after a call two pages with frames of their own are never equal, unless
  * max_page_sharing or a large backing stands between.
@@ -27,7 +27,7 @@ struct known {
 	bool merged;
 	unsigned vm;
 	gfn_t gfn;
-	struct known *next; /* with the same checksum */
+	struct known *next; /* with the same key */
 };
 
 static struct dedup *oracle_create(const struct dedup_config *cfg)
@@ -54,9 +54,9 @@ static void known_free(gpointer p)
 	}
 }
 
-static void enter(GHashTable *table, uint64_t checksum, const struct dedup_page *p)
+static void enter(GHashTable *table, uint64_t key, const struct dedup_page *p)
 {
-	struct known *k = g_new0(struct known, 1), *first = g_hash_table_lookup(table, &checksum);
+	struct known *k = g_new0(struct known, 1), *first = g_hash_table_lookup(table, &key);
 
 	k->hfn = p->page.hfn;
 	k->merged = p->page.state != PAGE_RESIDENT;
@@ -66,7 +66,7 @@ static void enter(GHashTable *table, uint64_t checksum, const struct dedup_page 
 		k->next = first->next;
 		first->next = k;
 	} else {
-		g_hash_table_insert(table, g_memdup2(&checksum, sizeof(checksum)), k);
+		g_hash_table_insert(table, g_memdup2(&key, sizeof(key)), k);
 	}
 }
 
@@ -83,16 +83,19 @@ static bool merge_with(struct dedup *d, struct known *k, struct dedup_page *p)
 
 static void merge_page(struct dedup *d, GHashTable *table, struct dedup_page *p)
 {
+	unsigned domain = dedup_domain(d, p->page.hfn);
 	bool limited = false;
-	uint64_t checksum;
+	uint64_t key;
 
 	if (!dedup_candidate(d, p))
 		return;
-	checksum = dedup_checksum(d, p);
+	p->item->checksum = dedup_checksum(d, p);
+	p->item->seen = 1;
+	key = dedup_key(d, p->item->checksum, domain);
 	if (d->cfg.use_zero_pages && dedup_compare(d, p->page.hfn, HFN_NONE) == 0 && dedup_merge_zero(d, p))
 		return;
-	for (struct known *k = g_hash_table_lookup(table, &checksum); k; k = k->next) {
-		if (dedup_compare(d, k->hfn, p->page.hfn))
+	for (struct known *k = g_hash_table_lookup(table, &key); k; k = k->next) {
+		if (dedup_domain(d, k->hfn) != domain || dedup_compare(d, k->hfn, p->page.hfn))
 			continue;
 		if (k->merged && dedup_refs(d, k->hfn) >= d->cfg.max_page_sharing)
 			limited = true;
@@ -100,7 +103,7 @@ static void merge_page(struct dedup *d, GHashTable *table, struct dedup_page *p)
 			return;
 	}
 	p->item->reason = limited ? REASON_LIMIT : REASON_UNIQUE;
-	enter(table, checksum, p);
+	enter(table, key, p);
 }
 
 typedef void (*visit_fn)(struct dedup *d, GHashTable *table, struct dedup_page *p);
@@ -121,16 +124,16 @@ static void for_each_page(struct dedup *d, visit_fn visit, GHashTable *table)
 /* Each merged frame once, when the first page that maps it comes. */
 static void enter_merged(struct dedup *d, GHashTable *table, struct dedup_page *p)
 {
-	uint64_t checksum;
+	uint64_t key;
 
 	gmem_counters(p->g)->pages_scanned++;
 	if (p->page.state != PAGE_SHARED)
 		return;
-	checksum = dedup_checksum(d, p);
-	for (struct known *k = g_hash_table_lookup(table, &checksum); k; k = k->next)
+	key = dedup_key(d, dedup_checksum(d, p), dedup_domain(d, p->page.hfn));
+	for (struct known *k = g_hash_table_lookup(table, &key); k; k = k->next)
 		if (k->hfn == p->page.hfn)
 			return;
-	enter(table, checksum, p);
+	enter(table, key, p);
 }
 
 static void oracle_scan(struct dedup *d, uint64_t npages)

@@ -24,6 +24,36 @@ static void stable_free(gpointer p)
 	g_free(s);
 }
 
+/* Frames of a chain that are no more go after a while; a content's only frame takes the content with it. */
+static void remove_frame(struct stable_set *set, struct stable *s, hfn_t hfn)
+{
+	guint total = s->frames->len + s->stale;
+	bool keep = set->d->cfg.prune_ns && s->frames->len > 1;
+
+	for (guint i = 0; i < s->frames->len; i++)
+		if (g_array_index(s->frames, hfn_t, i) == hfn)
+			g_array_remove_index(s->frames, i--);
+	if (keep)
+		s->stale++;
+	else
+		count(set, total, s->frames->len ? total - 1 : 0);
+}
+
+static void prune(struct stable_set *set, struct stable *s)
+{
+	struct machine *m = set->d->cfg.machine;
+	uint64_t now;
+
+	if (!s->stale)
+		return;
+	now = m->ops->now(m);
+	if (now < s->pruned + set->d->cfg.prune_ns)
+		return;
+	count(set, s->frames->len + s->stale, s->frames->len);
+	s->stale = 0;
+	s->pruned = now;
+}
+
 static void gone(struct shared_watch *w, hfn_t hfn)
 {
 	struct stable_set *set = (struct stable_set *)w;
@@ -33,11 +63,8 @@ static void gone(struct shared_watch *w, hfn_t hfn)
 		return;
 	if (s->frames->len == 1)
 		set->empty(set->d, s);
-	count(set, s->frames->len, s->frames->len - 1);
 	g_hash_table_remove(set->by_hfn, key_of(hfn));
-	for (guint i = 0; i < s->frames->len; i++)
-		if (g_array_index(s->frames, hfn_t, i) == hfn)
-			g_array_remove_index(s->frames, i--);
+	remove_frame(set, s, hfn);
 	if (s->frames->len)
 		s->hfn = g_array_index(s->frames, hfn_t, 0);
 	else
@@ -71,19 +98,23 @@ struct stable *stable_add(struct stable_set *set, struct stable *s, hfn_t hfn, u
 		s = g_new0(struct stable, 1);
 		s->hfn = hfn;
 		s->tag = tag;
+		s->domain = dedup_domain(set->d, hfn);
 		s->frames = g_array_new(FALSE, FALSE, sizeof(hfn_t));
 	}
 	g_array_append_val(s->frames, hfn);
-	count(set, s->frames->len - 1, s->frames->len);
+	count(set, s->frames->len + s->stale - 1, s->frames->len + s->stale);
+	if (s->frames->len + s->stale == 2)
+		s->pruned = set->d->cfg.machine->ops->now(set->d->cfg.machine);
 	g_hash_table_insert(set->by_hfn, key_of(hfn), s);
 	return s;
 }
 
-hfn_t stable_pick(const struct stable_set *set, const struct stable *s)
+hfn_t stable_pick(struct stable_set *set, struct stable *s)
 {
 	uint64_t most = 0;
 	hfn_t best = HFN_NONE;
 
+	prune(set, s);
 	for (guint i = 0; i < s->frames->len; i++) {
 		hfn_t hfn = g_array_index(s->frames, hfn_t, i);
 		uint64_t refs = dedup_refs(set->d, hfn);

@@ -4,7 +4,8 @@
  *
  * A struct stable is one content: its merged frames are equal, and each has at most max_page_sharing pages (KSM calls
  * one with several a chain of dups). The set hears of every frame whose last page leaves it (frames->watch), so it
- * never holds a frame that is no longer merged: there are no stale nodes.
+ * never offers a frame that is no longer merged. The kernel finds out only when it goes over a chain, every
+ * stable_node_chains_prune_millisecs; until then such a dup takes up metadata and is counted, and so it is here.
  */
 #ifndef OVERBOOK_DEDUP_STABLE_H
 #define OVERBOOK_DEDUP_STABLE_H
@@ -16,7 +17,10 @@
 struct stable {
 	hfn_t hfn;	 /* one of them: what stands for the contents */
 	uint64_t tag;	 /* the algorithm's */
+	unsigned domain; /* of all of them */
 	GArray *frames;	 /* of hfn_t */
+	unsigned stale;	 /* frames that are gone and not yet pruned */
+	uint64_t pruned; /* ns: when that was done last */
 };
 
 struct stable_set {
@@ -32,7 +36,7 @@ void stable_fini(struct stable_set *set);
 
 /* Add merged frame @hfn to @s, or to a new one if that is NULL; returns it. */
 struct stable *stable_add(struct stable_set *set, struct stable *s, hfn_t hfn, uint64_t tag);
-/* The frame with the most pages that may have another, or HFN_NONE. */
-hfn_t stable_pick(const struct stable_set *set, const struct stable *s);
+/* The frame with the most pages that may have another, or HFN_NONE. Prunes the chain, if it is time. */
+hfn_t stable_pick(struct stable_set *set, struct stable *s);
 
 #endif

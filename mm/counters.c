@@ -2,12 +2,19 @@
 /* counters.c - the table of counters, made from counters.def; see counters.h */
 #include "mm/counters.h"
 
+#include <string.h>
+
 const struct counter_info counter_table[] = {
 #define COUNTER(name, unit, sentence) { #name, #unit, sentence, offsetof(struct counters, name) },
 #include "mm/counters.def"
 #undef COUNTER
 	{ NULL, NULL, NULL, 0 },
 };
+
+bool counter_is_gauge(const struct counter_info *info)
+{
+	return !strcmp(info->unit, "pages") || !strcmp(info->unit, "frames") || !strcmp(info->unit, "size");
+}
 
 void counters_add(struct counters *sum, const struct counters *add)
 {

@@ -4,11 +4,13 @@
  *
  * counters.def has one line per counter: COUNTER(name, unit, "sentence"). From it come this struct, the columns
  * of samples.csv, the keys of summary.json, `overbook list counters` and the reference in docs/. Each VM has one
- * struct and the host another; all counters are cumulative and 64 bit, gauges carry unit `pages` or `frames`.
+ * struct and the host another; all counters are cumulative and 64 bit; gauges carry unit `pages`, `frames`, or `size`
+ * (bytes).
  */
 #ifndef OVERBOOK_MM_COUNTERS_H
 #define OVERBOOK_MM_COUNTERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +22,7 @@ struct counters {
 
 struct counter_info {
 	const char *name;
-	const char *unit; /* count, cycles, ns, pages, frames, bytes */
+	const char *unit; /* count, cycles, ns, pages, frames, bytes, size */
 	const char *sentence;
 	size_t offset; /* into struct counters */
 };
@@ -32,6 +34,9 @@ static inline uint64_t counter_get(const struct counters *c, const struct counte
 {
 	return *(const uint64_t *)((const char *)c + info->offset);
 }
+
+/* Is it what there is now, not what has happened so far? */
+bool counter_is_gauge(const struct counter_info *info);
 
 /* sum += add, counter by counter. */
 void counters_add(struct counters *sum, const struct counters *add);

@@ -13,6 +13,7 @@ static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
 static const char *const table_levels[] = { "4", "5", NULL };
 static const char *const behaviours[] = { "good", "slow", "silent", "hostile", NULL };
 static const char *const dedup_names[] = { "none", "ksm", "hash", "oracle", NULL };
+static const char *const advisors[] = { "none", "scan-time", NULL };
 static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
 static const char *const orders[] = { "host", "proportional", "largest", NULL }; /* enum swap_order */
 static const char *const victims[] = { "fifo", "random", "clock", NULL };
@@ -103,6 +104,22 @@ static const struct conf_key dedup_keys[] = {
 	  "Most pages of one merged frame; more equal pages get another." },
 	{ "split-huge", CONF_BOOL, DEDUP(split_huge), "yes", 0, 0, NULL, 0,
 	  "A large host page is split to merge a part of it; no: it is left whole." },
+	{ "merge-across-nodes", CONF_BOOL, DEDUP(merge_across_nodes), "yes", 0, 0, NULL, 0,
+	  "Pages on different NUMA nodes merge; no: each node merges its own." },
+	{ "stable-node-chains-prune", CONF_TIME, DEDUP(prune_ns), "2 s", 0, HOUR_NS, NULL, 0,
+	  "How long frames that are gone stay in their chain and in stable_node_dups; 0: not at all." },
+	{ "advisor", CONF_ENUM, DEDUP(advisor), "none", 0, 0, advisors, 0,
+	  "Who sets pages-to-scan: nobody, or KSM's advisor, so that a pass over all memory takes its target time." },
+	{ "advisor-target-scan-time", CONF_TIME, DEDUP(advisor_target_ns), "200 s", 1000, 1000 * HOUR_NS, NULL, 0,
+	  "That time." },
+	{ "advisor-min-cpu", CONF_SHARE, DEDUP(advisor_min_cpu_ppm), "10%", 0, 1000000, NULL, 0,
+	  "The advisor lets the scanner take at least so much of a CPU (free schedule)." },
+	{ "advisor-max-cpu", CONF_SHARE, DEDUP(advisor_max_cpu_ppm), "70%", 10000, 1000000, NULL, 0,
+	  "And at most so much (free schedule)." },
+	{ "advisor-min-pages-to-scan", CONF_COUNT, DEDUP(advisor_min_pages), "500", 1, 1ull << 32, NULL, 0,
+	  "The least pages-to-scan that it sets; it begins with that." },
+	{ "advisor-max-pages-to-scan", CONF_COUNT, DEDUP(advisor_max_pages), "30000", 1, 1ull << 32, NULL, 0,
+	  "The most." },
 	{ "stop", CONF_TIME, DEDUP(stop_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
 	  "From this time on nothing is scanned; 0: to the end." },
 	{ "unmerge", CONF_BOOL, DEDUP(unmerge), "no", 0, 0, NULL, 0,

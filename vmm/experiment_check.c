@@ -294,6 +294,11 @@ static gboolean check_dedup(const struct experiment *e, GError **error)
 
 	if (d->unmerge && !d->stop_ns)
 		return fault(e, error, SECTION_DEDUP, d, "unmerge", "it happens at the time stop, which is not given");
+	if (d->advisor_min_cpu_ppm > d->advisor_max_cpu_ppm)
+		return fault(e, error, SECTION_DEDUP, d, "advisor-min-cpu", "it must not exceed advisor-max-cpu");
+	if (d->advisor_min_pages > d->advisor_max_pages)
+		return fault(e, error, SECTION_DEDUP, d, "advisor-min-pages-to-scan",
+			     "it must not exceed advisor-max-pages-to-scan");
 	if (!d->algorithm)
 		return TRUE;
 	if (e->experiment.machine == 1)

@@ -50,6 +50,7 @@ gboolean figure_memory(const struct view *v, GString *csv, GString *vars);
 gboolean figure_throughput(const struct view *v, GString *csv, GString *vars);
 gboolean figure_balloon(const struct view *v, GString *csv, GString *vars);
 gboolean figure_sharing(const struct view *v, GString *csv, GString *vars);
+gboolean figure_merging(const struct view *v, GString *csv, GString *vars);
 gboolean figure_walk_references(const struct view *v, GString *csv, GString *vars);
 
 #endif

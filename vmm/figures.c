@@ -27,6 +27,8 @@ const struct figure figure_table[] = {
 	{ "throughput", "Operations in each second, over time.", FALSE, figure_throughput },
 	{ "sharing", "Guest memory in host frames, and saved by merging: zeros, within a guest, between guests.",
 	  FALSE, figure_sharing },
+	{ "merging", "What merging made of each page of the guests: merged, or the reason why it is not.", FALSE,
+	  figure_merging },
 	{ NULL, NULL, FALSE, NULL },
 };
 

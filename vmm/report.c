@@ -103,6 +103,7 @@ gboolean report_write(const char *dir, GError **error)
 	report_answer(v, out);
 	report_expect(v, out);
 	figures(v, out);
+	report_merging(v, out);
 	g_string_append(out, "<h2>Numbers</h2>\n");
 	report_numbers(v, out);
 	file_section(v, "The experiment", "experiment.ini", out);

@@ -12,6 +12,9 @@ void report_answer(const struct view *v, GString *out);
 /* What the literature let one expect, with verdicts; nothing if the experiment says nothing. */
 void report_expect(const struct view *v, GString *out);
 
+/* For every page that merging could work on, what became of it; nothing where nothing scanned. */
+void report_merging(const struct view *v, GString *out);
+
 /* The table of what matters most, what its words mean, every counter. */
 void report_numbers(const struct view *v, GString *out);
 

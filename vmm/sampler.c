@@ -17,11 +17,11 @@ void sampler_destroy(struct sampler *s)
 	s->base = NULL;
 }
 
-/* What was counted before the warm-up ended does not count; gauges (pages, frames) are what they are. */
+/* What was counted before the warm-up ended does not count; gauges are what they are. */
 static void subtract(struct counters *c, const struct counters *base)
 {
 	for (const struct counter_info *i = counter_table; i->name; i++)
-		if (strcmp(i->unit, "pages") && strcmp(i->unit, "frames"))
+		if (!counter_is_gauge(i))
 			*(uint64_t *)((char *)c + i->offset) -= counter_get(base, i);
 }
 

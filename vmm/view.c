@@ -349,7 +349,7 @@ static const char *unit_of(const char *counter)
 {
 	for (const struct counter_info *c = counter_table; c->name; c++)
 		if (!strcmp(c->name, counter))
-			return c->unit;
+			return strcmp(c->unit, "size") ? c->unit : "bytes";
 	return "count";
 }
 

@@ -141,6 +141,28 @@ check 'a canonical file expects the same' sh -c "'$overbook' run -q '$tmp/expect
 	-o '$tmp/again' && cmp '$tmp/expect/expected.csv' '$tmp/again/expected.csv'"
 check 'nothing expected, no file' not test -e "$tmp/vary/expected.csv"
 
+cat - "$tmp/body" >"$tmp/merge.ini" <<'END'
+[experiment]
+title = Merged
+sample-interval = 200 us
+figures = merging, sharing
+[dedup]
+algorithm = ksm
+sleep = 100 us
+[vary]
+dedup.pages-to-scan = 1, 200
+END
+check 'a run that merges' "$overbook" run "$tmp/merge.ini" -q -o "$tmp/merge"
+figures merge merging sharing
+page merge
+check 'what does not merge is told why' grep -q 'Why is not more merged' "$tmp/merge/report.html"
+check 'in words' grep -q '200: of [0-9].* pages [0-9.]*% are merged; most of the others are' "$tmp/merge/report.html"
+check 'reasons add up to the pages with frames' awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+	{ n++; s = $at["pages_merged"] + $at["ksm_zero_pages"] + $at["pages_unshared"] + $at["pages_volatile"]
+	s += $at["pages_huge"] + $at["pages_limited"] + $at["pages_other_node"] + $at["pages_unscanned"]
+	bad += s != $at["pages_backed"] } END { exit bad || !n }' "$tmp/merge/pages-to-scan=200/samples.csv"
+check 'nothing is said of merging where none was' not grep -q 'Why is not more' "$tmp/vary/report.html"
+
 check 'a run that asks for figures' "$overbook" run "$tmp/asked.ini" -q -o "$tmp/asked"
 figures asked walk-references time
 page asked

@@ -7,13 +7,18 @@
 
 struct merge *merge_new(unsigned nvms, uint64_t npages, unsigned level, uint64_t host)
 {
+	return merge_new_on(nvms, npages, level, host, 1);
+}
+
+struct merge *merge_new_on(unsigned nvms, uint64_t npages, unsigned level, uint64_t host, unsigned nnodes)
+{
 	struct merge *m = g_new0(struct merge, 1);
 
 	m->nvms = nvms;
-	m->fr = frames_new(host, 1);
+	m->fr = frames_new(host, nnodes);
 	m->fm = fake_machine_new(host);
 	for (unsigned i = 0; i < nvms; i++) {
-		struct gmem_config cfg = { .vm = i, .npages = npages, .level = level };
+		struct gmem_config cfg = { .vm = i, .npages = npages, .level = level, .node = i % nnodes };
 
 		cfg.arena_pages = i == nvms - 1 ? 512 : 0;
 		m->g[i] = gmem_new(&cfg, m->fr, &m->fm->base, &m->c[i], NULL);
@@ -22,7 +27,7 @@ struct merge *merge_new(unsigned nvms, uint64_t npages, unsigned level, uint64_t
 	}
 	m->cfg = (struct dedup_config){
 		.machine = &m->fm->base, .frames = m->fr, .vms = m->g, .nvms = nvms, .host = &m->host,
-		.split_huge = true, .max_page_sharing = 1u << 30, .seed = 1,
+		.split_huge = true, .merge_across_nodes = true, .max_page_sharing = 1u << 30, .seed = 1,
 	};
 	return m;
 }

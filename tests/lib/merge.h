@@ -26,6 +26,8 @@ struct merge {
 
 /* VMs of @npages, no arena but the last one's of 512 pages; no scanner yet. */
 struct merge *merge_new(unsigned nvms, uint64_t npages, unsigned level, uint64_t host);
+/* The same on a host of @nnodes, VM i preferring node i modulo that. */
+struct merge *merge_new_on(unsigned nvms, uint64_t npages, unsigned level, uint64_t host, unsigned nnodes);
 void merge_start(struct merge *m, const char *algorithm);
 /* Asserts that no frame leaked. */
 void merge_free(struct merge *m);

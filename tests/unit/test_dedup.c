@@ -198,6 +198,96 @@ START_TEST(test_volatile)
 }
 END_TEST
 
+/* What if equal pages lie on different NUMA nodes? They merge, or each node merges its own and the rest says why. */
+START_TEST(test_nodes)
+{
+	bool across = _i & 1;
+	struct merge *m = merge_new_on(2, PAGES, 1, HOST, 2);
+
+	m->cfg.merge_across_nodes = across;
+	merge_start(m, algorithms[_i / 2]);
+	must(merge_store(m, 0, 600, 7, 8) == 0 && merge_store(m, 1, 600, 7, 8) == 0); /* one on each node */
+	for (unsigned i = 0; i < 3; i++)
+		must(merge_store(m, i == 2, 700 + i, 1, 1) == 0); /* two on node 0, one on node 1 */
+	must(merge_store(m, 0, 800, 2, 2) == 0);
+	merge_passes(m, 2);
+	merge_report(m);
+	must_eq(m->sum.pages_shared, across ? 2 : 1);
+	must_eq(m->sum.pages_sharing, across ? 3 : 1);
+	must_eq(m->sum.pages_other_node, across ? 0 : 3);
+	must_eq(m->sum.pages_unshared, 1);
+	/* One that comes to its like merges with it. */
+	if (!across) {
+		must(gmem_move(m->g[1], 600, 0) == 0);
+		merge_passes(m, 2);
+		merge_report(m);
+		must_eq(m->sum.pages_shared, 2);
+		must_eq(m->sum.pages_other_node, 1);
+	}
+	must(merge_store(m, 0, 700, 9, 1) == 0 && merge_store(m, 0, 701, 9, 2) == 0);
+	merge_passes(m, 2);
+	merge_report(m);
+	must_eq(m->sum.pages_other_node, 0);
+	must_eq(m->sum.pages_unshared, across ? 3 : 4); /* the merged frame stays with its last page */
+	merge_free(m);
+}
+END_TEST
+
+/* What if frames of a chain go? They stay in it until it is used and it is time to prune; ksm and hash. */
+START_TEST(test_prune)
+{
+	struct merge *m = merge_new(2, PAGES, 1, HOST);
+
+	m->cfg.max_page_sharing = 4;
+	m->cfg.prune_ns = 1000;
+	m->fm->now_ns = 5;
+	merge_start(m, algorithms[_i]);
+	for (unsigned i = 0; i < 12; i++)
+		must(merge_store(m, i % 2, 700 + i, 5, 5) == 0);
+	merge_passes(m, 2);
+	must_eq(m->host.stable_node_chains, 1);
+	must_eq(m->host.stable_node_dups, 3);
+	for (unsigned i = 0; i < 12; i++)
+		if (i != 3)
+			must(gmem_release(m->g[i % 2], 700 + i) == 0);
+	must_eq(m->host.stable_node_dups, 3);
+	m->fm->now_ns = 900;
+	must(merge_store(m, 0, 900, 5, 5) == 0);
+	merge_passes(m, 2);
+	must_eq(m->host.stable_node_dups, 3);
+	m->fm->now_ns = 2000;
+	must(merge_store(m, 0, 901, 5, 5) == 0);
+	merge_passes(m, 2);
+	must_eq(m->host.stable_node_chains + m->host.stable_node_dups, 0);
+	merge_report(m);
+	must_eq(m->sum.pages_shared, 1);
+	must_eq(m->sum.pages_sharing, 2);
+	merge_free(m);
+}
+END_TEST
+
+/* Is merging worth its memory? 300 pages in 15 frames against 320 items of 64 bytes; 20 unique pages are not. */
+START_TEST(test_profit)
+{
+	struct merge *m = merge_new(2, PAGES, 1, HOST);
+
+	merge_start(m, algorithms[_i]);
+	for (unsigned i = 0; i < 20; i++)
+		must(merge_store(m, i % 2, 600 + i, i, 1) == 0);
+	merge_passes(m, 2);
+	merge_report(m);
+	must_eq(m->sum.ksm_rmap_items, 20);
+	must_eq(m->sum.general_profit, 0);
+	for (unsigned i = 0; i < 300; i++)
+		must(merge_store(m, i % 2, 700 + i, i % 15, 2) == 0);
+	merge_passes(m, 2);
+	merge_report(m);
+	must_eq(m->sum.ksm_rmap_items, 320);
+	must_eq(m->sum.general_profit, 285 * 4096 - 320 * 64);
+	merge_free(m);
+}
+END_TEST
+
 /*
  * What if a page is unique for long? Smart scan looks at passes 0 to 3, then after pauses of 1, 2, 2, 4, ... as the
  * kernel.
@@ -281,6 +371,9 @@ int main(void)
 	tcase_add_loop_test(t, test_chain, 0, 3);
 	tcase_add_loop_test(t, test_unmerge, 0, 3);
 	tcase_add_loop_test(t, test_huge, 0, 6);
+	tcase_add_loop_test(t, test_nodes, 0, 6);
+	tcase_add_loop_test(t, test_prune, 0, 2);
+	tcase_add_loop_test(t, test_profit, 0, 3);
 	tcase_add_test(t, test_volatile);
 	tcase_add_test(t, test_smart);
 	tcase_add_loop_test(t, test_order, 0, 5);

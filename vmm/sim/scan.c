@@ -5,7 +5,7 @@
  * It runs between quanta, [dedup] sleep after it ended last, over the pages of all VMs. What charge() prices
  * meanwhile, removing mappings included, is the host's: ns_dedup, in no VM's ns_total. In the free schedule the CPU
  * that is furthest behind does the work, as a kernel thread would, and the vCPU that runs there next waits for it; in
- * lockstep time does not depend on costs.
+ * lockstep time does not depend on costs: the advisor, if there is one, sees the passes' time but not what they cost.
  */
 #define G_LOG_DOMAIN "sim"
 #include <errno.h>
@@ -23,12 +23,23 @@ int sim_scan_init(struct sim *s, GError **error)
 		.smart_scan = c->smart_scan,
 		.use_zero_pages = c->use_zero_pages,
 		.split_huge = c->split_huge,
+		.merge_across_nodes = c->merge_across_nodes,
+		.prune_ns = c->prune_ns,
 		.max_page_sharing = c->max_page_sharing,
 		.seed = s->run->seed,
 	};
 
+	const struct advisor_config advice = {
+		.target_ns = c->advisor_target_ns,
+		.min_cpu_ppm = c->advisor_min_cpu_ppm,
+		.max_cpu_ppm = c->advisor_max_cpu_ppm,
+		.min_pages = c->advisor_min_pages,
+		.max_pages = c->advisor_max_pages,
+	};
+
 	if (!c->algorithm)
 		return 0;
+	advisor_init(&s->advisor, &advice);
 	s->gmems = g_new0(struct gmem *, s->nvms);
 	for (unsigned i = 0; i < s->nvms; i++)
 		s->gmems[i] = s->vms[i]->gmem;
@@ -50,24 +61,31 @@ static void refresh_roots(struct sim *s)
 			sim_refresh_root(&s->vms[i]->vcpu[j]);
 }
 
+static uint64_t pages_to_scan(const struct sim *s)
+{
+	return s->run->e->dedup.advisor ? s->advisor.pages : s->run->e->dedup.pages_to_scan;
+}
+
 uint64_t sim_scan(struct sim *s, uint64_t now_ns)
 {
+	bool costs = s->run->e->experiment.schedule == SCHEDULE_FREE;
 	const struct conf_dedup *c = &s->run->e->dedup;
-	uint64_t before = s->dedup_cycles;
+	uint64_t before = s->dedup_cycles, took_ns;
 
 	if (!s->dedup || s->scan_over || now_ns < s->next_scan)
 		return 0;
 	s->scanning = true;
 	if (!c->stop_ns || now_ns < c->stop_ns)
-		s->dedup->ops->scan(s->dedup, c->pages_to_scan);
+		s->dedup->ops->scan(s->dedup, pages_to_scan(s));
 	else
 		/* Too few frames to unmerge all: try again. */
 		s->scan_over = !c->unmerge || dedup_unmerge(s->dedup) == 0;
 	refresh_roots(s);
 	s->scanning = false;
-	s->next_scan = now_ns + c->sleep_ns;
-	if (s->run->e->experiment.schedule == SCHEDULE_FREE) /* it sleeps after its work */
-		s->next_scan += sim_cycles_to_ns(s, s->dedup_cycles - before);
+	took_ns = costs ? sim_cycles_to_ns(s, s->dedup_cycles - before) : 0;
+	advisor_tick(&s->advisor, s->host.full_scans, now_ns + took_ns,
+		     costs ? sim_cycles_to_ns(s, s->dedup_cycles) : 0);
+	s->next_scan = now_ns + took_ns + c->sleep_ns; /* it sleeps after its work */
 	return s->dedup_cycles - before;
 }
 
@@ -81,5 +99,6 @@ void sim_scan_report(struct sim *s)
 	if (!s->dedup)
 		return;
 	dedup_report(s->dedup);
+	s->host.pages_to_scan = pages_to_scan(s);
 	s->host.ns_dedup = sim_cycles_to_ns(s, s->dedup_cycles);
 }

@@ -20,6 +20,7 @@
 
 #include <setjmp.h>
 
+#include "dedup/advisor.h"
 #include "dedup/dedup.h"
 #include "mm/frame.h"
 #include "mm/gmem.h"
@@ -150,6 +151,7 @@ struct sim {
 	bool scan_over;		  /* [dedup] stop has come */
 	uint64_t dedup_cycles;	  /* its time */
 	uint64_t next_scan;	  /* ns */
+	struct advisor advisor;	  /* [dedup] advisor = scan-time */
 	struct sim_swap *swap;	  /* NULL: the host has no swap */
 };
 
