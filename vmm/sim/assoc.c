@@ -17,9 +17,9 @@ static void *zeros(size_t nbytes)
 	return p;
 }
 
-void assoc_init(struct assoc *a, struct geometry g, bool aux)
+void assoc_init(struct assoc *a, struct geometry g, bool aux, uint32_t *clock)
 {
-	*a = (struct assoc){ .ways = g.entries ? g.ways : 0 };
+	*a = (struct assoc){ .ways = g.entries ? g.ways : 0, .clock = clock };
 	if (!a->ways)
 		return;
 	a->stride = (g.ways + 3) & ~3u;
@@ -103,7 +103,7 @@ void assoc_renumber(struct assoc *a)
 {
 	uint32_t *rank = g_new(uint32_t, a->ways);
 
-	for (uint32_t set = 0; set <= a->set_mask * a->stride; set += a->stride) {
+	for (uint32_t set = 0; a->ways && set <= a->set_mask * a->stride; set += a->stride) {
 		uint32_t *stamp = a->stamp + set;
 
 		for (uint32_t w = 0; w < a->ways; w++) {
@@ -114,7 +114,6 @@ void assoc_renumber(struct assoc *a)
 		memcpy(stamp, rank, a->ways * sizeof(*stamp));
 	}
 	g_free(rank);
-	a->clock = a->ways;
 }
 
 void assoc_free(struct assoc *a)
@@ -130,9 +129,9 @@ void assoc_drop_spaces(struct assoc *a, bool (*match)(unsigned space, void *ctx)
 {
 	uint32_t n = a->ways ? a->stride * (a->set_mask + 1) : 0;
 
-	if (!(a->seen[0] | a->seen[1] | a->seen[2] | a->seen[3]))
+	if (!a->seen)
 		return;
-	memset(a->seen, 0, sizeof(a->seen));
+	a->seen = 0;
 	/* Neighbours mostly belong to one space: ask once. */
 	unsigned last = 0;
 	bool doomed = false;
@@ -148,6 +147,6 @@ void assoc_drop_spaces(struct assoc *a, bool (*match)(unsigned space, void *ctx)
 		if (doomed)
 			assoc_drop(a, s);
 		else
-			a->seen[assoc_key_level(a->key[s])] = true;
+			a->seen |= 1u << assoc_key_level(a->key[s]);
 	}
 }

@@ -7,8 +7,9 @@
  *
  * Idea. A set is a row of 64-bit keys, compared four at a time by SSE4.1. A key is the whole tag, page number, page
  * size and address space, so one compare decides. Recency is a 32-bit timestamp beside each key: a hit stores one word,
- * and only a replacement looks for the smallest, four at a time again. When the clock runs out, every 2^32 uses, stamps
- * are replaced by their ranks within the set, which is all that matters.
+ * and only a replacement looks for the smallest, four at a time again. All arrays of a CPU share one clock, for stamps
+ * only need to differ within a set. Before it runs out, every 2^32 ticks, stamps are replaced by their ranks within
+ * the set (mmu_wind()).
  *
  * Invariants (tests/model/test_tlb.c compares with a naive list):
  * - key 0 is an empty way, and so is the padding that rounds a set up to a multiple of four ways; padding has
@@ -40,14 +41,14 @@ struct assoc {
 	uint32_t ways;	   /* 0: there is no such structure, every look-up misses */
 	uint32_t stride;   /* ways rounded up to four */
 	uint32_t set_mask; /* sets - 1 */
-	bool seen[4];	   /* by page size: false if there are surely no entries of it */
-	uint32_t clock;	   /* last stamp given */
+	uint32_t seen;	   /* by page size, a bit: clear if there are surely no entries of it */
+	uint32_t *clock;   /* last stamp given, of all the CPU's arrays */
 	uint32_t *stamp;
 	uint64_t *key, *val;
 	uint64_t *aux; /* a second word of payload; NULL unless asked for */
 };
 
-void assoc_init(struct assoc *a, struct geometry g, bool aux);
+void assoc_init(struct assoc *a, struct geometry g, bool aux, uint32_t *clock);
 void assoc_free(struct assoc *a);
 
 static inline uint64_t assoc_page(uint64_t addr, unsigned level)
@@ -99,22 +100,20 @@ static inline int32_t assoc_find(const struct assoc *a, uint32_t set, uint64_t k
 	return hit ? (int32_t)(set + (uint32_t)__builtin_ctz(hit)) : -1;
 }
 
-/* Replace stamps by ranks: the clock has run out. */
+/* Replace stamps by ranks, from 1 to the number of ways. */
 void assoc_renumber(struct assoc *a);
 
 #define ASSOC_PADDING	UINT32_MAX
 #define ASSOC_LAST_TICK (UINT32_MAX - 1)
 
-static inline uint32_t assoc_tick(struct assoc *a)
-{
-	if (__builtin_expect(a->clock == ASSOC_LAST_TICK, 0))
-		assoc_renumber(a);
-	return ++a->clock;
-}
-
 static inline void assoc_touch(struct assoc *a, uint32_t slot)
 {
-	a->stamp[slot] = assoc_tick(a);
+	a->stamp[slot] = ++*a->clock;
+}
+
+static inline bool assoc_seen(const struct assoc *a, unsigned level)
+{
+	return a->seen >> level & 1;
 }
 
 /* The smallest of four, in all four places. */
@@ -124,16 +123,18 @@ static inline __m128i assoc_least4(__m128i v)
 	return _mm_min_epu32(v, _mm_shuffle_epi32(v, _MM_SHUFFLE(2, 3, 0, 1)));
 }
 
-/* The way to be replaced: an empty one, else the least recently used: the smallest stamp. */
-static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
+static inline uint32_t assoc_victim4(const struct assoc *a, uint32_t set)
 {
-	if (__builtin_expect(a->stride != 4, 0))
-		return assoc_victim_wide(a, set);
-
 	__m128i stamp = _mm_load_si128((const __m128i *)(a->stamp + set));
 	__m128i eq = _mm_cmpeq_epi32(stamp, assoc_least4(stamp));
 
 	return set + (uint32_t)__builtin_ctz((unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq)));
+}
+
+/* The way to be replaced: an empty one, else the least recently used: the smallest stamp. */
+static inline uint32_t assoc_victim(const struct assoc *a, uint32_t set)
+{
+	return a->stride == 4 ? assoc_victim4(a, set) : assoc_victim_wide(a, set);
 }
 
 /* Put a key of @level that is not there; it becomes the most recent. @a must have ways. Returns its slot. */
@@ -141,10 +142,10 @@ static inline uint32_t assoc_insert(struct assoc *a, uint32_t set, unsigned leve
 {
 	uint32_t slot = assoc_victim(a, set);
 
-	a->seen[level] = true;
+	a->seen |= 1u << level;
 	a->key[slot] = key;
 	a->val[slot] = val;
-	a->stamp[slot] = assoc_tick(a);
+	assoc_touch(a, slot);
 	return slot;
 }
 

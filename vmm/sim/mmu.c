@@ -10,11 +10,27 @@
  * allowed by the entry at hand or drops it and walks (mmu_translate() in mmu_int.h, which mmu_run.c uses too). What the
  * walk put into the TLB is what the next half is judged by.
  *
- * The invalidating instructions are in mmu_flush.c, the batch in mmu_run.c, the walks in walk.c and walk2.c.
+ * The invalidating instructions are in mmu_flush.c, the batch in mmu_run.c, the walks in walk.c, walk2.c
+ * and walk_quick.c.
  */
 #include "vmm/sim/mmu_int.h"
 
 #include <glib.h>
+
+/* Has every array that a usual walk uses ways, and sets of @stride (0: any)? */
+static bool arrays_are(const struct sim_mmu *m, uint32_t stride)
+{
+	const struct assoc *fixed[] = { m->tlb.l1[1], &m->ntlb };
+	bool yes = m->tlb.l2[1]->ways > 0;
+
+	for (size_t i = 0; i < G_N_ELEMENTS(fixed); i++)
+		yes = yes && (stride ? fixed[i]->stride == stride : fixed[i]->ways > 0);
+	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
+		yes = yes && (stride ? m->pwc[level].stride == stride : m->pwc[level].ways > 0);
+		yes = yes && (stride ? m->npwc[level].stride == stride : m->npwc[level].ways > 0);
+	}
+	return yes;
+}
 
 struct sim_mmu *mmu_new(const struct sim_profile *p, bool cache_model)
 {
@@ -22,12 +38,14 @@ struct sim_mmu *mmu_new(const struct sim_profile *p, bool cache_model)
 
 	m->p = *p;
 	m->cache_model = cache_model;
-	tlb_init(&m->tlb, p);
+	tlb_init(&m->tlb, p, &m->clock);
 	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
-		assoc_init(&m->pwc[level], p->pwc[level], true);
-		assoc_init(&m->npwc[level], p->npwc[level], false);
+		assoc_init(&m->pwc[level], p->pwc[level], true, &m->clock);
+		assoc_init(&m->npwc[level], p->npwc[level], false, &m->clock);
 	}
-	assoc_init(&m->ntlb, p->ntlb, false);
+	assoc_init(&m->ntlb, p->ntlb, false, &m->clock);
+	m->whole = arrays_are(m, 0);
+	m->four = arrays_are(m, 4);
 	dcache_init(&m->cache, p);
 	m->ahead.stage1 = g_new0(uint32_t, AHEAD_HINTS);
 	m->ahead.stage2 = g_new0(uint32_t, AHEAD_HINTS);
@@ -50,6 +68,24 @@ void mmu_free(struct sim_mmu *m)
 	g_free(m->ahead.stage2);
 	spaces_free(&m->spaces);
 	g_free(m);
+}
+
+static void renumber(struct assoc *a, uint32_t *clock)
+{
+	assoc_renumber(a);
+	*clock = MAX(*clock, a->ways);
+}
+
+void mmu_renumber(struct sim_mmu *m)
+{
+	m->clock = 0;
+	for (size_t i = 0; i < G_N_ELEMENTS(m->tlb.array); i++)
+		renumber(&m->tlb.array[i], &m->clock);
+	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
+		renumber(&m->pwc[level], &m->clock);
+		renumber(&m->npwc[level], &m->clock);
+	}
+	renumber(&m->ntlb, &m->clock);
 }
 
 /* Look in both levels of TLB. True if found: value and page size. */
@@ -85,6 +121,7 @@ void mmu_access(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsig
 		r->outcome = MMU_PAGE_FAULT;
 		return;
 	}
+	mmu_wind(m);
 	walk_prepare(m, x);
 	t.found = look_up(m, x, gva, &t.val, &t.level, r);
 	mmu_translate(m, x, gva, access, &t, r);

@@ -24,17 +24,24 @@ struct usual {
 /* What walks go by that is the same for all accesses of a context. */
 struct rules {
 	bool flat;   /* costs, on one node */
-	bool quick2; /* the second stage may take the short way */
+	bool quick;  /* walks may take the short way (walk_quick.c) */
 	uint64_t reserved1;  /* stage 1: never set */
 	struct usual table1; /* an entry that points to a table */
 	struct usual load1, store1; /* the last one's entry, for an access of either kind */
 	struct usual table2, load2, store2;
 	uint64_t dirty2; /* the second stage's dirty bit; 0: there is none */
+	/* What the guest's own walk is to the second stage; what it needs in the nested TLB, and of a leaf. */
+	unsigned table_access, table_need;
+	struct usual table_leaf;
 };
 
 struct sim_mmu {
 	struct sim_profile p;
 	bool cache_model;
+	bool plain; /* for tests: no short ways */
+	bool whole; /* no array lacks that a usual walk uses */
+	bool four;  /* and all but the second-level TLB have sets of four */
+	uint32_t clock; /* of all arrays */
 	struct tlb tlb;
 	/* By level of the entry. Value: address of the next table and PWC_* flags; aux: its guest-physical address. */
 	struct assoc pwc[MAX_LEVELS + 1];
@@ -121,6 +128,18 @@ static inline void mmu_set_bits(struct sim_mmu *m, const struct mmu_context *x, 
 	*entry |= fresh;
 	x->c->ad_updates += (unsigned)__builtin_popcountll(fresh);
 	r->walk_cycles += m->p.ad_update_cycles;
+}
+
+/* More than any row of this many operations can tick: 2 halves, 6 translations each, and a dozen of either stage. */
+#define MMU_TICKS (128u * MMU_BUDGET_OPS)
+
+/* Before up to MMU_BUDGET_OPS accesses: the clock must not run out in their midst. */
+void mmu_renumber(struct sim_mmu *m);
+
+static inline void mmu_wind(struct sim_mmu *m)
+{
+	if (__builtin_expect(m->clock > ASSOC_LAST_TICK - MMU_TICKS, 0))
+		mmu_renumber(m);
 }
 
 /* Before accesses of a context: m->ids and m->rules become its own. */

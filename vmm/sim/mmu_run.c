@@ -129,7 +129,8 @@ static inline void complete_entry(struct batch *b, const struct op *op, uint64_t
 /* Could an entry of another size, or a global one, map what the 4K entries of the space do not? */
 static inline bool only_4k(const struct tlb *t)
 {
-	return !t->globals && !(t->l1[2]->seen[2] | t->l1[3]->seen[3] | t->l2[2]->seen[2] | t->l2[3]->seen[3]);
+	return !t->globals && !((t->l1[2]->seen | t->l2[2]->seen) & 1u << 2) &&
+	       !((t->l1[3]->seen | t->l2[3]->seen) & 1u << 3);
 }
 
 /* The plain model's end of an operation: mmu_access() or its second part did it, or found a fault. */
@@ -204,7 +205,7 @@ static __attribute__((noinline)) struct stop run_hits(struct batch *b, const str
 {
 	struct assoc *l1 = b->m->tlb.l1[1];
 	const uint64_t *key = l1->key, *val = l1->val;
-	uint32_t *stamp = l1->stamp, clock = l1->clock, mask = l1->set_mask;
+	uint32_t *stamp = l1->stamp, clock = b->m->clock, mask = l1->set_mask;
 	struct pattern *content = b->x->content, nowhere;
 	uint64_t tag = (uint64_t)1 << KEY_LEVEL_SHIFT | b->m->ids.own, tally = 0;
 	bool found = false;
@@ -230,7 +231,7 @@ static __attribute__((noinline)) struct stop run_hits(struct batch *b, const str
 		to->stamp = ops[i].arg;
 		tally += tallies[kind];
 	}
-	l1->clock = clock;
+	b->m->clock = clock;
 	b->tally += tally;
 	return (struct stop){ i, found };
 }
@@ -333,9 +334,7 @@ uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op
 	while (done < n && !(budget && batch_work(&b) + b.walk >= budget)) {
 		uint32_t block = n - done < MMU_BUDGET_OPS ? n - done : MMU_BUDGET_OPS, k;
 
-		/* No tick of a block may be the last: an operation takes at most three. */
-		if (l1->clock > ASSOC_LAST_TICK - 8 * MMU_BUDGET_OPS)
-			assoc_renumber(l1);
+		mmu_wind(m);
 		if (m->ahead.on)
 			look_ahead(&b, ops + done, n - done);
 		k = run_block(&b, ops + done, block, r);

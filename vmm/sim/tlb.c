@@ -4,13 +4,14 @@
 
 #include <glib.h>
 
-void tlb_init(struct tlb *t, const struct sim_profile *p)
+void tlb_init(struct tlb *t, const struct sim_profile *p, uint32_t *clock)
 {
 	const struct geometry g[G_N_ELEMENTS(t->array)] = { p->l1_4k, p->l1_2m, p->l1_1g, p->l2, p->l2_1g, { 0 } };
 	struct assoc *a = t->array;
 
 	for (size_t i = 0; i < G_N_ELEMENTS(t->array); i++)
-		assoc_init(&a[i], p->l1_unified && (i == 1 || i == 2) ? (struct geometry){ 0 } : g[i], false);
+		assoc_init(&a[i], p->l1_unified && (i == 1 || i == 2) ? (struct geometry){ 0 } : g[i], false,
+			   clock);
 	t->l1[1] = &a[0];
 	t->l1[2] = p->l1_unified ? &a[0] : &a[1];
 	t->l1[3] = p->l1_unified ? &a[0] : &a[2];
@@ -33,7 +34,7 @@ void tlb_drop(struct tlb *t, gva_t gva, const struct space_ids *ids)
 		struct tlb_hit hit;
 
 		for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++) {
-			if (!arrays[i]->seen[level])
+			if (!assoc_seen(arrays[i], level))
 				continue;
 			if (tlb_probe(arrays[i], gva, level, ids->own, &hit))
 				assoc_drop(hit.a, hit.slot);

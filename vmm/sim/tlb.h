@@ -81,7 +81,7 @@ struct tlb {
 	bool globals;		 /* a global entry was put in since the last complete flush */
 };
 
-void tlb_init(struct tlb *t, const struct sim_profile *p);
+void tlb_init(struct tlb *t, const struct sim_profile *p, uint32_t *clock);
 void tlb_free(struct tlb *t);
 
 /* Where an address was found. */
@@ -109,7 +109,7 @@ static inline bool tlb_find(struct tlb *t, struct assoc *const *by_level, gva_t 
 	for (unsigned level = 1; level <= 3; level++) {
 		struct assoc *a = by_level[level];
 
-		if (!a->seen[level])
+		if (!assoc_seen(a, level))
 			continue;
 		if (tlb_probe(a, gva, level, ids->own, hit))
 			return true;

@@ -19,9 +19,7 @@
  *   clear and the access stops there.
  * - A violation drops what was cached about the address, so that an entry the VMM has just made valid needs no INVEPT.
  *
- * Nearly every translation finds entries that are as usual (struct usual), in 4K pages, at flat costs. stage2() does
- * those in two steps, reading and then noting down, and has changed nothing when it meets anything else: that begins
- * anew in stage2_careful(), which spells out every rule.
+ * Translations that find everything as usual do not come here: walk_quick.c does them.
  *
  * Invariants: tests/model/test_mmu.c compares outcome, gpa, error and every A/D bit with a naive walker;
  * tests/unit/test_walk_refs.c the number of references.
@@ -83,7 +81,7 @@ static uint64_t ntlb_find(struct sim_mmu *m, gpa_t gpa, unsigned access)
 	for (unsigned level = 1; level <= 3; level++) {
 		struct tlb_hit hit;
 
-		if (!a->seen[level] || !tlb_probe(a, gpa, level, m->ids.guest, &hit))
+		if (!assoc_seen(a, level) || !tlb_probe(a, gpa, level, m->ids.guest, &hit))
 			continue;
 		uint64_t val = a->val[hit.slot];
 
@@ -107,11 +105,10 @@ static inline struct npwc_hit npwc_find(const struct sim_mmu *m, gpa_t gpa)
 {
 	unsigned level;
 
-#pragma GCC unroll 4
 	for (level = 2; level <= MAX_LEVELS; level++) {
 		const struct assoc *a = &m->npwc[level];
-		uint64_t page = gpa >> LEVEL_SHIFT(level);
-		int32_t slot = a->seen[0] ? assoc_find(a, assoc_set(a, page), assoc_key(page, 0, m->ids.guest)) : -1;
+		uint64_t page = gpa >> LEVEL_SHIFT(level), key = assoc_key(page, 0, m->ids.guest);
+		int32_t slot = assoc_seen(a, 0) ? assoc_find(a, assoc_set(a, page), key) : -1;
 
 		if (slot >= 0)
 			return (struct npwc_hit){ level, (uint32_t)slot };
@@ -135,7 +132,7 @@ void walk_drop_gpa(struct sim_mmu *m, gpa_t gpa)
 	for (unsigned level = 1; level <= 3; level++) {
 		struct tlb_hit hit;
 
-		if (m->ntlb.seen[level] && tlb_probe(&m->ntlb, gpa, level, m->ids.guest, &hit))
+		if (assoc_seen(&m->ntlb, level) && tlb_probe(&m->ntlb, gpa, level, m->ids.guest, &hit))
 			assoc_drop(hit.a, hit.slot);
 	}
 }
@@ -210,9 +207,9 @@ static unsigned descend(struct trip *t, struct request q, struct step2 *steps, u
 	}
 }
 
-/* Every rule. */
-static __attribute__((noinline)) uint64_t stage2_careful(struct trip *t, struct request q)
+uint64_t stage2(struct trip *t, gpa_t gpa, unsigned access, bool table)
 {
+	struct request q = { gpa, access, table };
 	struct sim_mmu *m = t->m;
 	const struct mmu_context *x = t->x;
 	uint64_t word = ntlb_find(m, q.gpa, q.access), a = x->npt ? PTE_A : EPT_A, all = ~0ull, page;
@@ -260,62 +257,4 @@ static __attribute__((noinline)) uint64_t stage2_careful(struct trip *t, struct 
 		assoc_insert(&m->ntlb, assoc_set(&m->ntlb, page), leaf, assoc_key(page, leaf, m->ids.guest),
 			     at | rights);
 	return stage2_word(at | (q.gpa & (LEVEL_SIZE(leaf) - 1)), rights, leaf);
-}
-
-uint64_t stage2(struct trip *t, gpa_t gpa, unsigned access, bool table)
-{
-	struct sim_mmu *m = t->m;
-	const struct rules *rules = &m->rules;
-	struct assoc *ntlb = &m->ntlb, *cache = NULL;
-	uint64_t page = gpa >> PAGE_SHIFT, key = assoc_key(page, 1, m->ids.guest), at, e, upper[MAX_LEVELS + 1];
-	uint32_t set = assoc_set(ntlb, page);
-	unsigned top, level, flags, need = access & ACC_W ? ACC_W | S2_DIRTY : access;
-	int32_t slot;
-
-	if (UNLIKELY(!rules->quick2 || ntlb->seen[2] || ntlb->seen[3]))
-		return stage2_careful(t, (struct request){ gpa, access, table });
-	slot = assoc_find(ntlb, set, key);
-	if (slot >= 0) {
-		if (UNLIKELY((ntlb->val[slot] & need) != need))
-			return stage2_careful(t, (struct request){ gpa, access, table });
-		assoc_touch(ntlb, (uint32_t)slot);
-		t->ntlb_hits++;
-		return ntlb->val[slot] | 1 << STAGE2_LEVEL_SHIFT;
-	}
-	struct npwc_hit hit = npwc_find(m, gpa);
-
-	if (hit.level <= MAX_LEVELS) {
-		cache = &m->npwc[hit.level];
-		at = cache->val[hit.slot];
-		top = hit.level - 1;
-	} else {
-		if (UNLIKELY(gpa >> 48))
-			return stage2_careful(t, (struct request){ gpa, access, table });
-		at = (t->x->root & PTE_ADDR) | ACC_RWX;
-		top = t->x->host_levels;
-	}
-	flags = at & ACC_RWX;
-	at &= PTE_ADDR;
-	for (level = top; level > 1; level--) {
-		upper[level] = e = *(const uint64_t *)(t->x->bytes + at + 8 * PT_INDEX(gpa, level));
-		if (UNLIKELY(!is_usual(e, rules->table2)))
-			return stage2_careful(t, (struct request){ gpa, access, table });
-		at = e & PTE_ADDR;
-	}
-	e = *(const uint64_t *)(t->x->bytes + at + 8 * PT_INDEX(gpa, 1));
-	if (UNLIKELY(!is_usual(e, access & ACC_W ? rules->store2 : rules->load2) || flags != ACC_RWX))
-		return stage2_careful(t, (struct request){ gpa, access, table });
-
-	t->ntlb_misses++;
-	t->refs_host += top;
-	if (cache)
-		assoc_touch(cache, hit.slot);
-	if (top > 1)
-		ahead_learn(m->ahead.stage2, gpa, at);
-	for (level = top; level > 1; level--)
-		npwc_insert(m, gpa, level, upper[level], ACC_RWX);
-	flags |= (e & rules->dirty2) == rules->dirty2 ? S2_DIRTY : 0;
-	at = (e & PTE_ADDR) | flags;
-	assoc_insert(ntlb, set, 1, key, at);
-	return at | 1 << STAGE2_LEVEL_SHIFT;
 }

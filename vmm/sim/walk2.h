@@ -7,6 +7,7 @@
 
 #include "vmm/sim/mmu_int.h"
 
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 #define EPT_RWX	   7ull
