@@ -374,6 +374,31 @@ static bool touch(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source 
 	return changed;
 }
 
+/* See that the page has a frame that @access may use; @changed if its state had to change. */
+static int provide(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src, bool *changed)
+{
+	int err = 0;
+
+	*changed = true;
+	if (word_state(g->page[gfn]) == PAGE_BALLOONED)
+		err = gmem_balloon_touch(g, gfn, src);
+	if (err)
+		return err;
+	if (word_state(g->page[gfn]) == PAGE_ABSENT)
+		return populate(g, gfn, src);
+	if (word_mapped(g->page[gfn]) && word_state(g->page[gfn]) != PAGE_RESIDENT && access & ACC_W) {
+		err = gmem_share_break(g, gfn);
+		if (!err)
+			g->c->faults_write_shared++;
+		if (err != -EAGAIN)
+			return err;
+	}
+	if (word_swapped(g->page[gfn]))
+		return gmem_swap_in(g, gfn, access, src);
+	*changed = false;
+	return word_mapped(g->page[gfn]) ? 0 : ERR(-EPERM);
+}
+
 int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src, struct gmem_page *out)
 {
 	bool changed = false;
@@ -384,30 +409,9 @@ int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src
 	if (gfn < g->run_pages) {
 		changed = gfn < g->cfg.arena_pages; /* outside the counts */
 	} else {
-		if (word_state(g->page[gfn]) == PAGE_BALLOONED) {
-			err = gmem_balloon_touch(g, gfn, src);
-			if (err)
-				return err;
-		}
-		if (word_state(g->page[gfn]) == PAGE_ABSENT) {
-			err = populate(g, gfn, src);
-			if (err)
-				return err;
-			changed = true;
-		} else if (word_swapped(g->page[gfn])) {
-			err = gmem_swap_in(g, gfn, access, src);
-			if (err)
-				return err;
-			changed = true;
-		} else if (!word_mapped(g->page[gfn])) {
-			return ERR(-EPERM);
-		} else if (access & ACC_W && word_state(g->page[gfn]) != PAGE_RESIDENT) {
-			err = gmem_share_break(g, gfn);
-			if (err)
-				return err;
-			g->c->faults_write_shared++;
-			changed = true;
-		}
+		err = provide(g, gfn, access, src, &changed);
+		if (err)
+			return err;
 		changed |= touch(g, gfn, access, src);
 	}
 	if (!changed && src == FAULT_CPU)

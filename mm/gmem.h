@@ -100,7 +100,7 @@ int gmem_share_begin(struct gmem *g, gfn_t gfn, hfn_t *hfn);
 int gmem_share(struct gmem *g, gfn_t gfn, hfn_t stable);
 /* It maps the host's one zero frame. -ENOMEM: there was none, nor memory for it. */
 int gmem_share_zero(struct gmem *g, gfn_t gfn);
-/* Undo it without a fault: SHARED or ZERO to RESIDENT (0 if it is neither). -ENOMEM. */
+/* Undo it without a fault: SHARED or ZERO to RESIDENT, or to swap (0 if it is neither). -ENOMEM. */
 int gmem_unshare(struct gmem *g, gfn_t gfn);
 /* The first page from @gfn on that has a frame which could be or is shared; GFN_NONE: none. */
 gfn_t gmem_next_mapped(const struct gmem *g, gfn_t gfn);

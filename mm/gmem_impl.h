@@ -92,7 +92,7 @@ void gmem_shatter(struct gmem *g, gfn_t gfn);
  * One page fewer maps merged frame @hfn, and the frame goes with the last: contents first, while nobody can reach it.
  */
 void gmem_share_drop(struct gmem *g, gfn_t gfn, hfn_t hfn);
-/* Give a SHARED or ZERO page a frame of its own again. */
+/* Give a SHARED or ZERO page a frame of its own again. -ENOMEM; -EAGAIN: it was swapped meanwhile. */
 int gmem_share_break(struct gmem *g, gfn_t gfn);
 
 /* Enter a page in the dirty log, unless it is there; true if it was not. */

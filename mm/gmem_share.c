@@ -152,6 +152,11 @@ int gmem_share_break(struct gmem *g, gfn_t gfn)
 
 	if (err)
 		return err;
+	/* The frame may have been had by evicting merged pages, this among them. */
+	if (word_swapped(g->page[gfn])) {
+		frames_release(g->frames, to, 1);
+		return -EAGAIN;
+	}
 	gmem_unmap(g, gfn, 1);
 	err = g->machine->ops->unshare(g->machine, g->cfg.vm, gfn, from, to);
 	if (err) {
@@ -176,7 +181,7 @@ int gmem_unshare(struct gmem *g, gfn_t gfn)
 	err = gmem_share_break(g, gfn);
 	if (!err)
 		gmem_tell_mapped(g, gfn, 1);
-	return err;
+	return err == -EAGAIN ? 0 : err;
 }
 
 gfn_t gmem_next_mapped(const struct gmem *g, gfn_t gfn)

@@ -39,6 +39,7 @@ void gmem_set_reclaimer(struct gmem *g, struct reclaimer *r)
 int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
 {
 	const struct machine_ops *ops = g->machine->ops;
+	enum page_state from;
 	uint64_t word;
 	hfn_t hfn;
 	int err = 0;
@@ -46,7 +47,8 @@ int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
 	g_assert(to == PAGE_SWAPPED || to == PAGE_COMPRESSED);
 	if (gfn >= g->cfg.npages)
 		return ERR(-EFAULT);
-	if (gfn < g->run_pages || word_state(g->page[gfn]) != PAGE_RESIDENT)
+	from = gfn < g->run_pages ? PAGE_ABSENT : word_state(g->page[gfn]);
+	if (from != PAGE_RESIDENT && from != PAGE_SHARED)
 		return ERR(-EBUSY);
 	word = g->page[gfn];
 	hfn = word >> WORD_HFN;
@@ -58,9 +60,13 @@ int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
 		return ERR(err);
 	}
 	gmem_shatter(g, gfn);
-	ops->release(g->machine, g->cfg.vm, gfn, hfn, 1);
+	if (from == PAGE_RESIDENT)
+		ops->release(g->machine, g->cfg.vm, gfn, hfn, 1);
 	gmem_set(g, gfn, WORD(to, slot), EVENT_EVICT);
-	frames_release(g->frames, hfn, 1);
+	if (from == PAGE_RESIDENT)
+		frames_release(g->frames, hfn, 1);
+	else
+		gmem_share_drop(g, gfn, hfn);
 	gmem_charge(g, CHARGE_RELEASE, 1);
 	return 0;
 }

@@ -63,9 +63,9 @@ struct reclaimer {
 void gmem_set_reclaimer(struct gmem *g, struct reclaimer *r);
 
 /*
- * RESIDENT to @to (SWAPPED or COMPRESSED): contents go to @slot, unless they are there already, and the frame goes
- * back.
- * -EBUSY for a page that is not resident or in a run, or what machine->save() says: then nothing has changed.
+ * RESIDENT or SHARED to @to (SWAPPED or COMPRESSED): contents go to @slot, unless they are there already, and the frame
+ * goes back; a merged one with its last page.
+ * -EBUSY for a page in another state or in a run, or what machine->save() says: then nothing has changed.
  */
 int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot);
 

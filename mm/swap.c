@@ -21,6 +21,9 @@
  * A VM may have a limit, as a cgroup's memory.high: the frame for a fault beyond it comes from the VM itself, and
  * balance() takes what is too much, a batch each time. It bends where nothing of the VM can go.
  *
+ * Merged pages (mm/gmem_share.c) are in no pool, and go only when nothing else can, or when there is little else; see
+ * swap_merged.c. Pages of the zero frame never go: all of them together would give one frame.
+ *
  * Structures: the owner (vm, gfn) of each slot; the slot + 1 of each frame whose page is clean; the compressed size of
  * each slot. All lazily backed.
  *
@@ -38,7 +41,7 @@
 
 #include "mm/err.h"
 #include "mm/lazy.h"
-#include "mm/swap_slots.h"
+#include "mm/swap_impl.h"
 
 /* A page that compresses to more is not worth the processor's time: zsmalloc stores such pages whole. */
 #define WORTH_BYTES (PAGE_SIZE * 3 / 4)
@@ -46,37 +49,12 @@
 #define GIVE_UP 64
 /* Most pages that go at once because their VM is beyond its limit. */
 #define LIMIT_BATCH 64
-
-struct swap {
-	struct reclaimer base; /* first */
-	struct swap_config cfg;
-	struct frames *frames;
-	struct machine *machine;
-	struct swap_whom whom;
-	struct swap_slots slots;
-	uint64_t *owner;    /* [nslots] FRAME_OWNER() of the page in it */
-	uint16_t *nbytes;   /* [nslots] of a compressed page; 0: on the device */
-	uint32_t *clean;    /* [frames] slot + 1 of the page's copy, or 0 */
-	uint64_t ncached;   /* of those that are not 0 */
-	uint64_t tier_bytes;
-	GArray *tier;	    /* hfn_t: the frames of the tier */
-	uint64_t evictions;
-	uint64_t first, n;  /* slots written, not yet sent to the device */
-};
+/* So many merged pages for each that is not, and they are victims like others. */
+#define MERGED_RATIO 4
 
 static struct swap *to_swap(struct reclaimer *r)
 {
 	return (struct swap *)r;
-}
-
-static uint64_t nfree(const struct swap *s)
-{
-	return frames_total(s->frames) - frames_used(s->frames);
-}
-
-static struct gmem *gmem_of(const struct swap *s, uint64_t owner)
-{
-	return swap_whom_vm(&s->whom, OWNER_VM(owner))->g;
 }
 
 /* The tier shrinks as its bytes do; it grows by a page's worth after that page's frame has gone back. */
@@ -126,6 +104,7 @@ static void swap_changed(struct reclaimer *r, struct gmem *g, gfn_t gfn, enum pa
 	unsigned vm = gmem_config(g)->vm;
 
 	(void)gfn;
+	s->nmerged += (uint64_t)(to == PAGE_SHARED) - (from == PAGE_SHARED);
 	if (from == PAGE_RESIDENT && to == PAGE_RESIDENT) {
 		struct swap_pool *pool = swap_whom_pool(&s->whom, swap_whom_vm(&s->whom, vm));
 
@@ -145,8 +124,7 @@ static void swap_changed(struct reclaimer *r, struct gmem *g, gfn_t gfn, enum pa
 	}
 }
 
-/* Send what lies together to the device. */
-static void write_out(struct swap *s)
+void swap_write_out(struct swap *s)
 {
 	if (s->n)
 		s->machine->ops->swap_io(s->machine, true, s->first, s->n);
@@ -156,7 +134,7 @@ static void write_out(struct swap *s)
 static void queue_write(struct swap *s, uint64_t slot)
 {
 	if (s->n && s->first + s->n != slot)
-		write_out(s);
+		swap_write_out(s);
 	if (!s->n)
 		s->first = slot;
 	s->n++;
@@ -183,7 +161,7 @@ static unsigned fit_in_tier(struct swap *s, struct gmem *g, hfn_t hfn)
 	return nbytes;
 }
 
-static int evict_dirty(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
+int swap_evict_dirty(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
 {
 	struct counters *c = gmem_counters(g);
 	uint64_t slot, owner = FRAME_OWNER(FRAME_GUEST, gmem_config(g)->vm, gfn);
@@ -192,7 +170,8 @@ static int evict_dirty(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
 
 	if (err)
 		return ERR(err);
-	nbytes = fit_in_tier(s, g, hfn);
+	/* The tier grows by what the page's frame gives back: a merged frame stays until its last page has gone. */
+	nbytes = frames_get(s->frames, hfn)->refs == 1 ? fit_in_tier(s, g, hfn) : 0;
 	err = gmem_evict(g, gfn, nbytes ? PAGE_COMPRESSED : PAGE_SWAPPED, slot);
 	if (err) {
 		swap_slots_give(&s->slots, slot);
@@ -232,8 +211,9 @@ static int evict_one(struct swap *s, struct swap_pool *pool)
 {
 	uint32_t hfn = pool->policy->victim(pool);
 	uint64_t owner = frames_owner(s->frames, hfn);
-	struct gmem *g = gmem_of(s, owner);
-	int err = s->clean[hfn] ? evict_clean(s, g, OWNER_GFN(owner), hfn) : evict_dirty(s, g, OWNER_GFN(owner), hfn);
+	struct gmem *g = swap_gmem(s, owner);
+	gfn_t gfn = OWNER_GFN(owner);
+	int err = s->clean[hfn] ? evict_clean(s, g, gfn, hfn) : swap_evict_dirty(s, g, gfn, hfn);
 	if (err) {
 		gmem_counters(g)->swap_failures++;
 		pool->policy->spare(pool, hfn);
@@ -264,12 +244,12 @@ static int evict_until(struct swap *s, uint64_t want, uint64_t patience)
 	uint64_t failed = 0;
 
 	/* What nobody needs goes first. */
-	if (nfree(s) < want)
-		gmem_drop_hinted(s->frames, want - nfree(s));
-	while (nfree(s) < want && failed < patience && has_victims(s))
+	if (swap_nfree(s) < want)
+		gmem_drop_hinted(s->frames, want - swap_nfree(s));
+	while (swap_nfree(s) < want && failed < patience && has_victims(s))
 		failed = evict_one(s, next_pool(s, failed)) ? failed + 1 : 0;
-	write_out(s);
-	return nfree(s) < want ? -ENOMEM : 0;
+	swap_write_out(s);
+	return swap_nfree(s) < want ? -ENOMEM : 0;
 }
 
 /* Evict @n pages of @vm alone, as many as can go; true if they went. */
@@ -288,7 +268,7 @@ static bool evict_from(struct swap *s, struct swap_vm *vm, uint64_t n)
 		n--;
 		c->swap_outs_limit++;
 	}
-	write_out(s);
+	swap_write_out(s);
 	return !n;
 }
 
@@ -303,10 +283,23 @@ static bool swap_admit(struct reclaimer *r, struct gmem *g, uint64_t npages)
 	return npages == 1 && evict_from(s, vm, MIN(vm->resident + 1 - vm->limit, LIMIT_BATCH));
 }
 
+/*
+ * Are there so few pages with frames of their own that they would be driven out again and again by the merged ones,
+ * which nobody asks for?
+ */
+static bool mostly_merged(const struct swap *s)
+{
+	return s->nmerged > MERGED_RATIO * s->whom.count;
+}
+
 static int swap_supply(struct reclaimer *r, uint64_t npages)
 {
 	struct swap *s = to_swap(r);
 
+	if (!mostly_merged(s) && !evict_until(s, npages, s->whom.count + GIVE_UP))
+		return 0;
+	/* Looking for merged pages costs the same for one as for many. */
+	swap_evict_merged(s, MAX(npages, s->cfg.high));
 	return evict_until(s, npages, s->whom.count + GIVE_UP);
 }
 
@@ -317,8 +310,11 @@ static void swap_balance(struct reclaimer *r)
 
 	if (over)
 		evict_from(s, over, MIN(over->resident - over->limit, LIMIT_BATCH));
-	if (nfree(s) < s->cfg.low)
-		evict_until(s, s->cfg.high, GIVE_UP);
+	if (swap_nfree(s) >= s->cfg.low)
+		return;
+	if (mostly_merged(s))
+		swap_evict_merged(s, s->cfg.high);
+	evict_until(s, s->cfg.high, GIVE_UP);
 }
 
 static bool swap_fetch(struct reclaimer *r, struct gmem *g, enum page_state state, uint64_t slot, hfn_t hfn, bool write)
@@ -342,7 +338,8 @@ static bool only_on_device(const struct swap *s, uint64_t slot)
 	struct gmem_page page;
 
 	return swap_slots_used(&s->slots, slot) && !s->nbytes[slot] &&
-	       !gmem_lookup(gmem_of(s, s->owner[slot]), OWNER_GFN(s->owner[slot]), &page) && page.state == PAGE_SWAPPED;
+	       !gmem_lookup(swap_gmem(s, s->owner[slot]), OWNER_GFN(s->owner[slot]), &page) &&
+	       page.state == PAGE_SWAPPED;
 }
 
 /* May its VM have a page more, and the one that it is waiting for, without another having to go? */
@@ -360,8 +357,8 @@ static void swap_read(struct reclaimer *r, uint64_t slot)
 	uint64_t end = MIN(first + group, s->slots.nslots), begin = slot;
 
 	for (uint64_t i = first; i < end; i++) {
-		if (i == slot || nfree(s) <= keep || !only_on_device(s, i) || !has_room(s, s->owner[i]) ||
-		    gmem_swap_ahead(gmem_of(s, s->owner[i]), OWNER_GFN(s->owner[i])))
+		if (i == slot || swap_nfree(s) <= keep || !only_on_device(s, i) || !has_room(s, s->owner[i]) ||
+		    gmem_swap_ahead(swap_gmem(s, s->owner[i]), OWNER_GFN(s->owner[i])))
 			continue;
 		begin = MIN(begin, i);
 		last = MAX(last, i);
@@ -385,7 +382,7 @@ static bool swap_young(void *ctx, hfn_t hfn)
 	struct swap *s = ctx;
 	uint64_t owner = frames_owner(s->frames, hfn);
 
-	return gmem_test_clear_young(gmem_of(s, owner), OWNER_GFN(owner));
+	return gmem_test_clear_young(swap_gmem(s, owner), OWNER_GFN(owner));
 }
 
 struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct machine *m)

@@ -143,9 +143,6 @@ static gboolean check_swap(const struct experiment *e, GError **error)
 	if (e->experiment.machine == 1)
 		return fault(e, error, SECTION_SWAP, w, "size",
 			     "machine = kvm has no host swap yet; allowed is 0, or machine = sim");
-	if (e->dedup.algorithm)
-		return fault(e, error, SECTION_SWAP, w, "size",
-			     "merging and swapping do not go together yet; allowed is 0, or [dedup] algorithm = none");
 	if (w->size % 4096)
 		return fault(e, error, SECTION_SWAP, w, "size", "it must be a multiple of 4 KiB");
 	if (w->low_ppm > w->high_ppm)

@@ -2,10 +2,10 @@
 /*
  * swapping against memory without end
  *
- * First gmem and swap alone: several VMs on a host with a third of the frames they use, random accesses, DMA, releases,
- * moves, young tests, collapses, dirty logs, device errors, limits that come and go. The model is what each page should
- * contain. Every access sees that, every thousandth step everything is compared and swap_verify() recounts pool, slots
- * and tier.
+ * First gmem and swap alone: several VMs on a host with a third of the frames they use, random accesses, DMA,
+ * releases, moves, young tests, collapses, dirty logs, merges, device errors, limits that come and go. The model is
+ * what each page should contain. Every access sees that, every thousandth step everything is compared and swap_verify()
+ * recounts pool, slots and tier.
  *
  * Then whole simulated runs: the same experiment with a host that is too small, for every policy, paging mode and
  * schedule, must end with the digests of a host with memory for all.
@@ -39,6 +39,8 @@ struct world {
 	struct rng rng;
 	struct vm vm[VMS];
 	uint64_t refused;
+	struct shared_watch watch;
+	uint64_t merges, gone;
 };
 
 static const struct swap_config configs[] = {
@@ -51,10 +53,20 @@ static const struct swap_config configs[] = {
 	{ .nslots = 2000, .policy = &swap_random, .seed = 2, .low = 20, .high = 60, .order = SWAP_FROM_LARGEST },
 };
 
+static void frame_gone(struct shared_watch *watch, hfn_t hfn)
+{
+	struct world *w = (struct world *)((char *)watch - offsetof(struct world, watch));
+
+	must(FRAME_KIND(frames_get(w->fr, hfn)) == FRAME_SHARED);
+	w->gone++;
+}
+
 static void world_setup(struct world *w, const struct swap_config *cfg, uint64_t seed)
 {
 	rng_seed(&w->rng, seed);
 	w->fr = frames_new(HOST, 1);
+	w->watch.gone = frame_gone;
+	w->fr->watch = &w->watch;
 	w->fm = fake_machine_new(HOST);
 	w->swap = swap_new(cfg, w->fr, &w->fm->base);
 	must(w->swap != NULL);
@@ -103,7 +115,8 @@ static void access_page(struct world *w, struct vm *v, gfn_t gfn, bool write)
 
 	if (!went(w, fake_paging_access(v->p, gfn, write ? ACC_W : ACC_R, &faulted)))
 		return;
-	must(gmem_lookup(v->g, gfn, &page) == 0 && page.state == PAGE_RESIDENT);
+	must(gmem_lookup(v->g, gfn, &page) == 0);
+	must(page.state == PAGE_RESIDENT || (!write && (page.state == PAGE_SHARED || page.state == PAGE_ZERO)));
 	if (gfn < gmem_config(v->g)->arena_pages)
 		return;
 	uint64_t *word = (uint64_t *)fake_machine_page(w->fm, page.hfn) + 5;
@@ -135,6 +148,61 @@ static void scribble(struct world *w, struct vm *v, gfn_t gfn)
 	     !gmem_write(v->g, gfn * PAGE_SIZE, page, sizeof(page)));
 }
 
+/* The page has the contents that @value stands for, all of it. */
+static bool fill(struct world *w, struct vm *v, gfn_t gfn, uint64_t value)
+{
+	uint64_t page[PAGE_SIZE / 8] = { [5] = value };
+
+	if (!went(w, gmem_write(v->g, gfn * PAGE_SIZE, page, sizeof(page))))
+		return false;
+	v->value[gfn] = value;
+	return true;
+}
+
+static enum page_state state_of(const struct vm *v, gfn_t gfn)
+{
+	struct gmem_page page;
+
+	must(gmem_lookup(v->g, gfn, &page) == 0);
+	return page.state;
+}
+
+/* The page gets contents, and merges into @stable if that has them; else its frame becomes @stable. 0: zero frame. */
+static void merge_page(struct world *w, struct vm *v, gfn_t gfn, uint64_t value, hfn_t *stable)
+{
+	if (gfn < gmem_config(v->g)->arena_pages || !fill(w, v, gfn, value) || state_of(v, gfn) != PAGE_RESIDENT)
+		return;
+	must(gmem_share_protect(v->g, gfn) == 0);
+	w->merges++;
+	if (!value)
+		went(w, gmem_share_zero(v->g, gfn));
+	else if (*stable == HFN_NONE || FRAME_KIND(frames_get(w->fr, *stable)) != FRAME_SHARED ||
+		 *((uint64_t *)fake_machine_page(w->fm, *stable) + 5) != value)
+		must(gmem_share_begin(v->g, gfn, stable) == 0);
+	else
+		must(gmem_share(v->g, gfn, *stable) == 0);
+}
+
+static void merge(struct world *w)
+{
+	uint64_t n = 1 + rng_below(&w->rng, 4), value = n == 1 ? 0 : rng_u64(&w->rng);
+	hfn_t stable = HFN_NONE;
+
+	for (uint64_t i = 0; i < n; i++)
+		merge_page(w, &w->vm[rng_below(&w->rng, VMS)], pick(w), value, &stable);
+}
+
+/* Much of what the guests have is merged, across them. */
+static void merge_storm(struct world *w)
+{
+	for (gfn_t gfn = 600; gfn < PAGES; gfn++) {
+		hfn_t stable = HFN_NONE;
+
+		for (unsigned i = 0; i < VMS; i++)
+			merge_page(w, &w->vm[i], gfn, gfn, &stable);
+	}
+}
+
 static void step(struct world *w)
 {
 	struct vm *v = &w->vm[rng_below(&w->rng, VMS)];
@@ -152,7 +220,14 @@ static void step(struct world *w)
 		if (!in_arena)
 			scribble(w, v, gfn);
 		break;
-	case 75 ... 79:
+	case 75 ... 76:
+		merge(w);
+		break;
+	case 77:
+		if (!in_arena)
+			went(w, gmem_unshare(v->g, gfn));
+		break;
+	case 78 ... 79:
 		if (!in_arena) {
 			must(gmem_release(v->g, gfn) == 0);
 			v->value[gfn] = 0;
@@ -181,9 +256,23 @@ static void step(struct world *w)
 			must(swap_set_limit(w->swap, gmem_config(v->g)->vm,
 					    rng_below(&w->rng, 2) ? UINT64_MAX : rng_below(&w->rng, 900)) == 0);
 		break;
+	case 94:
+		if (rng_below(&w->rng, 100) == 0)
+			merge_storm(w);
+		break;
 	default:
 		swap_reclaimer(w->swap)->ops->balance(swap_reclaimer(w->swap));
 	}
+}
+
+/* Frames that pages share. */
+static uint64_t merged_frames(struct world *w)
+{
+	uint64_t n = 0;
+
+	for (hfn_t hfn = 0; hfn < HOST; hfn++)
+		n += FRAME_KIND(frames_get(w->fr, hfn)) == FRAME_SHARED && frames_get(w->fr, hfn)->refs;
+	return n;
 }
 
 static void compare(struct world *w)
@@ -204,7 +293,7 @@ static void compare(struct world *w)
 	}
 	must_eq(sum.swap_outs, sum.swap_writes + sum.swap_clean_drops + sum.swap_compressed);
 	must_eq(sum.swap_outs, swap_evictions(w->swap));
-	must_eq(frames_used(w->fr), sum.pages_resident + 512 + swap_pool_used(w->swap));
+	must_eq(frames_used(w->fr), sum.pages_resident + 512 + swap_pool_used(w->swap) + merged_frames(w));
 	must(sum.swap_readahead_hits <= sum.swap_readahead);
 }
 
@@ -224,7 +313,7 @@ START_TEST(contents_survive)
 		counters_add(&sum, &w->vm[i].c);
 	/* It did happen. */
 	must(sum.swap_ins > 1000 && sum.swap_outs > 1000 && sum.swap_failures > 0);
-	must(sum.swap_outs_limit > 0);
+	must(sum.swap_outs_limit > 0 && w->merges > 1000 && w->gone > 0 && sum.swap_outs_merged > 0);
 	must((sum.swap_compressed > 0) == (cfg->pool_frames > 0));
 	must((sum.swap_readahead_hits > 0) == (cfg->cluster > 0));
 	world_teardown(w);
@@ -236,6 +325,7 @@ static const char experiment[] =
 	"[experiment]\nschedule = %s\nsample-interval = 0\n"
 	"[host]\ncpus = 2\nmemory = %s\npage-size = %s\n"
 	"[swap]\nsize = %s\npolicy = %s\ncompressed-pool = %s\npage-cluster = %u\nhigh-watermark = %s\n"
+	"[dedup]\nalgorithm = %s\nsleep = 50 us\n"
 	"[vm a]\ncount = 2\nmemory = 48 MiB\npaging = %s\nworkload = w\n"
 	"[vm b]\nmemory = 48 MiB\npaging = %s\nworkload = f\n"
 	"dirty-log = wrprotect\ndirty-interval = 1 ms\ncollapse = 1 ms\n"
@@ -254,18 +344,23 @@ static const char experiment[] =
 static const struct {
 	const char *schedule, *policy, *pool, *paging, *page_size;
 	unsigned cluster;
+	const char *dedup;
 	const char *high; /* far above the low one: much goes at once, perhaps what the guest kernel is just copying */
 } runs[] = {
-	{ "lockstep", "clock", "0", "ept", "4K", 3, "3%" },
-	{ "lockstep", "clock", "0", "shadow", "4K", 3, "3%" },
-	{ "lockstep", "fifo", "4 MiB", "ept", "2M", 0, "3%" },
-	{ "lockstep", "random", "4 MiB", "shadow", "2M", 4, "3%" },
-	{ "free", "random", "0", "ept", "2M", 3, "3%" },
-	{ "free", "clock", "2 MiB", "shadow", "4K", 2, "3%" },
-	{ "free", "clock", "2 MiB", "pv", "4K", 3, "3%" },
-	{ "lockstep", "fifo", "0", "pv", "2M", 3, "3%" },
-	{ "lockstep", "random", "0", "ept", "4K", 3, "50%" },
-	{ "lockstep", "random", "0", "shadow", "4K", 0, "50%" },
+	{ "lockstep", "clock", "0", "ept", "4K", 3, "none", "3%" },
+	{ "lockstep", "clock", "0", "shadow", "4K", 3, "none", "3%" },
+	{ "lockstep", "fifo", "4 MiB", "ept", "2M", 0, "none", "3%" },
+	{ "lockstep", "random", "4 MiB", "shadow", "2M", 4, "none", "3%" },
+	{ "free", "random", "0", "ept", "2M", 3, "none", "3%" },
+	{ "free", "clock", "2 MiB", "shadow", "4K", 2, "none", "3%" },
+	{ "free", "clock", "2 MiB", "pv", "4K", 3, "none", "3%" },
+	{ "lockstep", "fifo", "0", "pv", "2M", 3, "none", "3%" },
+	{ "lockstep", "random", "0", "ept", "4K", 3, "none", "50%" },
+	{ "lockstep", "random", "0", "shadow", "4K", 0, "none", "50%" },
+	{ "lockstep", "clock", "0", "ept", "4K", 3, "ksm", "3%" },
+	{ "lockstep", "fifo", "2 MiB", "shadow", "2M", 3, "hash", "3%" },
+	{ "free", "random", "0", "pv", "4K", 0, "oracle", "3%" },
+	{ "free", "clock", "0", "ept", "2M", 2, "ksm", "30%" },
 };
 
 static void run_one(struct text_run *t, unsigned i, bool small)
@@ -273,7 +368,7 @@ static void run_one(struct text_run *t, unsigned i, bool small)
 	g_autofree char *text =
 		g_strdup_printf(experiment, runs[i].schedule, small ? "40 MiB" : "256 MiB", runs[i].page_size,
 				small ? "256 MiB" : "0", runs[i].policy, runs[i].pool, runs[i].cluster, runs[i].high,
-				runs[i].paging, runs[i].paging);
+				small ? runs[i].dedup : "none", runs[i].paging, runs[i].paging);
 	GError *error = NULL;
 
 	if (!run_text(t, &backend_sim, text, &error))

@@ -353,7 +353,7 @@ static const struct {
 	{ "[vary]\nvm.paging =\n", NULL, "paging" },
 	{ "[swap]\nsize = 1 GiB\npolicy = lifo\n", NULL, "[swap] policy = lifo|fifo, random" },
 	{ "[swap]\nsize = 1 GiB\ndevice = tape\n", NULL, "[swap] device = tape|nvme, ssd" },
-	{ "[swap]\nsize = 1 GiB\n[dedup]\nalgorithm = ksm\n", NULL, "[swap] size = 1 GiB|algorithm = none" },
+	{ "[swap]\nsize = 1 GiB\nreclaim-from = me\n", NULL, "[swap] reclaim-from = me|host, proportional, largest" },
 	{ "[swap]\nsize = 4097 B\n", NULL, "[swap] size = |multiple of 4 KiB" },
 	{ "[swap]\nsize = 1 GiB\nlow-watermark = 4%\n", NULL, "[swap] low-watermark = 4%|high-watermark" },
 	{ "[swap]\nsize = 1 GiB\n[host]\nmemory = 8 MiB\n", NULL, "[swap] low-watermark = |64 frames" },
