@@ -143,8 +143,8 @@ asan-tests: $(B)/overbook $(TESTS)
 # Ten million descriptors and register accesses under sanitizers; make check tries a share of them without.
 soak:
 	$(Q)$(MAKE) --no-print-directory B=build/asan OPT=-O1 SAN='-fsanitize=address,undefined -fno-sanitize-recover=all' soak-tests
-soak-tests: $(B)/tests/fuzz/test_virtio_fuzz
-	$(Q)SOAK=10000000 UBSAN_OPTIONS=print_stacktrace=1 $<
+soak-tests: $(B)/tests/fuzz/test_virtio_fuzz $(B)/tests/fuzz/test_blk_fuzz
+	$(Q)for t in $^; do SOAK=10000000 UBSAN_OPTIONS=print_stacktrace=1 $$t || exit 1; done
 
 golden: $(B)/overbook
 	$(Q)B=$(B) tests/golden/check_golden.sh --rewrite
