@@ -170,6 +170,8 @@ install: $(B)/overbook
 		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/overbook/figures' \
 		'$(DESTDIR)$(PREFIX)/share/overbook/workloads/traces'
 	install -m 755 $(B)/overbook '$(DESTDIR)$(PREFIX)/bin/overbook'
+	install -d '$(DESTDIR)$(PREFIX)/include/overbook'
+	install -m 644 vmm/policy.h '$(DESTDIR)$(PREFIX)/include/overbook/policy.h'
 	install -m 644 docs/overbook.1 '$(DESTDIR)$(PREFIX)/share/man/man1/overbook.1'
 	install -m 644 docs/overbook.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/overbook'
 	install -m 644 results/figures/*.gp '$(DESTDIR)$(PREFIX)/share/overbook/figures/'
@@ -179,7 +181,7 @@ install: $(B)/overbook
 uninstall:
 	rm -f '$(DESTDIR)$(PREFIX)/bin/overbook' '$(DESTDIR)$(PREFIX)/share/man/man1/overbook.1' \
 		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/overbook'
-	rm -rf '$(DESTDIR)$(PREFIX)/share/overbook'
+	rm -rf '$(DESTDIR)$(PREFIX)/share/overbook' '$(DESTDIR)$(PREFIX)/include/overbook'
 
 clean:
 	$(Q)rm -rf $(B)

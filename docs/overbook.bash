@@ -13,7 +13,7 @@ _overbook()
 		return
 		;;
 	--policy)
-		mapfile -t COMPREPLY < <(compgen -W 'lru clock clock0 fifo random opt' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'lru clock clock0 fifo random opt none static swap-only proportional' -- "$cur")
 		return
 		;;
 	esac
@@ -25,7 +25,7 @@ _overbook()
 		[ "$COMP_CWORD" -eq 2 ] && mapfile -t COMPREPLY < <(compgen -W 'record import info mrc' -- "$cur")
 		;;
 	list)
-		mapfile -t COMPREPLY < <(compgen -W 'counters workloads patterns profiles modes costs figures policies dedup victims devices keys' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'counters workloads patterns profiles modes costs figures policies replacement dedup victims devices keys' -- "$cur")
 		;;
 	compare)
 		mapfile -t COMPREPLY < <(compgen -W '--all' -- "$cur")

@@ -11,6 +11,7 @@
 #include "vmm/cmd.h"
 #include "vmm/conf.h"
 #include "vmm/figure.h"
+#include "vmm/policy/policies.h"
 #include "vmm/sim/disk.h"
 #include "vmm/sim/profile.h"
 #include "vmm/vmm.h"
@@ -83,10 +84,26 @@ static void list_figures(void)
 		printf("%-16s %s%s\n", f->name, f->caption, f->asked ? " Only if asked for." : "");
 }
 
-static void list_policies(void)
+static void list_replacement(void)
 {
 	for (int i = 0; replace_policies[i]; i++)
 		printf("%-8s %s\n", replace_policies[i]->name, replace_policies[i]->summary);
+}
+
+static void list_policies(void)
+{
+	for (int i = 0; policies[i]; i++) {
+		printf("%-14s %s\n", policies[i]->name, policies[i]->summary);
+		for (unsigned n = 0; policies[i]->keys && policies[i]->keys[n].name; n++) {
+			struct conf_key k = conf_constant_key(policies[i], n);
+			struct conf_policy p = { .name = i };
+			g_autofree char *def = NULL;
+
+			p.constant[n] = policies[i]->keys[n].def;
+			def = conf_format(&k, CONF_FIELD(&p, &k));
+			printf("  %-14s = %-8s %s\n", k.name, def, k.sentence);
+		}
+	}
 }
 
 static void list_dedup(void)
@@ -132,7 +149,8 @@ static const struct {
 	{ "modes", "paging modes", list_modes },
 	{ "costs", "fields of a processor's profile, and their values", list_costs },
 	{ "figures", "pictures that a run draws", list_figures },
-	{ "policies", "page replacement, for overbook trace mrc", list_policies },
+	{ "policies", "who gives up how much memory ([policy] name), and its constants", list_policies },
+	{ "replacement", "page replacement, for overbook trace mrc", list_replacement },
 	{ "dedup", "how equal pages are found and merged", list_dedup },
 	{ "victims", "which page the host swaps out ([swap] policy)", list_victims },
 	{ "devices", "swap devices ([swap] device)", list_devices },

@@ -46,6 +46,7 @@ enum conf_section {
 	SECTION_BALLOON,
 	SECTION_DEDUP,
 	SECTION_SWAP,
+	SECTION_POLICY, /* and the policy's own keys */
 	SECTION_VM,
 	SECTION_WORKLOAD,
 	SECTION_PHASE,
@@ -110,6 +111,15 @@ const struct raw_entry *raw_find(const struct raw_section *s, const char *key);
 gboolean raw_fault(const struct raw *raw, const struct raw_section *s, const struct raw_entry *e, GError **error,
 		   const char *format, ...) G_GNUC_PRINTF(5, 6); /* FALSE */
 
+/* experiment_policy.c: a policy's constant number @i as a key of struct conf_policy. */
+struct conf_key conf_constant_key(const struct policy_ops *ops, unsigned i);
+bool conf_find_constant(const struct conf_policy *p, const char *name, struct conf_key *out);
+/* Once name and module are known: the policy, and its constants from the section. */
+gboolean conf_fill_policy(const struct raw *raw, const struct raw_section *s, struct conf_policy *p, GError **error);
+void conf_clear_policy(struct conf_policy *p);
+void conf_put_policy(GString *out, const struct conf_policy *p, bool without_vary);
+void conf_refer_policies(GString *out);
+
 /* experiment.c: the typed form of @raw, each value checked by itself; [vary] is not looked at. */
 struct experiment *experiment_build(const struct raw *raw, GError **error);
 /* experiment_vary.c: the rows of [vary], less those that an override fixes. */
@@ -123,6 +133,11 @@ GPtrArray *expects_build(const struct raw *raw, GError **error);
 /* experiment_check.c: what no single key can say. */
 gboolean experiment_check(const struct experiment *e, GError **error);
 
+/* A key of the section's table. */
+bool conf_find_static_key(enum conf_section kind, const char *name, struct conf_key *out);
+/* "No such key", with those that there are. FALSE. */
+gboolean conf_unknown_key(const struct raw *raw, const struct raw_section *s, const struct raw_entry *entry,
+			  const void *section, GError **error);
 /* A key of a section, a generator's parameter included; @section is its struct. False: there is none. */
 bool conf_find_key(enum conf_section kind, const void *section, const char *name, struct conf_key *out);
 

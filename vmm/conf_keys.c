@@ -17,6 +17,7 @@ static const char *const advisors[] = { "none", "scan-time", NULL };
 static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
 static const char *const orders[] = { "host", "proportional", "largest", NULL }; /* enum swap_order */
 static const char *const victims[] = { "fifo", "random", "clock", NULL };
+static const char *const policy_names[] = { "none", "static", "swap-only", "proportional", NULL };
 static const char *const dirty_logs[] = { "none", "wrprotect", "pml", NULL };
 
 #define GIB	(1ull << 30)
@@ -149,6 +150,16 @@ static const struct conf_key swap_keys[] = {
 	{ .name = NULL },
 };
 
+#define POLICY(field) offsetof(struct conf_policy, field)
+static const struct conf_key policy_keys[] = {
+	{ "name", CONF_ENUM, POLICY(name), "none", 0, 0, policy_names, 0,
+	 "Who decides which guest gives up how much memory, and how; see `overbook list policies`." },
+	{ "interval", CONF_TIME, POLICY(interval_ns), "100 ms", 1000, HOUR_NS, NULL, 0, "How often it decides." },
+	{ "module", CONF_FILE, POLICY(module), "", 0, 0, NULL, 0,
+	 "A policy of your own instead: a shared object made with overbook/policy.h; relative to this file." },
+	{ .name = NULL },
+};
+
 #define VM(field) offsetof(struct conf_vm, field)
 static const struct conf_key vm_keys[] = {
 	{ "count", CONF_COUNT, VM(count), "1", 1, 4096, NULL, 0, "So many VMs like this, named NAME-0, NAME-1, ..." },
@@ -198,6 +209,14 @@ static const struct conf_key vm_keys[] = {
 	{ "disk-contents", CONF_CONTENTS, VM(disk_contents), "text", 0, 0, NULL, 0,
 	  "What its files hold at first; as a phase's contents. text: each page differs; text:100: one of 100 that all "
 	  "VMs share." },
+	{ "balloon", CONF_BOOL, VM(balloon), "yes", 0, 0, NULL, 0,
+	  "It has a balloon if a [policy] decides (sim; not with paging = native)." },
+	{ "shares", CONF_COUNT, VM(shares), "1000", 1, 1000000, NULL, 0,
+	  "For policies: what it may claim of the host's memory, in proportion to the shares of others." },
+	{ "min", CONF_SIZE, VM(min), "0", 0, 1ull << 44, NULL, 0,
+	  "For policies: host memory that is never taken from it." },
+	{ "max", CONF_SIZE, VM(max), "0", 0, 1ull << 44, NULL, 0,
+	  "For policies: most host memory that it may have; 0: as much as it has memory." },
 	{ "workload", CONF_NAME, VM(workload), NULL, 0, 0, NULL, 0, "The [workload] it runs." },
 	{ .name = NULL },
 };
@@ -274,6 +293,8 @@ const struct conf_section_info conf_sections[SECTION_COUNT] = {
 			    "The scanner that merges equal pages." },
 	[SECTION_SWAP] = { "swap", false, sizeof(struct conf_swap), swap_keys,
 			   "Where the host puts guests' pages when its memory runs out." },
+	[SECTION_POLICY] = { "policy", false, sizeof(struct conf_policy), policy_keys,
+			     "Who gives up how much memory when guests want more than the host has." },
 	[SECTION_VM] = { "vm", true, sizeof(struct conf_vm), vm_keys, "One VM, or several alike." },
 	[SECTION_WORKLOAD] = { "workload", true, sizeof(struct conf_workload), workload_keys, "What a VM runs." },
 	[SECTION_PHASE] = { "phase", true, sizeof(struct conf_phase), phase_keys, "One stretch of a process's life." },

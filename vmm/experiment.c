@@ -82,6 +82,7 @@ void experiment_free(struct experiment *e)
 		conf_clear(k, CONF_FIELD(&e->host, k));
 	for (const struct conf_key *k = conf_sections[SECTION_DEDUP].keys; k->name; k++)
 		conf_clear(k, CONF_FIELD(&e->dedup, k));
+	conf_clear_policy(&e->policy);
 	free_named(e->vms, SECTION_VM);
 	free_named(e->workloads, SECTION_WORKLOAD);
 	free_named(e->phases, SECTION_PHASE);
@@ -92,16 +93,25 @@ void experiment_free(struct experiment *e)
 	g_free(e);
 }
 
-bool conf_find_key(enum conf_section kind, const void *section, const char *name, struct conf_key *out)
+bool conf_find_static_key(enum conf_section kind, const char *name, struct conf_key *out)
 {
-	const struct workload_param *p =
-		kind == SECTION_PHASE ? conf_params(((const struct conf_phase *)section)->pattern) : NULL;
-
 	for (const struct conf_key *k = conf_sections[kind].keys; k && k->name; k++)
 		if (!strcmp(k->name, name)) {
 			*out = *k;
 			return true;
 		}
+	return false;
+}
+
+bool conf_find_key(enum conf_section kind, const void *section, const char *name, struct conf_key *out)
+{
+	const struct workload_param *p =
+		kind == SECTION_PHASE ? conf_params(((const struct conf_phase *)section)->pattern) : NULL;
+
+	if (conf_find_static_key(kind, name, out))
+		return true;
+	if (kind == SECTION_POLICY && section)
+		return conf_find_constant(section, name, out);
 	for (unsigned i = 0; p && p[i].name; i++)
 		if (!strcmp(p[i].name, name)) {
 			*out = conf_param_key(&p[i], i);
@@ -110,8 +120,14 @@ bool conf_find_key(enum conf_section kind, const void *section, const char *name
 	return false;
 }
 
-static gboolean unknown_key(const struct raw *raw, const struct raw_section *s, const struct raw_entry *entry,
-			    const void *section, GError **error)
+static void add_constants(GPtrArray *names, const struct conf_policy *p)
+{
+	for (const struct policy_key *k = p->ops->keys; k && k->name; k++)
+		g_ptr_array_add(names, (char *)k->name);
+}
+
+gboolean conf_unknown_key(const struct raw *raw, const struct raw_section *s, const struct raw_entry *entry,
+			  const void *section, GError **error)
 {
 	const struct workload_param *p =
 		s->kind == SECTION_PHASE ? conf_params(((const struct conf_phase *)section)->pattern) : NULL;
@@ -122,6 +138,8 @@ static gboolean unknown_key(const struct raw *raw, const struct raw_section *s, 
 		g_ptr_array_add(names, (char *)k->name);
 	for (unsigned i = 0; p && p[i].name; i++)
 		g_ptr_array_add(names, (char *)p[i].name);
+	if (s->kind == SECTION_POLICY)
+		add_constants(names, section);
 	g_ptr_array_add(names, NULL);
 	near = conf_nearest(entry->key, (const char *const *)names->pdata);
 	g_autofree char *all = g_strjoinv(", ", (char **)names->pdata);
@@ -198,12 +216,14 @@ static gboolean fill_section(const struct raw *raw, const struct raw_section *s,
 			return FALSE;
 	if (s->kind == SECTION_PHASE && !fill_params(raw, s, section, error))
 		return FALSE;
+	if (s->kind == SECTION_POLICY)
+		return conf_fill_policy(raw, s, section, error);
 	for (guint i = 0; i < s->entries->len; i++) {
 		const struct raw_entry *entry = g_ptr_array_index(s->entries, i);
 		struct conf_key k;
 
 		if (!conf_find_key(s->kind, section, entry->key, &k))
-			return unknown_key(raw, s, entry, section, error);
+			return conf_unknown_key(raw, s, entry, section, error);
 	}
 	return TRUE;
 }
@@ -255,7 +275,8 @@ struct experiment *experiment_build(const struct raw *raw, GError **error)
 		      build_single(raw, SECTION_HOST, &e->host, error) &&
 		      build_single(raw, SECTION_BALLOON, &e->balloon, error) &&
 		      build_single(raw, SECTION_DEDUP, &e->dedup, error) &&
-		      build_single(raw, SECTION_SWAP, &e->swap, error);
+		      build_single(raw, SECTION_SWAP, &e->swap, error) &&
+		      build_single(raw, SECTION_POLICY, &e->policy, error);
 
 	for (guint i = 0; ok && i < raw->sections->len; i++)
 		ok = build_section(e, raw, g_ptr_array_index(raw->sections, i), error);

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/policy.h"
 #include "workloads/workload.h"
 
 #define EXPERIMENT_ERROR experiment_error_quark()
@@ -80,6 +81,16 @@ struct conf_swap {
 	uint64_t low_ppm, high_ppm; /* watermarks, of the host's memory */
 };
 
+/* Who gives up how much memory. */
+struct conf_policy {
+	int name; /* index into policies[] */
+	uint64_t interval_ns;
+	char *module; /* a user's shared object instead; "": none */
+	const struct policy_ops *ops;
+	uint64_t constant[POLICY_KEYS];
+	GPtrArray *others; /* of struct conf_cost: constants of policies that [vary] names, as text */
+};
+
 struct conf_vm {
 	char *name;
 	uint64_t count;
@@ -101,6 +112,8 @@ struct conf_vm {
 	uint64_t disk, guest_swap; /* bytes for files, for the guest's swap; both 0: there is no disk */
 	int disk_device;	   /* index into disk_profiles[] */
 	char *disk_contents;	   /* of the files at first: family[:number], "zero" */
+	bool balloon;		    /* policies may use one */
+	uint64_t shares, min, max;  /* for policies; bytes, max 0: all of its memory */
 	char *workload;			    /* name of a [workload] */
 };
 
@@ -161,6 +174,7 @@ struct experiment {
 	struct conf_balloon balloon;
 	struct conf_dedup dedup;
 	struct conf_swap swap;
+	struct conf_policy policy;
 	GPtrArray *vms;	      /* of struct conf_vm */
 	GPtrArray *workloads; /* of struct conf_workload */
 	GPtrArray *phases;    /* of struct conf_phase */
@@ -199,6 +213,11 @@ char *combination_name(const GPtrArray *overrides);
 
 const struct conf_workload *experiment_workload(const struct experiment *e, const char *name);
 const struct conf_phase *experiment_phase(const struct experiment *e, const char *name);
+
+/* Does somebody decide? */
+bool experiment_has_policy(const struct experiment *e);
+/* The VM has a balloon: the experiment asks for it, or a policy may. */
+bool experiment_has_balloon(const struct experiment *e, const struct conf_vm *vm);
 
 /* The most that a VM's balloon may hold, in bytes. */
 uint64_t balloon_limit(const struct experiment *e, const struct conf_vm *vm);

@@ -261,10 +261,43 @@ static gboolean check_disk(const struct experiment *e, const struct conf_vm *vm,
 	return TRUE;
 }
 
+bool experiment_has_policy(const struct experiment *e)
+{
+	return e->policy.name || *e->policy.module;
+}
+
+bool experiment_has_balloon(const struct experiment *e, const struct conf_vm *vm)
+{
+	return vm->balloon_target || (vm->balloon && experiment_has_policy(e) && vm->paging != MODE_NATIVE);
+}
+
+/* What a policy may do with it. */
+static gboolean check_claim(const struct experiment *e, const struct conf_vm *vm, GError **error)
+{
+	if (vm->min > vm->memory)
+		return fault(e, error, SECTION_VM, vm, "min", "it must not exceed the VM's memory");
+	if (vm->max > vm->memory)
+		return fault(e, error, SECTION_VM, vm, "max", "it must not exceed the VM's memory; 0 means all of it");
+	if (vm->max && vm->min > vm->max)
+		return fault(e, error, SECTION_VM, vm, "min", "it must not exceed max");
+	if (vm->balloon_target && experiment_has_policy(e))
+		return fault(e, error, SECTION_VM, vm, "balloon-target",
+			     "with a [policy] it is the policy that asks; 0 is allowed");
+	return TRUE;
+}
+
+static gboolean check_policy(const struct experiment *e, GError **error)
+{
+	if (experiment_has_policy(e) && e->experiment.machine == 1)
+		return fault(e, error, SECTION_POLICY, &e->policy, *e->policy.module ? "module" : "name",
+			     "only machine = sim has policies yet; on kvm only none is allowed");
+	return TRUE;
+}
+
 static gboolean check_vm(const struct experiment *e, const struct conf_vm *vm, GError **error)
 {
 	if (!check_vm_memory(e, vm, error) || !check_vm_limit(e, vm, error) || !check_balloon(e, vm, error) ||
-	    !check_disk(e, vm, error))
+	    !check_disk(e, vm, error) || !check_claim(e, vm, error))
 		return FALSE;
 	if (!strcmp(vm->name, "host"))
 		return fault(e, error, SECTION_VM, vm, "workload",
@@ -468,7 +501,7 @@ static gboolean check_workload(const struct experiment *e, const struct conf_wor
 gboolean experiment_check(const struct experiment *e, GError **error)
 {
 	if (!check_experiment(e, error) || !check_costs(e, error) || !check_vms(e, error) ||
-	    !check_swap(e, error) || !check_dedup(e, error))
+	    !check_swap(e, error) || !check_dedup(e, error) || !check_policy(e, error))
 		return FALSE;
 	for (guint i = 0; i < e->phases->len; i++)
 		if (!check_phase(e, g_ptr_array_index(e->phases, i), error))

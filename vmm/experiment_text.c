@@ -72,6 +72,8 @@ char *experiment_to_string(const struct experiment *e, bool without_vary)
 	put_section(s, SECTION_BALLOON, &e->balloon);
 	put_section(s, SECTION_DEDUP, &e->dedup);
 	put_section(s, SECTION_SWAP, &e->swap);
+	put_section(s, SECTION_POLICY, &e->policy);
+	conf_put_policy(s, &e->policy, without_vary);
 	put_list(s, SECTION_VM, e->vms);
 	put_list(s, SECTION_WORKLOAD, e->workloads);
 	put_list(s, SECTION_PHASE, e->phases);
@@ -131,6 +133,8 @@ char *experiment_reference(void)
 			refer_key(s, k, k->def);
 		if (i == SECTION_PHASE)
 			refer_params(s);
+		if (i == SECTION_POLICY)
+			conf_refer_policies(s);
 		if (i == SECTION_COSTS)
 			g_string_append(s, "# exit_cycles = 1200\n");
 		if (i == SECTION_VARY)

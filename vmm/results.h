@@ -24,7 +24,7 @@ struct manifest {
 
 /* The canonical experiment.ini into @dir, and a profile that is a file beside it: the two reproduce the run. */
 gboolean results_put_experiment(const struct experiment *e, bool without_vary, const char *dir, GError **error);
-/* experiment.ini, samples.csv, summary.json, manifest.json into the existing directory @dir. */
+/* experiment.ini, samples.csv, summary.json, manifest.json and, if somebody decided, decisions.csv into @dir. */
 gboolean results_write(const struct run *r, const struct manifest *m, const char *dir, GError **error);
 
 /* One of several runs. */

@@ -44,6 +44,7 @@ struct run {
 	GPtrArray *vms;	   /* of struct run_vm, made by run_new() */
 	GArray *samples;   /* of struct run_sample, in order of (time, vm), host last */
 	struct counters host; /* sums and host-only counters */
+	GString *decisions;   /* decisions.csv; NULL: nobody decided anything */
 	uint64_t end_ns;
 	bool interrupted;  /* by SIGINT: what was measured is kept */
 	uint64_t operations; /* executed so far by all VMs: kept up to date for progress() */

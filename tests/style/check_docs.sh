@@ -78,7 +78,9 @@ rule 'the manual page has every verb' "$(for v in $verbs; do grep -qE "^\.BI? \"
 	rule 'the manual page has every list' "$(lacking $man $lists)"
 	rule 'the completion has every list' "$(lacking $completion $lists)"
 	rule 'the completion has every policy' \
-		"$(lacking $completion $("$overbook" list policies | awk '{ print $1 }'))"
+		"$(lacking $completion $("$overbook" list policies | awk '/^[a-z]/ { print $1 }'))"
+	rule 'the completion has every replacement policy' \
+		"$(lacking $completion $("$overbook" list replacement | awk '{ print $1 }'))"
 }
 for v in $verbs; do
 	[ "$v" = trace ] || [ "$v" = list ] || [ "$v" = doctor ] || "$overbook" "$v" --help

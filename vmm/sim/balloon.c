@@ -25,7 +25,7 @@ struct sim_balloon {
 
 struct balloon_info sim_balloon_info(const struct experiment *e, const struct conf_vm *vm)
 {
-	if (!vm->balloon_target)
+	if (!experiment_has_balloon(e, vm))
 		return (struct balloon_info){ .registers = 0 };
 	return (struct balloon_info){
 		.registers = SIM_BALLOON_GPA,
@@ -50,7 +50,7 @@ struct sim_balloon *sim_balloon_new(const struct experiment *e, const struct con
 	struct sim_balloon *b;
 	struct virtio_device *d;
 
-	if (!vm->balloon_target)
+	if (!experiment_has_balloon(e, vm))
 		return NULL;
 	b = g_new0(struct sim_balloon, 1);
 	b->vm = vm;
@@ -69,6 +69,11 @@ void sim_balloon_free(struct sim_balloon *b)
 	if (b)
 		balloon_free(b->device);
 	g_free(b);
+}
+
+struct balloon_device *sim_balloon_device(const struct sim_balloon *b)
+{
+	return b ? b->device : NULL;
 }
 
 uint32_t sim_balloon_read(struct sim_balloon *b, uint64_t gpa)
@@ -107,7 +112,8 @@ bool sim_balloon_tick(struct sim_balloon *b, uint64_t now)
 {
 	bool interrupt;
 
-	if (now >= b->next_change)
+	/* Else it is a policy that asks. */
+	if (b->vm->balloon_target && now >= b->next_change)
 		balloon_set_target(b->device, sim_balloon_wanted(b->vm, now, &b->next_change));
 	if (b->conf->stats_ns && now >= b->next_stats) {
 		balloon_poll_stats(b->device);
@@ -122,6 +128,8 @@ uint64_t sim_balloon_next(const struct sim_balloon *b, uint64_t now)
 {
 	uint64_t next;
 
+	if (!b->vm->balloon_target)
+		return UINT64_MAX;
 	sim_balloon_wanted(b->vm, now, &next);
 	return next;
 }

@@ -27,6 +27,9 @@ bool sim_balloon_tick(struct sim_balloon *b, uint64_t now);
 /* When the experiment asks for something else; UINT64_MAX: never again. */
 uint64_t sim_balloon_next(const struct sim_balloon *b, uint64_t now);
 
+/* The device; NULL if @b is. */
+struct balloon_device *sim_balloon_device(const struct sim_balloon *b);
+
 /* Pages that @vm is to give up at @now, and when that changes next. */
 uint64_t sim_balloon_wanted(const struct conf_vm *vm, uint64_t now, uint64_t *next);
 

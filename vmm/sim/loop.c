@@ -17,6 +17,8 @@
  * In both, the run ends when all guests are done, when [experiment] duration is over, or at SIGINT.
  */
 #include "vmm/digest.h"
+#include "vmm/policy_run.h"
+#include "vmm/sim/policy.h"
 #include "vmm/sim/sim.h"
 
 static void collect_dirty(struct sim_vm *vm, uint64_t now)
@@ -118,12 +120,14 @@ static void run_lockstep(struct sim *s)
 
 	for (uint64_t round = 0; alive && !over(s, s->now_ns); round++) {
 		alive = false;
+		sim_policy_tick(s);
 		sampler_tick(&s->sampler, s->now_ns);
 		for (unsigned i = 0; i < s->nvms; i++) {
 			if (s->vms[i]->done)
 				continue;
-			sim_vcpu_run(&s->vms[i]->vcpu[0], 0);
 			alive = true;
+			if (s->vms[i]->blocked_until <= s->now_ns)
+				sim_vcpu_run(&s->vms[i]->vcpu[0], 0);
 		}
 		s->now_ns += s->run->e->experiment.quantum * LOCKSTEP_NS;
 		for (unsigned i = 0; i < s->nvms; i++)
@@ -213,6 +217,7 @@ static uint64_t turn_end(struct sim *s, const struct sim_cpu *cpu)
 	if (duration)
 		limit_turn(s, &end, duration);
 	limit_turn(s, &end, sim_scan_due(s));
+	limit_turn(s, &end, policy_run_due(s->policy));
 	if (vm->conf->dirty_log != DIRTY_NONE)
 		limit_turn(s, &end, vm->next_dirty);
 	if (can_collapse(vm))
@@ -253,6 +258,26 @@ static bool scan(struct sim *s, uint64_t start)
 	return true;
 }
 
+/* A policy that blocks a guest takes its CPU from it. True: somebody else's turn may have come. */
+static bool decide(struct sim *s)
+{
+	if (policy_run_due(s->policy) > s->now_ns)
+		return false;
+	sim_policy_tick(s);
+	for (unsigned i = 0; i < s->nvms; i++) {
+		struct sim_vm *vm = s->vms[i];
+
+		for (unsigned j = 0; j < vm->nvcpus && vm->blocked_until > s->now_ns; j++) {
+			struct sim_vcpu *v = &vm->vcpu[j];
+
+			if (v->cpu->current == v)
+				take_off_cpu(v);
+			v->ready_at = MAX(v->ready_at, sim_ns_to_cycles(s, vm->blocked_until));
+		}
+	}
+	return true;
+}
+
 static void run_free_schedule(struct sim *s)
 {
 	uint64_t slice = sim_ns_to_cycles(s, s->run->e->host.timeslice_ns), turns = 0, start = 0;
@@ -266,6 +291,8 @@ static void run_free_schedule(struct sim *s)
 		s->now_ns = sim_cycles_to_ns(s, start);
 		if (over(s, s->now_ns))
 			break;
+		if (decide(s))
+			continue;
 		sampler_tick(&s->sampler, s->now_ns);
 		if (scan(s, start))
 			continue;
@@ -309,6 +336,7 @@ gboolean sim_loop(struct sim *s, GError **error)
 		for (unsigned i = 0; i < s->ncpus; i++)
 			s->now_ns = MAX(s->now_ns, sim_cycles_to_ns(s, s->cpus[i].clock));
 	}
+	policy_run_finish(s->policy);
 	for (unsigned i = 0; i < s->nvms; i++)
 		for (unsigned j = 0; j < s->vms[i]->nvcpus; j++)
 			sim_drain_pml(&s->vms[i]->vcpu[j]);

@@ -16,6 +16,7 @@
 #include <xxhash.h>
 
 #include "mm/lazy.h"
+#include "vmm/policy_run.h"
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
 
@@ -418,6 +419,7 @@ int sim_init(struct sim *s, GError **error)
 
 void sim_destroy(struct sim *s)
 {
+	policy_run_free(s->policy);
 	if (s->dedup)
 		s->dedup->ops->destroy(s->dedup);
 	g_free(s->gmems);

@@ -45,6 +45,8 @@ int sim_scan_init(struct sim *s, GError **error)
 		s->gmems[i] = s->vms[i]->gmem;
 	cfg.vms = s->gmems;
 	s->dedup = dedup_algorithms[c->algorithm - 1]->create(&cfg);
+	s->pages_to_scan = c->pages_to_scan;
+	s->scan_sleep_ns = c->sleep_ns;
 	s->next_scan = c->sleep_ns;
 	if (s->dedup)
 		return 0;
@@ -63,7 +65,7 @@ static void refresh_roots(struct sim *s)
 
 static uint64_t pages_to_scan(const struct sim *s)
 {
-	return s->run->e->dedup.advisor ? s->advisor.pages : s->run->e->dedup.pages_to_scan;
+	return s->run->e->dedup.advisor ? s->advisor.pages : s->pages_to_scan;
 }
 
 uint64_t sim_scan(struct sim *s, uint64_t now_ns)
@@ -85,7 +87,7 @@ uint64_t sim_scan(struct sim *s, uint64_t now_ns)
 	took_ns = costs ? sim_cycles_to_ns(s, s->dedup_cycles - before) : 0;
 	advisor_tick(&s->advisor, s->host.full_scans, now_ns + took_ns,
 		     costs ? sim_cycles_to_ns(s, s->dedup_cycles) : 0);
-	s->next_scan = now_ns + took_ns + c->sleep_ns; /* it sleeps after its work */
+	s->next_scan = now_ns + took_ns + s->scan_sleep_ns; /* it sleeps after its work */
 	return s->dedup_cycles - before;
 }
 

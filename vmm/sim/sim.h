@@ -125,6 +125,7 @@ struct sim_vm {
 	gfn_t collapse_at;   /* where the last attempt to collapse stopped */
 	uint64_t *dirty;     /* bitmap for the dirty log */
 	bool done;
+	uint64_t blocked_until; /* ns: a policy does not let it run before */
 	const struct guest_regs **regs; /* [vcpu], for the paging mode */
 	unsigned nvcpus;
 	struct sim_vcpu vcpu[1]; /* nvcpus of them */
@@ -152,7 +153,9 @@ struct sim {
 	uint64_t dedup_cycles;	  /* its time */
 	uint64_t next_scan;	  /* ns */
 	struct advisor advisor;	  /* [dedup] advisor = scan-time */
+	uint64_t pages_to_scan, scan_sleep_ns; /* as [dedup] says, or a policy since */
 	struct sim_swap *swap;	  /* NULL: the host has no swap */
+	struct policy_run *policy; /* NULL: nobody decides */
 };
 
 /* machine.c */

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+/* policies.c - the list of policies */
+#include "vmm/policy/policies.h"
+
+const struct policy_ops *const policies[] = {
+	&policy_none, &policy_static, &policy_swap_only, &policy_proportional, NULL,
+};
