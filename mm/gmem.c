@@ -26,8 +26,8 @@
  *  - counters change once per change of state of (vm, gfn); a fault that fails changes nothing;
  *  - contents follow the page: zero when first touched, then what was written, through moves and collapses.
  *
- * gmem_block.c: move, split, collapse. gmem_log.c: dirty log, young pages. gmem_balloon.c: pages given up.
- * gmem_share.c: merged pages. gmem_swap.c: out of memory and back. gmem_free.c: pages that the guest says are free.
+ * gmem_block.c: move, split. gmem_collapse.c: collapse. gmem_log.c: dirty log, young pages. gmem_balloon.c: pages given
+ * up. gmem_share.c: merged pages. gmem_swap.c: out of memory and back. gmem_free.c: pages that the guest says are free.
  */
 #include "mm/gmem.h"
 
@@ -330,8 +330,8 @@ static int populate(struct gmem *g, gfn_t gfn, enum fault_source src)
 		frames_release(g->frames, hfn, level);
 		return err;
 	}
-	for (uint64_t b = 0; level > 1 && b < n / LEVEL_PAGES(2); b++)
-		g->block[start / LEVEL_PAGES(2) + b].level = (uint16_t)level;
+	if (level > 1)
+		gmem_set_levels(g, start, level, level);
 	for (uint64_t i = 0; i < n; i++)
 		gmem_set(g, start + i, WORD(PAGE_RESIDENT, hfn + i),
 			 start + i == gfn ? causes[src] : EVENT_PREFETCH);

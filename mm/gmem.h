@@ -168,6 +168,16 @@ int gmem_collapse(struct gmem *g, gfn_t gfn, unsigned level);
 int gmem_split(struct gmem *g, gfn_t gfn);
 
 /*
+ * The same with pages in the block that are not resident: so many of each kind may be populated, get a copy of their
+ * own, or come in from swap (khugepaged's max_ptes_none, max_ptes_shared, max_ptes_swap). -EAGAIN if there are more, or
+ * one in the balloon; -ENOMEM also if what the reclaimer keeps free would be touched.
+ */
+struct collapse_limits {
+	uint64_t absent, shared, swapped;
+};
+int gmem_collapse_within(struct gmem *g, gfn_t gfn, unsigned level, const struct collapse_limits *limits);
+
+/*
  * Was the page touched since the last call? Afterwards the next touch is a counted `young` fault. False for pages that
  * have no frame or are in a run.
  */

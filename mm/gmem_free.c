@@ -194,7 +194,7 @@ static bool release_block(struct gmem *g, gfn_t gfn, bool poison)
 		return false;
 	gmem_unmap(g, gfn, n);
 	g->machine->ops->release(g->machine, g->cfg.vm, gfn, hfn, n);
-	g->block[gfn / n].level = 1;
+	gmem_set_level(g, gfn / n, 1);
 	for (uint64_t i = 0; i < n; i++) {
 		gmem_set(g, gfn + i, WORD(PAGE_ABSENT, 0) | flags, EVENT_REPORT);
 		if (g->dirty)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gmem_impl.h - what gmem.c, gmem_block.c, gmem_free.c, gmem_log.c, gmem_share.c and gmem_swap.c share; private to them
+ * gmem_impl.h - what gmem.c, gmem_block.c, gmem_collapse.c, gmem_free.c, gmem_log.c, gmem_share.c and gmem_swap.c
+ * share; private to them
  */
 #ifndef OVERBOOK_MM_GMEM_IMPL_H
 #define OVERBOOK_MM_GMEM_IMPL_H
@@ -84,6 +85,20 @@ void gmem_set(struct gmem *g, gfn_t gfn, uint64_t word, enum event_cause cause);
 
 /* Log that something happened to a page whose state stays. */
 void gmem_log_event(struct gmem *g, gfn_t gfn, enum event_cause cause);
+
+/* The size of the backing of 2 MiB block number @block is @level from now on: keeps the gauge in step. */
+static inline void gmem_set_level(struct gmem *g, uint64_t block, unsigned level)
+{
+	g->c->pages_large += LEVEL_PAGES(2) * ((level > 1) - (uint64_t)(g->block[block].level > 1));
+	g->block[block].level = (uint16_t)level;
+}
+
+/* That of every block in the aligned block of @level around @gfn. */
+void gmem_set_levels(struct gmem *g, gfn_t gfn, unsigned level, unsigned to);
+void gmem_log_block(struct gmem *g, gfn_t gfn, unsigned level, enum event_cause cause);
+
+/* Contents and metadata of a resident page that is unmapped go to frame @to; its old frame goes back. */
+int gmem_change_frame(struct gmem *g, gfn_t gfn, hfn_t to, enum event_cause cause);
 
 /* Write down that the large backing over @gfn, if any, is single frames from now on. */
 void gmem_shatter(struct gmem *g, gfn_t gfn);

@@ -104,6 +104,7 @@ struct conf_vm {
 	uint64_t dirty_interval_ns;
 	uint64_t shadow_limit, flood_limit; /* table pages; writes */
 	uint64_t collapse_ns;		    /* how often to try to collapse; 0: never */
+	uint64_t collapse_blocks, collapse_none, collapse_shared, collapse_swap;
 	uint64_t node;			    /* preferred */
 	uint64_t swap_limit;		    /* bytes; 0: none */
 	uint64_t balloon_target;	    /* bytes to give up; 0: there is no balloon */

@@ -90,8 +90,10 @@ static void do_move(struct world *w, unsigned vm, gfn_t gfn)
 
 static void do_block(struct world *w, unsigned vm, gfn_t gfn)
 {
+	const struct collapse_limits limits = { 511, 128 * rng_below(&w->rng, 5), 0 };
+
 	if (rng_below(&w->rng, 2))
-		gmem_collapse(w->m->g[vm], gfn, 2);
+		gmem_collapse_within(w->m->g[vm], gfn, 2, &limits);
 	else
 		gmem_split(w->m->g[vm], gfn);
 }
@@ -402,7 +404,7 @@ START_TEST(test_random)
 			check_exact(w);
 		}
 	}
-	must(w->m->sum.merges > 150 && w->m->sum.faults_write_shared > 50);
+	must(w->m->sum.merges > 150 && w->m->sum.host_collapses > 0 && w->m->sum.faults_write_shared > 50);
 	must(dedup_unmerge(w->m->d) == 0);
 	check_all(w);
 	must_eq(w->m->sum.pages_merged + w->m->sum.ksm_zero_pages, 0);

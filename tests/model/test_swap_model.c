@@ -205,6 +205,7 @@ static void merge_storm(struct world *w)
 
 static void step(struct world *w)
 {
+	const struct collapse_limits limits = { 511, 512, 512 };
 	struct vm *v = &w->vm[rng_below(&w->rng, VMS)];
 	gfn_t gfn = pick(w);
 	bool in_arena = gfn < gmem_config(v->g)->arena_pages;
@@ -240,7 +241,7 @@ static void step(struct world *w)
 		gmem_test_clear_young(v->g, gfn);
 		break;
 	case 90:
-		gmem_collapse(v->g, gfn, 2);
+		gmem_collapse_within(v->g, gfn, 2, &limits);
 		break;
 	case 91:
 		if (!gmem_dirty_logging(v->g))

@@ -42,21 +42,15 @@ static bool can_collapse(const struct sim_vm *vm)
 	return vm->conf->collapse_ns && vm->sim->run->e->host.page_level >= 2 && !gmem_config(vm->gmem)->linear;
 }
 
-/* Look at up to 64 blocks, from where the last attempt stopped, and gather what can be gathered. */
 static void collapse(struct sim_vm *vm, uint64_t now)
 {
-	const struct gmem_config *g = gmem_config(vm->gmem);
+	const struct conf_vm *c = vm->conf;
 
-	for (unsigned i = 0; i < 64; i++) {
-		struct gmem_page page;
-
-		if (vm->collapse_at < g->arena_pages || vm->collapse_at + LEVEL_PAGES(2) > g->npages)
-			vm->collapse_at = g->arena_pages;
-		if (!gmem_lookup(vm->gmem, vm->collapse_at, &page) && page.state == PAGE_RESIDENT && page.level == 1)
-			gmem_collapse(vm->gmem, vm->collapse_at, 2);
-		vm->collapse_at += LEVEL_PAGES(2);
-	}
-	vm->next_collapse = now + vm->conf->collapse_ns;
+	vm->collapser.gmem = vm->gmem;
+	vm->collapser.nblocks = c->collapse_blocks;
+	vm->collapser.limits = (struct collapse_limits){ c->collapse_none, c->collapse_shared, c->collapse_swap };
+	collapse_scan(&vm->collapser);
+	vm->next_collapse = now + c->collapse_ns;
 }
 
 static void housekeeping(struct sim_vm *vm, uint64_t now)

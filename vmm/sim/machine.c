@@ -345,6 +345,17 @@ static uint64_t idle_until_now(const struct sim_vcpu *v)
 	return v->idle_cycles + now - v->off_at;
 }
 
+/* Of the CPU where it is largest; where the VM's entries were flushed a moment ago it stays what it was. */
+static void refresh_reach(struct sim_vm *vm)
+{
+	uint64_t reach = 0;
+
+	for (unsigned i = 0; i < vm->sim->ncpus; i++)
+		reach = MAX(reach, mmu_reach(vm->sim->cpus[i].mmu, vm->id + 1));
+	if (reach)
+		vm->counters.tlb_reach = reach;
+}
+
 void sim_vm_refresh(struct sim_vm *vm)
 {
 	struct counters *c = &vm->counters;
@@ -381,6 +392,7 @@ void sim_vm_refresh(struct sim_vm *vm)
 	c->guest_oom_kills = k->oom_kills;
 	c->guest_pages_free = k->pages_free;
 	c->balloon_oom_deflates = k->balloon_oom_deflates;
+	refresh_reach(vm);
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 }
 

@@ -126,3 +126,32 @@ void mmu_access(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsig
 	t.found = look_up(m, x, gva, &t.val, &t.level, r);
 	mmu_translate(m, x, gva, access, &t, r);
 }
+
+/* An array full of what it holds of the VM. */
+static uint64_t full_of(const struct sim_mmu *m, const struct assoc *a, unsigned vpid)
+{
+	uint64_t slots = (uint64_t)a->stride * (a->set_mask + 1), nbytes = 0, n = 0;
+
+	for (uint64_t i = 0; a->ways && i < slots; i++) {
+		if (!a->key[i] || space_vpid(&m->spaces, (unsigned)(a->key[i] & KEY_SPACE_MASK)) != vpid)
+			continue;
+		nbytes += LEVEL_SIZE(assoc_key_level(a->key[i]));
+		n++;
+	}
+	return n ? nbytes / n * a->ways * (a->set_mask + 1) : 0;
+}
+
+uint64_t mmu_reach(const struct sim_mmu *m, unsigned vpid)
+{
+	const struct assoc *seen[3] = { NULL, NULL, NULL };
+	uint64_t reach = 0;
+
+	for (unsigned level = 1; level <= 3; level++) {
+		const struct assoc *a = m->tlb.l2[level]->ways ? m->tlb.l2[level] : m->tlb.l1[level];
+
+		if (a != seen[0] && a != seen[1])
+			reach += full_of(m, a, vpid);
+		seen[level - 1] = a;
+	}
+	return reach;
+}

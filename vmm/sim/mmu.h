@@ -117,4 +117,10 @@ void mmu_flush_gva(struct sim_mmu *m, unsigned vpid, gva_t gva, struct counters 
 /* INVEPT on behalf of a change to guest frames: drops everything of that vpid that depends on stage 2. */
 void mmu_flush_gpa(struct sim_mmu *m, unsigned vpid, gfn_t gfn, uint64_t n, struct counters *c);
 
+/*
+ * Bytes that the second-level TLB would translate if it were full of entries like those it holds of that VM; 0 if it
+ * holds none. Sizes that it cannot hold count as the first level holds them.
+ */
+uint64_t mmu_reach(const struct sim_mmu *m, unsigned vpid);
+
 #endif

@@ -22,6 +22,7 @@
 
 #include "dedup/advisor.h"
 #include "dedup/dedup.h"
+#include "mm/collapse.h"
 #include "mm/frame.h"
 #include "mm/gmem.h"
 #include "mm/machine.h"
@@ -122,7 +123,7 @@ struct sim_vm {
 	uint64_t operations;
 	uint64_t idle_ns;    /* lockstep: virtual time that passed without operations */
 	uint64_t next_dirty, next_collapse; /* ns: next housekeeping */
-	gfn_t collapse_at;   /* where the last attempt to collapse stopped */
+	struct collapser collapser;
 	uint64_t *dirty;     /* bitmap for the dirty log */
 	bool done;
 	uint64_t blocked_until; /* ns: a policy does not let it run before */
