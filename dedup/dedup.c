@@ -44,12 +44,29 @@ static uint64_t item_bytes(const struct dedup *d, unsigned vm)
 	return gmem_config(d->cfg.vms[vm])->npages * sizeof(struct dedup_item);
 }
 
+static bool share(struct page_sharer *s, struct gmem *g, gfn_t gfn)
+{
+	struct dedup *d = (struct dedup *)((char *)s - offsetof(struct dedup, sharer));
+	struct dedup_page p;
+
+	if (d->unmerging)
+		return false;
+	dedup_look(d, gmem_config(g)->vm, gfn, &p);
+	return dedup_candidate(d, &p) && d->ops->try_share(d, &p);
+}
+
+struct page_sharer *dedup_sharer(struct dedup *d)
+{
+	return d->ops->try_share ? &d->sharer : NULL;
+}
+
 bool dedup_init(struct dedup *d, const struct dedup_ops *ops, const struct dedup_config *cfg)
 {
 	bool ok = true;
 
 	g_assert(cfg->max_page_sharing >= 2);
 	d->ops = ops;
+	d->sharer.share = share;
 	d->cfg = *cfg;
 	d->item = g_new0(struct dedup_item *, cfg->nvms + 1);
 	d->seen = lazy_new(frames_total(cfg->frames) * sizeof(*d->seen));
@@ -314,11 +331,13 @@ int dedup_unmerge(struct dedup *d)
 {
 	int err = 0;
 
+	d->unmerging = true; /* frames for it may be had by swapping */
 	for (unsigned vm = 0; vm < d->cfg.nvms && !err; vm++) {
 		struct gmem *g = d->cfg.vms[vm];
 
 		for (gfn_t gfn = gmem_next_mapped(g, 0); gfn != GFN_NONE && !err; gfn = gmem_next_mapped(g, gfn + 1))
 			err = gmem_unshare(g, gfn);
 	}
+	d->unmerging = false;
 	return err;
 }

@@ -15,6 +15,7 @@
 #include <glib.h>
 
 #include "mm/gmem.h"
+#include "mm/reclaim.h"
 
 #define DEDUP_RMAP_ITEM 64 /* bytes that the kernel keeps for each page it has looked at */
 
@@ -51,6 +52,7 @@ struct dedup_config {
 };
 
 struct dedup;
+struct dedup_page;
 
 struct dedup_ops {
 	const char *name;    /* as in `algorithm = ksm` */
@@ -63,6 +65,11 @@ struct dedup_ops {
 	 * a pass.
 	 */
 	void (*scan)(struct dedup *d, uint64_t npages);
+	/*
+	 * The page, a candidate, is about to go to swap: merge it if an equal one is known, else leave all as it is.
+	 * NULL: this algorithm has no quick answer.
+	 */
+	bool (*try_share)(struct dedup *d, struct dedup_page *p);
 	/* Forgets all, merges nothing more; what is merged stays so. */
 	void (*destroy)(struct dedup *d);
 };
@@ -72,6 +79,8 @@ extern const struct dedup_ops *const dedup_algorithms[]; /* NULL-ended: ksm, has
 /* What an algorithm begins with; embedded first in its own struct. */
 struct dedup {
 	const struct dedup_ops *ops;
+	struct page_sharer sharer;
+	bool unmerging;
 	struct dedup_config cfg;
 	struct dedup_item **item; /* [vm][gfn] */
 	uint64_t *seen;		  /* dedup_report(): by hfn */
@@ -81,6 +90,11 @@ struct dedup {
 
 /* Shared by all. */
 void dedup_report(struct dedup *d); /* bring the gauges of the VMs' and of the host's counters up to date */
+/*
+ * For a reclaimer to ask before it swaps a page out (its sharer), if the algorithm knows how; else NULL. Lives as long
+ * as @d.
+ */
+struct page_sharer *dedup_sharer(struct dedup *d);
 /* Every merged page gets a frame of its own again, while there are frames: -ENOMEM says that there were too few. */
 int dedup_unmerge(struct dedup *d);
 

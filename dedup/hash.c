@@ -11,6 +11,9 @@
  * So a page is merged at its first look if its partner was seen before, however often it changes meanwhile; KSM waits
  * for a second look.
  *
+ * Before a page goes to swap it is looked up, too, and merged instead if that can be; it leaves no hint, for it is
+ * about to be gone.
+ *
  * Data structures: a GHashTable from checksum to entry (merged frames with their chain, and at most one hint). Two
  * contents with one 64-bit checksum share an entry, so one of them is not merged: comparing keeps that
  * harmless. The random order is a bijection of 0 to 2^k - 1, new for each pass: a linear congruential generator of
@@ -152,6 +155,23 @@ static bool merge_hint(struct hash *h, struct entry *e, struct dedup_page *p)
 	return true;
 }
 
+static bool hash_try_share(struct dedup *d, struct dedup_page *p)
+{
+	struct hash *h = (struct hash *)d;
+	uint64_t checksum = dedup_checksum(d, p), key = dedup_key(d, checksum, dedup_domain(d, p->page.hfn));
+	struct entry *e = g_hash_table_lookup(h->table, &key);
+	hfn_t target;
+
+	if (d->cfg.use_zero_pages && checksum == h->zero_checksum && dedup_merge_zero(d, p))
+		return true;
+	if (!e)
+		return false;
+	target = e->stable ? stable_pick(&h->set, e->stable) : HFN_NONE;
+	if (target != HFN_NONE && dedup_merge_into(d, p, target))
+		return true;
+	return e->hinted && (e->vm != p->vm || e->gfn != p->gfn) && merge_hint(h, e, p);
+}
+
 static void scan_page(struct hash *h, struct dedup_page *p)
 {
 	bool changed, limited = false;
@@ -248,5 +268,6 @@ const struct dedup_ops dedup_hash = {
 	.summary = "VMware ESX's: a hash table of merged frames and of hints; pages in random order.",
 	.create = hash_create,
 	.scan = hash_scan,
+	.try_share = hash_try_share,
 	.destroy = hash_destroy,
 };

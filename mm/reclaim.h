@@ -54,8 +54,15 @@ struct reclaimer_ops {
 	void (*forget)(struct reclaimer *r, hfn_t hfn);
 };
 
+/* Whoever merges pages may spare a victim the way to swap (dedup/). */
+struct page_sharer {
+	/* The reclaimer, before RESIDENT page @gfn goes: true if it maps a merged frame now, and its own is free. */
+	bool (*share)(struct page_sharer *s, struct gmem *g, gfn_t gfn);
+};
+
 struct reclaimer {
 	const struct reclaimer_ops *ops;
+	struct page_sharer *sharer; /* NULL: nobody */
 	uint64_t reserve; /* frames that large backing leaves alone: tables are made of them */
 };
 

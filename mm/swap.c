@@ -213,7 +213,14 @@ static int evict_one(struct swap *s, struct swap_pool *pool)
 	uint64_t owner = frames_owner(s->frames, hfn);
 	struct gmem *g = swap_gmem(s, owner);
 	gfn_t gfn = OWNER_GFN(owner);
-	int err = s->clean[hfn] ? evict_clean(s, g, gfn, hfn) : swap_evict_dirty(s, g, gfn, hfn);
+	int err;
+
+	if (s->base.sharer && s->base.sharer->share(s->base.sharer, g, gfn)) {
+		s->evictions++;
+		gmem_counters(g)->swap_shared++;
+		return 0;
+	}
+	err = s->clean[hfn] ? evict_clean(s, g, gfn, hfn) : swap_evict_dirty(s, g, gfn, hfn);
 	if (err) {
 		gmem_counters(g)->swap_failures++;
 		pool->policy->spare(pool, hfn);

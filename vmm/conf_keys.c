@@ -107,6 +107,8 @@ static const struct conf_key dedup_keys[] = {
 	  "A large host page is split to merge a part of it; no: it is left whole." },
 	{ "merge-across-nodes", CONF_BOOL, DEDUP(merge_across_nodes), "yes", 0, 0, NULL, 0,
 	  "Pages on different NUMA nodes merge; no: each node merges its own." },
+	{ "share-before-swap", CONF_BOOL, DEDUP(share_before_swap), "yes", 0, 0, NULL, 0,
+	  "hash: a page that is to be swapped out is looked up first, and merged instead if an equal one is known." },
 	{ "stable-node-chains-prune", CONF_TIME, DEDUP(prune_ns), "2 s", 0, HOUR_NS, NULL, 0,
 	  "How long frames that are gone stay in their chain and in stable_node_dups; 0: not at all." },
 	{ "advisor", CONF_ENUM, DEDUP(advisor), "none", 0, 0, advisors, 0,

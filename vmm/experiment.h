@@ -62,7 +62,7 @@ struct conf_balloon {
 struct conf_dedup {
 	int algorithm; /* 0: none; else 1 + index into dedup_algorithms[] */
 	uint64_t pages_to_scan, sleep_ns;
-	bool smart_scan, use_zero_pages, split_huge, merge_across_nodes;
+	bool smart_scan, use_zero_pages, split_huge, merge_across_nodes, share_before_swap;
 	uint64_t max_page_sharing, prune_ns;
 	int advisor; /* none, scan-time */
 	uint64_t advisor_target_ns, advisor_min_cpu_ppm, advisor_max_cpu_ppm, advisor_min_pages, advisor_max_pages;

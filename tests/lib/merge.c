@@ -32,6 +32,14 @@ struct merge *merge_new_on(unsigned nvms, uint64_t npages, unsigned level, uint6
 	return m;
 }
 
+void merge_swap(struct merge *m, const struct swap_config *cfg)
+{
+	m->swap = swap_new(cfg, m->fr, &m->fm->base);
+	g_assert(m->swap);
+	for (unsigned i = 0; i < m->nvms; i++)
+		g_assert(!swap_attach(m->swap, m->g[i]));
+}
+
 void merge_start(struct merge *m, const char *algorithm)
 {
 	for (int i = 0; dedup_algorithms[i]; i++)
@@ -42,6 +50,9 @@ void merge_start(struct merge *m, const char *algorithm)
 
 void merge_free(struct merge *m)
 {
+	g_assert(!m->swap || !swap_verify(m->swap));
+	if (m->swap)
+		swap_reclaimer(m->swap)->sharer = NULL;
 	if (m->d)
 		m->d->ops->destroy(m->d);
 	for (unsigned i = 0; i < m->nvms; i++) {
@@ -50,6 +61,8 @@ void merge_free(struct merge *m)
 		fake_paging_free(m->p[i]);
 		gmem_free(m->g[i]);
 	}
+	if (m->swap)
+		swap_free(m->swap);
 	g_assert(frames_used(m->fr) == 0 && m->fr->zero == HFN_NONE);
 	fake_machine_free(m->fm);
 	frames_free(m->fr);

@@ -8,6 +8,7 @@
 #define OVERBOOK_TESTS_MERGE_H
 
 #include "dedup/dedup.h"
+#include "mm/swap.h"
 #include "tests/lib/fake_machine.h"
 #include "tests/lib/fake_paging.h"
 
@@ -22,12 +23,15 @@ struct merge {
 	struct counters c[MERGE_VMS], host, sum; /* sum: host and VMs, by merge_report() */
 	struct dedup_config cfg;		 /* may be changed before merge_start() */
 	struct dedup *d;
+	struct swap *swap;			 /* NULL: none */
 };
 
 /* VMs of @npages, no arena but the last one's of 512 pages; no scanner yet. */
 struct merge *merge_new(unsigned nvms, uint64_t npages, unsigned level, uint64_t host);
 /* The same on a host of @nnodes, VM i preferring node i modulo that. */
 struct merge *merge_new_on(unsigned nvms, uint64_t npages, unsigned level, uint64_t host, unsigned nnodes);
+/* The host swaps; before the first page has a frame. */
+void merge_swap(struct merge *m, const struct swap_config *cfg);
 void merge_start(struct merge *m, const char *algorithm);
 /* Asserts that no frame leaked. */
 void merge_free(struct merge *m);

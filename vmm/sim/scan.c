@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "vmm/sim/sim.h"
+#include "vmm/sim/swap.h"
 
 int sim_scan_init(struct sim *s, GError **error)
 {
@@ -48,6 +49,8 @@ int sim_scan_init(struct sim *s, GError **error)
 	s->pages_to_scan = c->pages_to_scan;
 	s->scan_sleep_ns = c->sleep_ns;
 	s->next_scan = c->sleep_ns;
+	if (s->dedup && s->swap && c->share_before_swap)
+		swap_reclaimer(s->swap->swap)->sharer = dedup_sharer(s->dedup);
 	if (s->dedup)
 		return 0;
 	g_set_error(error, VMM_ERROR, VMM_LACKS, "no address space for the page-merging scanner: raise the limit "
@@ -77,11 +80,14 @@ uint64_t sim_scan(struct sim *s, uint64_t now_ns)
 	if (!s->dedup || s->scan_over || now_ns < s->next_scan)
 		return 0;
 	s->scanning = true;
-	if (!c->stop_ns || now_ns < c->stop_ns)
+	if (!c->stop_ns || now_ns < c->stop_ns) {
 		s->dedup->ops->scan(s->dedup, pages_to_scan(s));
-	else
+	} else {
+		if (s->swap)
+			swap_reclaimer(s->swap->swap)->sharer = NULL;
 		/* Too few frames to unmerge all: try again. */
 		s->scan_over = !c->unmerge || dedup_unmerge(s->dedup) == 0;
+	}
 	refresh_roots(s);
 	s->scanning = false;
 	took_ns = costs ? sim_cycles_to_ns(s, s->dedup_cycles - before) : 0;
