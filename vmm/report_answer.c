@@ -4,7 +4,8 @@
  *
  * Computed from the experiment's metric, of which less is better. With several combinations: for each guest which comes
  * lowest, how many times as much the others come to, and, where the metric is a time, the part of the vCPU's time that
- * grew most. In a single run: the metric of each guest and where its time went.
+ * grew most. In a single run: the metric of each guest and where its time went. Many guests, or other ones in each
+ * combination, are told of together.
  */
 #include <math.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "vmm/text.h"
 
 #define RANKED 6 /* more combinations than this are not all told */
+#define TOLD   8 /* nor more guests than this */
 
 static void strong(GString *out, const char *text)
 {
@@ -64,13 +66,14 @@ static gint by_value(gconstpointer a, gconstpointer b)
 	return p->x < q->x ? -1 : p->x > q->x ? 1 : p->order < q->order ? -1 : 1;
 }
 
-/* The combinations that have a value for @vm, least first. */
+/* The combinations that have a value for @vm, NULL: for the whole host; least first. */
 static GArray *ranking(const struct view *v, const char *vm)
 {
 	GArray *a = g_array_new(FALSE, FALSE, sizeof(struct rank));
 
 	for (guint i = 0; i < v->labels->len; i++) {
-		const struct view_row *row = view_find(v, g_ptr_array_index(v->labels, i), vm);
+		const struct view_row *row = vm ? view_find(v, g_ptr_array_index(v->labels, i), vm)
+						: g_ptr_array_index(v->hosts, i);
 		struct rank r = { row, row ? view_metric(row, v->metric, NULL) : NAN, i };
 
 		if (!isnan(r.x))
@@ -153,7 +156,7 @@ static void answer_for_vm(const struct view *v, const char *vm, GString *out)
 	if (!a->len)
 		return;
 	g_string_append(out, "<li>");
-	strong(out, vm);
+	strong(out, vm ? vm : "all guests together");
 	g_string_append(out, ": ");
 	if (v->labels->len > 1) {
 		ranked(v, a, out);
@@ -225,6 +228,18 @@ static void winners(const struct view *v, const char *native, GString *out)
 	g_string_append(out, any ? " (ties: within 1%).</p>\n" : "");
 }
 
+/* Few guests, and the same ones in every combination: then each has its own answer, else they have one together. */
+static gboolean tell_each(const struct view *v)
+{
+	if (v->hosts->len != v->labels->len)
+		return TRUE;
+	for (guint i = 0; i < v->vms->len; i++)
+		for (guint j = 0; j < v->labels->len; j++)
+			if (!view_find(v, g_ptr_array_index(v->labels, j), g_ptr_array_index(v->vms, i)))
+				return FALSE;
+	return v->vms->len <= TOLD;
+}
+
 void report_answer(const struct view *v, GString *out)
 {
 	g_autofree char *label = view_metric_label(v->metric);
@@ -246,7 +261,9 @@ void report_answer(const struct view *v, GString *out)
 	g_string_append(out, "<p>Measured by ");
 	text_html(out, label);
 	g_string_append(out, "; less is better:</p>\n<ul>\n");
-	for (guint i = 0; i < v->vms->len; i++)
+	if (!tell_each(v))
+		answer_for_vm(v, NULL, out);
+	for (guint i = 0; i < v->vms->len && tell_each(v); i++)
 		answer_for_vm(v, g_ptr_array_index(v->vms, i), out);
 	g_string_append(out, "</ul>\n</section>\n");
 }

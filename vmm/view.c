@@ -361,7 +361,7 @@ static char *singular(const char *counter)
 
 	if (g_str_has_suffix(s, "sses") || g_str_has_suffix(s, "ches") || g_str_has_suffix(s, "shes"))
 		s[n - 2] = '\0';
-	else if (n > 1 && s[n - 1] == 's' && s[n - 2] != 's')
+	else if (n > 2 && s[n - 1] == 's' && s[n - 2] != 's')
 		s[n - 1] = '\0';
 	return s;
 }
@@ -377,7 +377,7 @@ char *view_metric_unit(const char *metric)
 	if (!den)
 		return g_strdup(counts ? "" : unit_of(num));
 
-	g_autofree char *each = !strcmp(unit_of(den), "count") ? singular(den) : g_strdup(unit_of(den));
+	g_autofree char *each = singular(strcmp(unit_of(den), "count") ? unit_of(den) : den);
 
 	g_autofree char *unit = counts ? g_strdelimit(g_strdup(num), "_", ' ') : g_strdup(unit_of(num));
 
