@@ -94,7 +94,7 @@ GUEST_CFLAGS := -std=c11 -O2 $(ARCH) $(WARN) -mgeneral-regs-only -mno-red-zone -
 		-fno-stack-protector -fno-strict-aliasing -fno-asynchronous-unwind-tables -fcf-protection=none -I. \
 		-include workloads/guest/kvm/hidden.h -MMD -MP
 GUEST_SHARED := $(wildcard workloads/*.c) workloads/guest/kvm/string.c
-GUEST_KERNEL := $(wildcard workloads/guest/*.c) balloon/driver.c $(addprefix workloads/guest/kvm/,entry.c hal_kvm.c) $(GUEST_SHARED)
+GUEST_KERNEL := $(wildcard workloads/guest/*.c) balloon/driver.c balloon/driver_free.c $(addprefix workloads/guest/kvm/,entry.c hal_kvm.c) $(GUEST_SHARED)
 GUEST_USER := workloads/guest/kvm/user.c $(GUEST_SHARED)
 GUEST_OBJ := $(patsubst %.c,$(G)/obj/%.o,$(sort $(GUEST_KERNEL) $(GUEST_USER)))
 

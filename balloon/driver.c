@@ -21,56 +21,64 @@
  * Invariants (tests/guest/test_balloon.c): a page on the stack is mapped by no process; what went in comes out;
  * contents of processes' pages are those of a run without a balloon.
  *
+ * driver_free.c: free pages, reported and hinted.
+ *
  * Source: VIRTIO 1.2, sections 3.1 and 5.5; Linux drivers/virtio/virtio_balloon.c for sizes and the order of things.
  */
 #include "balloon/driver.h"
 
 #include "workloads/guest/balloon.h"
 
-#define OOM_PAGES    256u
-#define SLOWNESS     64u
-#define HEAP_RESERVE 32u /* heap pages that the balloon leaves to page tables */
+#define OOM_PAGES 256u
+#define SLOWNESS  64u
 
-static void put32(struct kernel *k, uint32_t reg, uint32_t value)
+void balloon_put32(struct kernel *k, uint32_t reg, uint32_t value)
 {
 	hal_mmio_write(k->hal, k->info->balloon.registers + reg, value);
 }
 
-static uint32_t get32(struct kernel *k, uint32_t reg)
+uint32_t balloon_get32(struct kernel *k, uint32_t reg)
 {
 	return hal_mmio_read(k->hal, k->info->balloon.registers + reg);
 }
 
-static void *queue_at(struct kernel *k, unsigned queue, uint64_t offset)
+void *balloon_queue_at(struct kernel *k, unsigned queue, uint64_t offset)
 {
 	return hal_arena(k->hal, k->balloon->queue[queue] + offset);
 }
 
-static bool served(struct kernel *k, unsigned queue)
+void balloon_notify(struct kernel *k, unsigned queue)
 {
-	struct vring_used *used = queue_at(k, queue, BALLOON_USED);
+	unsigned n = virtio_balloon_queue(k->balloon->features, queue, k->info->balloon.fixed_queues);
+
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_NOTIFY, n);
+}
+
+bool balloon_served(struct kernel *k, unsigned queue)
+{
+	struct vring_used *used = balloon_queue_at(k, queue, BALLOON_USED);
 
 	return __atomic_load_n(&used->idx, __ATOMIC_ACQUIRE) == k->balloon->sent[queue];
 }
 
-static void make_available(struct kernel *k, unsigned queue, uint16_t by)
+void balloon_make_available(struct kernel *k, unsigned queue, uint16_t by)
 {
 	struct balloon_driver *b = k->balloon;
-	struct vring_avail *avail = queue_at(k, queue, BALLOON_AVAIL);
+	struct vring_avail *avail = balloon_queue_at(k, queue, BALLOON_AVAIL);
 
 	avail->ring[b->sent[queue] % BALLOON_QUEUE_SIZE] = 0;
 	b->sent[queue] = (uint16_t)(b->sent[queue] + by);
 	__atomic_store_n(&avail->idx, b->sent[queue], __ATOMIC_RELEASE);
-	put32(k, VIRTIO_MMIO_QUEUE_NOTIFY, queue);
+	balloon_notify(k, queue);
 }
 
 /* Send @len bytes of the queue's buffer. */
-static void send_buffer(struct kernel *k, unsigned queue, uint32_t len)
+void balloon_send(struct kernel *k, unsigned queue, uint32_t len)
 {
-	struct vring_desc *desc = queue_at(k, queue, 0);
+	struct vring_desc *desc = balloon_queue_at(k, queue, 0);
 
 	desc[0] = (struct vring_desc){ .addr = k->balloon->queue[queue] + BALLOON_BUFFER, .len = len };
-	make_available(k, queue, 1);
+	balloon_make_available(k, queue, 1);
 }
 
 static void send_stats(struct kernel *k)
@@ -82,11 +90,11 @@ static void send_stats(struct kernel *k)
 		[BALLOON_S_MEMTOT] = (k->alloc.end_gfn - k->alloc.first_gfn) << PAGE_SHIFT,
 		[BALLOON_S_AVAIL] = c->pages_free << PAGE_SHIFT,
 	};
-	struct virtio_balloon_stat *to = queue_at(k, BALLOON_STATS, BALLOON_BUFFER);
+	struct virtio_balloon_stat *to = balloon_queue_at(k, BALLOON_STATS, BALLOON_BUFFER);
 
 	for (uint16_t i = 0; i < BALLOON_S_TAGS; i++)
 		to[i] = (struct virtio_balloon_stat){ i, stat[i] };
-	send_buffer(k, BALLOON_STATS, sizeof(*to) * BALLOON_S_TAGS);
+	balloon_send(k, BALLOON_STATS, sizeof(*to) * BALLOON_S_TAGS);
 }
 
 /* The stack. False: the heap has no page to spare. */
@@ -97,7 +105,7 @@ static bool push(struct kernel *k, uint32_t gfn)
 
 	if (!b->chunk || b->nchunk == BALLOON_CHUNK) {
 		bool spare = k->heap.free[HEAP_BALLOON] != UINT32_MAX ||
-			     k->heap.end - k->heap.bump > HEAP_RESERVE * PAGE_SIZE;
+			     k->heap.end - k->heap.bump > BALLOON_HEAP_RESERVE * PAGE_SIZE;
 		uint64_t gpa = spare ? heap_alloc(k, HEAP_BALLOON) : 0;
 
 		if (!gpa)
@@ -147,13 +155,13 @@ static uint32_t spare(struct kernel *k)
 /* Up to @n pages into the balloon; how many. */
 static uint32_t inflate(struct kernel *k, uint32_t n)
 {
-	uint32_t *pfn = queue_at(k, BALLOON_INFLATE, BALLOON_BUFFER), done = 0;
+	uint32_t *pfn = balloon_queue_at(k, BALLOON_INFLATE, BALLOON_BUFFER), done = 0;
 
 	n = n < BALLOON_PFNS ? n : BALLOON_PFNS;
 	while (done < n && (pfn[done] = spare(k)))
 		done++;
 	if (done)
-		send_buffer(k, BALLOON_INFLATE, done * 4);
+		balloon_send(k, BALLOON_INFLATE, done * 4);
 	return done;
 }
 
@@ -166,7 +174,7 @@ static void put_all(struct kernel *k, const uint32_t *pfn, uint32_t n)
 static uint32_t deflate(struct kernel *k, uint32_t n)
 {
 	struct balloon_driver *b = k->balloon;
-	uint32_t *pfn = queue_at(k, BALLOON_DEFLATE, BALLOON_BUFFER), done = 0;
+	uint32_t *pfn = balloon_queue_at(k, BALLOON_DEFLATE, BALLOON_BUFFER), done = 0;
 
 	n = n < BALLOON_PFNS ? n : BALLOON_PFNS;
 	for (; done < n && b->npages; done++)
@@ -175,7 +183,7 @@ static uint32_t deflate(struct kernel *k, uint32_t n)
 		return 0;
 	if (!(b->features & VIRTIO_BALLOON_F_MUST_TELL_HOST))
 		put_all(k, pfn, done);
-	send_buffer(k, BALLOON_DEFLATE, done * 4);
+	balloon_send(k, BALLOON_DEFLATE, done * 4);
 	if (b->features & VIRTIO_BALLOON_F_MUST_TELL_HOST)
 		put_all(k, pfn, done);
 	return done;
@@ -185,49 +193,60 @@ static bool negotiate(struct kernel *k)
 {
 	struct balloon_driver *b = k->balloon;
 	const uint64_t known = VIRTIO_F_VERSION_1 | VIRTIO_BALLOON_F_MUST_TELL_HOST | VIRTIO_BALLOON_F_STATS_VQ |
-			       VIRTIO_BALLOON_F_DEFLATE_ON_OOM;
+			       VIRTIO_BALLOON_F_DEFLATE_ON_OOM | VIRTIO_BALLOON_F_FREE_PAGE_HINT |
+			       VIRTIO_BALLOON_F_PAGE_POISON | VIRTIO_BALLOON_F_REPORTING;
 	uint32_t status = VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK;
 
-	put32(k, VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
+	balloon_put32(k, VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
 	b->features = 0;
 	for (uint32_t i = 0; i < 2; i++) {
-		put32(k, VIRTIO_MMIO_DEVICE_FEATURES_SEL, i);
-		b->features |= (uint64_t)get32(k, VIRTIO_MMIO_DEVICE_FEATURES) << 32 * i;
+		balloon_put32(k, VIRTIO_MMIO_DEVICE_FEATURES_SEL, i);
+		b->features |= (uint64_t)balloon_get32(k, VIRTIO_MMIO_DEVICE_FEATURES) << 32 * i;
 	}
-	b->features &= known;
+	b->features &= known & ~k->info->balloon.refuses;
+	/* A host that does not know of poison must not take poisoned pages; one that does need not know of none. */
+	if (k->info->poison == POISON_NONE)
+		b->features &= ~VIRTIO_BALLOON_F_PAGE_POISON;
+	else if (!(b->features & VIRTIO_BALLOON_F_PAGE_POISON))
+		b->features &= ~(VIRTIO_BALLOON_F_REPORTING | VIRTIO_BALLOON_F_FREE_PAGE_HINT);
 	for (uint32_t i = 0; i < 2; i++) {
-		put32(k, VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
-		put32(k, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(b->features >> 32 * i));
+		balloon_put32(k, VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
+		balloon_put32(k, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(b->features >> 32 * i));
 	}
-	put32(k, VIRTIO_MMIO_STATUS, status);
-	return get32(k, VIRTIO_MMIO_STATUS) == status;
+	balloon_put32(k, VIRTIO_MMIO_STATUS, status);
+	return balloon_get32(k, VIRTIO_MMIO_STATUS) == status;
 }
 
 static bool queue_start(struct kernel *k, uint32_t queue)
 {
 	uint64_t gpa = k->balloon->queue[queue];
 
+	if (!gpa)
+		gpa = k->balloon->queue[queue] = heap_alloc(k, HEAP_BALLOON);
+	if (!gpa)
+		return false;
 	bytes_zero(hal_arena(k->hal, gpa), PAGE_SIZE);
 	k->balloon->sent[queue] = 0;
-	put32(k, VIRTIO_MMIO_QUEUE_SEL, queue);
-	if (get32(k, VIRTIO_MMIO_QUEUE_NUM_MAX) < BALLOON_QUEUE_SIZE)
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_SEL,
+		      virtio_balloon_queue(k->balloon->features, queue, k->info->balloon.fixed_queues));
+	if (balloon_get32(k, VIRTIO_MMIO_QUEUE_NUM_MAX) < BALLOON_QUEUE_SIZE)
 		return false;
-	put32(k, VIRTIO_MMIO_QUEUE_NUM, BALLOON_QUEUE_SIZE);
-	put32(k, VIRTIO_MMIO_QUEUE_DESC, (uint32_t)gpa);
-	put32(k, VIRTIO_MMIO_QUEUE_DESC + 4, (uint32_t)(gpa >> 32));
-	put32(k, VIRTIO_MMIO_QUEUE_DRIVER, (uint32_t)(gpa + BALLOON_AVAIL));
-	put32(k, VIRTIO_MMIO_QUEUE_DRIVER + 4, (uint32_t)((gpa + BALLOON_AVAIL) >> 32));
-	put32(k, VIRTIO_MMIO_QUEUE_DEVICE, (uint32_t)(gpa + BALLOON_USED));
-	put32(k, VIRTIO_MMIO_QUEUE_DEVICE + 4, (uint32_t)((gpa + BALLOON_USED) >> 32));
-	put32(k, VIRTIO_MMIO_QUEUE_READY, 1);
-	return get32(k, VIRTIO_MMIO_QUEUE_READY) == 1;
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_NUM, BALLOON_QUEUE_SIZE);
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_DESC, (uint32_t)gpa);
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_DESC + 4, (uint32_t)(gpa >> 32));
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_DRIVER, (uint32_t)(gpa + BALLOON_AVAIL));
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_DRIVER + 4, (uint32_t)((gpa + BALLOON_AVAIL) >> 32));
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_DEVICE, (uint32_t)(gpa + BALLOON_USED));
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_DEVICE + 4, (uint32_t)((gpa + BALLOON_USED) >> 32));
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_READY, 1);
+	return balloon_get32(k, VIRTIO_MMIO_QUEUE_READY) == 1;
 }
 
 /* The host asks for something else than before. */
 static void new_target(struct kernel *k)
 {
 	struct balloon_driver *b = k->balloon;
-	uint32_t target = get32(k, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_NUM_PAGES);
+	uint32_t target = balloon_get32(k, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_NUM_PAGES);
 
 	if (target != b->target)
 		b->held = false;
@@ -240,20 +259,25 @@ static void set_up(struct kernel *k)
 {
 	struct balloon_driver *b = k->balloon;
 
-	put32(k, VIRTIO_MMIO_STATUS, 0);
+	balloon_put32(k, VIRTIO_MMIO_STATUS, 0);
 	/* Nothing is in the balloon of a device that was reset. */
 	while (b->npages)
 		page_put(k, pop(k), 1);
 	b->running = negotiate(k);
 	for (uint32_t i = 0; i < BALLOON_QUEUES && b->running; i++)
-		b->running = queue_start(k, i);
+		b->running = !virtio_balloon_has_queue(b->features, i) || queue_start(k, i);
 	if (!b->running) {
-		put32(k, VIRTIO_MMIO_STATUS, VIRTIO_FAILED);
+		balloon_put32(k, VIRTIO_MMIO_STATUS, VIRTIO_FAILED);
 		return;
 	}
-	put32(k, VIRTIO_MMIO_STATUS,
-	      VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
-	send_stats(k);
+	if (b->features & VIRTIO_BALLOON_F_PAGE_POISON)
+		balloon_put32(k, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL,
+			      (uint32_t)POISON_WORD(k->info->poison));
+	balloon_put32(k, VIRTIO_MMIO_STATUS,
+		      VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+	if (b->features & VIRTIO_BALLOON_F_STATS_VQ)
+		send_stats(k);
+	balloon_free_start(k);
 	new_target(k);
 }
 
@@ -261,14 +285,15 @@ void balloon_start(struct kernel *k)
 {
 	uint64_t gpa;
 
-	if (!k->info->balloon.registers || get32(k, VIRTIO_MMIO_MAGIC) != VIRTIO_MMIO_MAGIC_VALUE ||
-	    get32(k, VIRTIO_MMIO_VERSION) != 2 || get32(k, VIRTIO_MMIO_DEVICE_ID) != VIRTIO_ID_BALLOON ||
-	    k->heap.end - k->heap.bump <= (HEAP_RESERVE + BALLOON_QUEUES + 1) * PAGE_SIZE)
+	if (!k->info->balloon.registers || balloon_get32(k, VIRTIO_MMIO_MAGIC) != VIRTIO_MMIO_MAGIC_VALUE ||
+	    balloon_get32(k, VIRTIO_MMIO_VERSION) != 2 ||
+	    balloon_get32(k, VIRTIO_MMIO_DEVICE_ID) != VIRTIO_ID_BALLOON ||
+	    k->heap.end - k->heap.bump <= (BALLOON_HEAP_RESERVE + BALLOON_QUEUES + 1) * PAGE_SIZE)
 		return;
 	gpa = heap_alloc(k, HEAP_BALLOON);
 	k->balloon = hal_arena(k->hal, gpa);
 	bytes_zero(k->balloon, sizeof(*k->balloon));
-	for (unsigned i = 0; i < BALLOON_QUEUES; i++)
+	for (unsigned i = 0; i <= BALLOON_STATS; i++)
 		k->balloon->queue[i] = heap_alloc(k, HEAP_BALLOON);
 	rng_seed(&k->balloon->rng, k->script->seed);
 	set_up(k);
@@ -279,7 +304,7 @@ static void send_lies(struct kernel *k)
 {
 	struct balloon_driver *b = k->balloon;
 	unsigned queue = rng_below(&b->rng, 2) ? BALLOON_INFLATE : BALLOON_DEFLATE;
-	uint32_t *pfn = queue_at(k, queue, BALLOON_BUFFER), n = 1 + (uint32_t)rng_below(&b->rng, BALLOON_PFNS);
+	uint32_t *pfn = balloon_queue_at(k, queue, BALLOON_BUFFER), n = 1 + (uint32_t)rng_below(&b->rng, BALLOON_PFNS);
 	struct balloon_chunk *top = b->chunk ? hal_arena(k->hal, b->chunk) : (struct balloon_chunk *)0;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -289,16 +314,23 @@ static void send_lies(struct kernel *k)
 		else if (top && queue == BALLOON_INFLATE)
 			pfn[i] = top->gfn[rng_below(&b->rng, b->nchunk)];
 	}
-	send_buffer(k, queue, n * 4);
+	balloon_send(k, queue, n * 4);
+}
+
+static bool has_free(const struct balloon_driver *b)
+{
+	return b->features & (VIRTIO_BALLOON_F_FREE_PAGE_HINT | VIRTIO_BALLOON_F_REPORTING);
 }
 
 /* A chain that is none. */
 static void send_malformed(struct kernel *k)
 {
 	struct balloon_driver *b = k->balloon;
-	unsigned queue = (unsigned)rng_below(&b->rng, BALLOON_QUEUES);
-	struct vring_desc *desc = queue_at(k, queue, 0);
+	unsigned queue = (unsigned)rng_below(&b->rng, has_free(b) ? BALLOON_QUEUES : BALLOON_STATS + 1);
+	struct vring_desc *desc = balloon_queue_at(k, queue, 0);
 
+	if (!virtio_balloon_has_queue(b->features, queue))
+		return;
 	desc[0] = (struct vring_desc){ .addr = b->queue[queue] + BALLOON_BUFFER, .len = 4 };
 	switch (rng_below(&b->rng, 6)) {
 	case 0:
@@ -318,10 +350,10 @@ static void send_malformed(struct kernel *k)
 		desc[0].flags = VRING_DESC_INDIRECT;
 		break;
 	default:
-		make_available(k, queue, BALLOON_QUEUE_SIZE + 1);
+		balloon_make_available(k, queue, BALLOON_QUEUE_SIZE + 1);
 		return;
 	}
-	make_available(k, queue, 1);
+	balloon_make_available(k, queue, 1);
 }
 
 static void store_anything(struct kernel *k)
@@ -333,8 +365,8 @@ static void store_anything(struct kernel *k)
 		VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_CONFIG,
 	};
 
-	put32(k, VIRTIO_MMIO_QUEUE_SEL, (uint32_t)rng_below(&b->rng, 5));
-	put32(k, reg[rng_below(&b->rng, sizeof(reg) / sizeof(reg[0]))], (uint32_t)rng_u64(&b->rng) | 4);
+	balloon_put32(k, VIRTIO_MMIO_QUEUE_SEL, (uint32_t)rng_below(&b->rng, 5));
+	balloon_put32(k, reg[rng_below(&b->rng, sizeof(reg) / sizeof(reg[0]))], (uint32_t)rng_u64(&b->rng) | 4);
 }
 
 static void misbehave(struct kernel *k)
@@ -349,10 +381,14 @@ static void misbehave(struct kernel *k)
 	case 2:
 		send_lies(k);
 		break;
+	case 3:
+		if (has_free(k->balloon))
+			balloon_free_lie(k);
+		break;
 	default:
 		break;
 	}
-	if (get32(k, VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET)
+	if (balloon_get32(k, VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET)
 		set_up(k);
 }
 
@@ -363,15 +399,18 @@ void balloon_interrupt(struct kernel *k)
 
 	if (!b || !b->running || k->info->balloon.behaviour == BALLOON_SILENT)
 		return;
-	why = get32(k, VIRTIO_MMIO_INTERRUPT_STATUS);
-	put32(k, VIRTIO_MMIO_INTERRUPT_ACK, why);
+	why = balloon_get32(k, VIRTIO_MMIO_INTERRUPT_STATUS);
+	balloon_put32(k, VIRTIO_MMIO_INTERRUPT_ACK, why);
 	if (why & VIRTIO_INT_CONFIG) {
-		if (get32(k, VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET)
+		if (balloon_get32(k, VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET)
 			set_up(k);
 		else
 			new_target(k);
+		if (b->running)
+			balloon_free_config(k);
 	}
-	if (b->running && why & VIRTIO_INT_USED && b->features & VIRTIO_BALLOON_F_STATS_VQ && served(k, BALLOON_STATS))
+	if (b->running && why & VIRTIO_INT_USED && b->features & VIRTIO_BALLOON_F_STATS_VQ &&
+	    balloon_served(k, BALLOON_STATS))
 		send_stats(k);
 	balloon_tick(k);
 }
@@ -394,24 +433,32 @@ static void approach(struct kernel *k, uint64_t n)
 		n -= done;
 	}
 	if (b->npages != before)
-		put32(k, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_ACTUAL, b->npages);
+		balloon_put32(k, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_ACTUAL, b->npages);
+}
+
+static uint64_t rate_of(const struct balloon_info *info)
+{
+	if (info->behaviour != BALLOON_SLOW)
+		return info->rate;
+	return info->rate > SLOWNESS ? info->rate / SLOWNESS : 1;
 }
 
 void balloon_tick(struct kernel *k)
 {
 	struct balloon_driver *b = k->balloon;
 	const struct balloon_info *info = &k->info->balloon;
-	uint64_t now, rate = info->rate;
+	uint64_t now;
 
-	if (!b || !b->running || !b->pending || info->behaviour == BALLOON_SILENT)
+	if (!b || !b->running || info->behaviour == BALLOON_SILENT)
+		return;
+	balloon_free_tick(k, rate_of(info));
+	if (!b->pending)
 		return;
 	now = hal_now(k->hal);
 	if (now < b->next_ns)
 		return;
 	b->next_ns = now + info->interval_ns;
-	if (info->behaviour == BALLOON_SLOW)
-		rate = rate > SLOWNESS ? rate / SLOWNESS : 1;
-	approach(k, rate);
+	approach(k, rate_of(info));
 	if (info->behaviour == BALLOON_HOSTILE)
 		misbehave(k);
 	/* Where the guest has nothing to spare now, it may have later. */
@@ -422,8 +469,13 @@ void balloon_tick(struct kernel *k)
 uint64_t balloon_wake_time(const struct kernel *k)
 {
 	const struct balloon_driver *b = k->balloon;
+	uint64_t next, free;
 
-	return b && b->running && b->pending && k->info->balloon.behaviour != BALLOON_SILENT ? b->next_ns : UINT64_MAX;
+	if (!b || !b->running || k->info->balloon.behaviour == BALLOON_SILENT)
+		return UINT64_MAX;
+	next = b->pending ? b->next_ns : UINT64_MAX;
+	free = balloon_free_wake(k);
+	return next < free ? next : free;
 }
 
 bool balloon_oom(struct kernel *k)
@@ -438,6 +490,6 @@ bool balloon_oom(struct kernel *k)
 		return false;
 	b->held = true;
 	k->counts.balloon_oom_deflates += done;
-	put32(k, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_ACTUAL, b->npages);
+	balloon_put32(k, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_ACTUAL, b->npages);
 	return true;
 }

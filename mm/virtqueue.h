@@ -46,7 +46,7 @@ int virtqueue_read(struct virtqueue *q, const struct virtqueue_chain *c, uint64_
 int virtqueue_push(struct virtqueue *q, uint16_t head, uint32_t len, bool *interrupt);
 
 /* A device, whatever its transport. */
-#define VIRTIO_QUEUES 4
+#define VIRTIO_QUEUES 5
 
 struct virtio_device;
 

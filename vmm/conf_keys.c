@@ -12,6 +12,9 @@ static const char *const paging_names[] = { "native", "shadow", "ept", "pv", NUL
 static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
 static const char *const table_levels[] = { "4", "5", NULL };
 static const char *const behaviours[] = { "good", "slow", "silent", "hostile", NULL };
+static const char *const poisons[] = { "none", "zero", "aa", NULL };
+static const char *const poisoned[] = { "restore", "keep", NULL };
+static const char *const numberings[] = { "linux", "spec", NULL };
 static const char *const dedup_names[] = { "none", "ksm", "hash", "oracle", NULL };
 static const char *const advisors[] = { "none", "scan-time", NULL };
 static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
@@ -84,6 +87,23 @@ static const struct conf_key balloon_keys[] = {
 	  "Offer VIRTIO_BALLOON_F_MUST_TELL_HOST: a page may be used again only after the host was told." },
 	{ "deflate-on-oom", CONF_BOOL, BALLOON(deflate_on_oom), "yes", 0, 0, NULL, 0,
 	  "Offer VIRTIO_BALLOON_F_DEFLATE_ON_OOM: out of memory, a guest takes pages back before it kills a process." },
+	{ "reporting", CONF_BOOL, BALLOON(reporting), "no", 0, 0, NULL, 0,
+	  "Offer VIRTIO_BALLOON_F_REPORTING: guests report free pages, and the host takes their frames at once." },
+	{ "reporting-delay", CONF_TIME, BALLOON(report_delay_ns), "2 s", 1000, HOUR_NS, NULL, 0,
+	  "From the first page freed until a driver reports what is free." },
+	{ "free-page-hint", CONF_BOOL, BALLOON(free_page_hint), "no", 0, 0, NULL, 0,
+	  "Offer VIRTIO_BALLOON_F_FREE_PAGE_HINT: guests say which pages are free, and the host drops those first." },
+	{ "hint-interval", CONF_TIME, BALLOON(hint_ns), "100 ms", 1000, HOUR_NS, NULL, 0,
+	  "How often the host asks for hints." },
+	{ "free-order", CONF_COUNT, BALLOON(free_order), "9", 0, 9, NULL, 0,
+	  "Free pages are reported and hinted in aligned blocks of 2^n pages." },
+	{ "page-poison", CONF_BOOL, BALLOON(page_poison), "yes", 0, 0, NULL, 0,
+	  "Offer VIRTIO_BALLOON_F_PAGE_POISON; without it a guest that poisons free pages neither reports nor hints." },
+	{ "poisoned-pages", CONF_ENUM, BALLOON(poisoned), "restore", 0, 0, poisoned, 0,
+	  "Free pages that hold a poison value: restore takes them and writes it when they come back; keep leaves them "
+	  "alone, as QEMU does." },
+	{ "queues", CONF_ENUM, BALLOON(queues), "linux", 0, 0, numberings, 0,
+	  "Numbers of the queues: as Linux and QEMU have them, or as the specification." },
 	{ "stats-interval", CONF_TIME, BALLOON(stats_ns), "10 ms", 0, HOUR_NS, NULL, 0,
 	  "How often drivers are asked for their statistics; 0: never." },
 	{ .name = NULL },
@@ -202,7 +222,7 @@ static const struct conf_key vm_keys[] = {
 	{ "swap-limit", CONF_SIZE, VM(swap_limit), "0", 0, 1ull << 44, NULL, 0,
 	  "Host memory beyond which its own pages are swapped out, the arena apart; 0: as much as it gets (sim)." },
 	{ "balloon-target", CONF_SIZE, VM(balloon_target), "0", 0, 1ull << 44, NULL, 0,
-	  "Memory that its balloon is asked to give up, a multiple of 4 KiB; 0: it has no balloon (sim)." },
+	  "Memory that its balloon is asked to give up, a multiple of 4 KiB; 0: none (sim)." },
 	{ "balloon-from", CONF_TIME, VM(balloon_from_ns), "0", 0, 1000 * HOUR_NS, NULL, 0, "When it is asked to." },
 	{ "balloon-until", CONF_TIME, VM(balloon_until_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
 	  "When it may take all of it back; 0: never." },
@@ -220,13 +240,21 @@ static const struct conf_key vm_keys[] = {
 	  "What its files hold at first; as a phase's contents. text: each page differs; text:100: one of 100 that all "
 	  "VMs share." },
 	{ "balloon", CONF_BOOL, VM(balloon), "yes", 0, 0, NULL, 0,
-	  "It has a balloon if a [policy] decides (sim; not with paging = native)." },
+	  "It has a balloon if a [policy] decides, or if reporting or hints are offered (sim; not with paging = "
+	  "native)." },
 	{ "shares", CONF_COUNT, VM(shares), "1000", 1, 1000000, NULL, 0,
 	  "For policies: what it may claim of the host's memory, in proportion to the shares of others." },
 	{ "min", CONF_SIZE, VM(min), "0", 0, 1ull << 44, NULL, 0,
 	  "For policies: host memory that is never taken from it." },
 	{ "max", CONF_SIZE, VM(max), "0", 0, 1ull << 44, NULL, 0,
 	  "For policies: most host memory that it may have; 0: as much as it has memory." },
+	{ "reporting", CONF_BOOL, VM(reporting), "yes", 0, 0, NULL, 0,
+	  "Its driver accepts page reporting, if that is offered." },
+	{ "free-page-hint", CONF_BOOL, VM(free_page_hint), "yes", 0, 0, NULL, 0,
+	  "Its driver accepts free page hints, if they are offered." },
+	{ "page-poison", CONF_ENUM, VM(page_poison), "none", 0, 0, poisons, 0,
+	  "What its kernel fills free pages with: zero (Linux: init_on_free=1), or bytes 0xaa, which it looks for when "
+	  "it allocates (page_poison=1)." },
 	{ "workload", CONF_NAME, VM(workload), NULL, 0, 0, NULL, 0, "The [workload] it runs." },
 	{ .name = NULL },
 };
@@ -298,7 +326,7 @@ const struct conf_section_info conf_sections[SECTION_COUNT] = {
 				"What is asked, and how it is run." },
 	[SECTION_HOST] = { "host", false, sizeof(struct conf_host), host_keys, "The machine that the VMs share." },
 	[SECTION_BALLOON] = { "balloon", false, sizeof(struct conf_balloon), balloon_keys,
-			      "The balloons of all VMs that have one (vm.balloon-target)." },
+			      "The balloons of all VMs that have one (vm.balloon-target, vm.balloon)." },
 	[SECTION_DEDUP] = { "dedup", false, sizeof(struct conf_dedup), dedup_keys,
 			    "The scanner that merges equal pages." },
 	[SECTION_SWAP] = { "swap", false, sizeof(struct conf_swap), swap_keys,

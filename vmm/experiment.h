@@ -56,6 +56,11 @@ struct conf_balloon {
 	uint64_t rate;	    /* pages in each interval */
 	uint64_t interval_ns;
 	bool must_tell, deflate_on_oom;
+	bool free_page_hint, reporting, page_poison; /* features to offer */
+	uint64_t hint_ns; /* how often hints are asked for */
+	uint64_t free_order, report_delay_ns;
+	int poisoned; /* restore, keep */
+	int queues;   /* linux, spec */
 	uint64_t stats_ns; /* how often drivers are asked for statistics; 0: never */
 };
 
@@ -113,8 +118,10 @@ struct conf_vm {
 	uint64_t disk, guest_swap; /* bytes for files, for the guest's swap; both 0: there is no disk */
 	int disk_device;	   /* index into disk_profiles[] */
 	char *disk_contents;	   /* of the files at first: family[:number], "zero" */
-	bool balloon;		    /* policies may use one */
+	bool balloon;		    /* one may be used for policies, reporting and hints */
 	uint64_t shares, min, max;  /* for policies; bytes, max 0: all of its memory */
+	bool reporting, free_page_hint; /* features its driver accepts */
+	int page_poison;       /* enum page_poison */
 	char *workload;			    /* name of a [workload] */
 };
 
@@ -217,7 +224,7 @@ const struct conf_phase *experiment_phase(const struct experiment *e, const char
 
 /* Does somebody decide? */
 bool experiment_has_policy(const struct experiment *e);
-/* The VM has a balloon: the experiment asks for it, or a policy may. */
+/* The VM has a balloon: the experiment asks for it, or a policy may, or guests may say what is free. */
 bool experiment_has_balloon(const struct experiment *e, const struct conf_vm *vm);
 
 /* The most that a VM's balloon may hold, in bytes. */

@@ -224,6 +224,13 @@ static gboolean check_balloon(const struct experiment *e, const struct conf_vm *
 {
 	uint64_t length = vm->balloon_until_ns - vm->balloon_from_ns;
 
+	if (vm->page_poison && e->experiment.machine == 1)
+		return fault(e, error, SECTION_VM, vm, "page-poison",
+			     "only guests of machine = sim poison pages; none is allowed");
+	if (e->experiment.machine == 1 && (e->balloon.reporting || e->balloon.free_page_hint))
+		return fault(e, error, SECTION_BALLOON, &e->balloon,
+			     e->balloon.reporting ? "reporting" : "free-page-hint",
+			     "only machine = sim has balloons; no is allowed");
 	if (!vm->balloon_target)
 		return TRUE;
 	if (e->experiment.machine == 1)
@@ -268,7 +275,9 @@ bool experiment_has_policy(const struct experiment *e)
 
 bool experiment_has_balloon(const struct experiment *e, const struct conf_vm *vm)
 {
-	return vm->balloon_target || (vm->balloon && experiment_has_policy(e) && vm->paging != MODE_NATIVE);
+	bool use = experiment_has_policy(e) || e->balloon.reporting || e->balloon.free_page_hint;
+
+	return vm->balloon_target || (vm->balloon && use && vm->paging != MODE_NATIVE);
 }
 
 /* What a policy may do with it. */

@@ -147,6 +147,8 @@ uint64_t pattern_word(struct pattern p, unsigned index)
 		return p.stamp;
 	if (index == 1)
 		return p.base;
+	if (family == PATTERN_POISON)
+		return p.base;
 	if (family == PATTERN_NEAR)
 		return near_word(p.base, base_key(p.base), near_text_key(p.base), index);
 	return family_word(family, base_key(p.base), index);
@@ -183,6 +185,12 @@ void pattern_fill(struct pattern p, void *page)
 	case PATTERN_NEAR:
 		for (unsigned i = 2; i < PAGE_WORDS; i++)
 			w[i] = near_word(p.base, key, text_key, i);
+		break;
+	case PATTERN_POISON:
+		for (unsigned i = 2; i < PAGE_WORDS; i++) {
+			w[i] = p.base;
+			__asm__ volatile("");
+		}
 		break;
 	default:
 		fill_words(w, PATTERN_RANDOM, key);

@@ -26,6 +26,7 @@ enum pattern_family {
 	PATTERN_RANDOM,	  /* incompressible */
 	PATTERN_NEAR,	  /* the page `number >> 8` of family TEXT, but for (number & 0xff) words, at least 1 */
 	PATTERN_FAMILIES,
+	PATTERN_POISON = 0xaa, /* base 0xaaaa...: every word is the base; free pages of a guest that poisons them */
 	PATTERN_IMAGE = 0xfe, /* a page of an image file, by index; only where the image is known */
 	PATTERN_BYTES = 0xff, /* no pattern: the frame holds real bytes (tables, rings) */
 };

@@ -30,11 +30,21 @@ static struct counters c;
 static struct balloon_device *b;
 static struct virtio_mmio m;
 static struct rng rng;
+static bool kept, fixed; /* variants of the device */
 
 static void setup(void)
 {
 	const struct gmem_config cfg = { .vm = 1, .npages = NPAGES, .arena_pages = ARENA, .level = 2 };
-	const struct balloon_config bc = { .must_tell = true, .deflate_on_oom = true, .max_pages = MOST };
+	const struct balloon_config bc = {
+		.must_tell = true,
+		.deflate_on_oom = true,
+		.max_pages = MOST,
+		.free_page_hint = true,
+		.reporting = true,
+		.poison = true,
+		.keep_poisoned = kept,
+		.fixed_queues = fixed,
+	};
 
 	c = (struct counters){ 0 };
 	fr = frames_new(HOST, 1);
@@ -66,7 +76,7 @@ static void set_up(void)
 	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
 	put(VIRTIO_MMIO_DRIVER_FEATURES, 1);
 	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
-	put(VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)rng_below(&rng, 8));
+	put(VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)rng_below(&rng, 64) | (uint32_t)rng_below(&rng, 64));
 	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
 	for (unsigned i = 0; i < BALLOON_QUEUES; i++) {
 		uint64_t at = rng_below(&rng, 20) ? QUEUE(i) : rng_below(&rng, NPAGES * 4096ull + 50);
@@ -78,6 +88,7 @@ static void set_up(void)
 		put(VIRTIO_MMIO_QUEUE_DEVICE, (uint32_t)at + 0x800);
 		put(VIRTIO_MMIO_QUEUE_READY, 1);
 	}
+	put(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL, rng_below(&rng, 2) ? 0 : 0xaaaaaaaa);
 	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
 }
 
@@ -89,7 +100,7 @@ static uint64_t some_address(void)
 	case 1:
 		return NPAGES * 4096ull - rng_below(&rng, 64);
 	case 2:
-		return QUEUE(rng_below(&rng, 3)) + rng_below(&rng, 4096);
+		return QUEUE(rng_below(&rng, BALLOON_QUEUES)) + rng_below(&rng, 4096);
 	default:
 		return rng_below(&rng, NPAGES * 4096ull);
 	}
@@ -133,19 +144,45 @@ static void some_chain(void)
 	put(VIRTIO_MMIO_QUEUE_NOTIFY, queue);
 }
 
-/* What a driver in its right mind would send; the page numbers may be wrong. */
-static void good_chain(void)
+/* What queue number @queue is for. */
+static unsigned role_of(unsigned queue)
 {
-	unsigned queue = (unsigned)rng_below(&rng, BALLOON_QUEUES), n = 1 + (unsigned)rng_below(&rng, 40);
-	struct vring_avail *avail = (struct vring_avail *)(gmem_arena(g) + QUEUE(queue) + 0x400);
-	uint16_t idx = balloon_virtio(b)->queue[queue].next_avail;
-	uint64_t at = 0x20000 + rng_below(&rng, 100) * 1024;
-	struct vring_desc d = { .addr = at, .len = n * (queue == BALLOON_STATS ? 10 : 4) };
-	uint32_t first = (uint32_t)rng_below(&rng, NPAGES), pfn[256];
+	uint64_t features = balloon_virtio(b)->features;
+	unsigned role = 0;
 
+	while (role < BALLOON_QUEUES && (!virtio_balloon_has_queue(features, role) ||
+					 virtio_balloon_queue(features, role, fixed) != queue))
+		role++;
+	return role;
+}
+
+/* A buffer that a driver in its right mind would send; the page numbers may be wrong. */
+static struct vring_desc good_buffer(unsigned role)
+{
+	unsigned n = 1 + (unsigned)rng_below(&rng, 40);
+	uint64_t at = 0x20000 + rng_below(&rng, 100) * 1024;
+	uint32_t first = (uint32_t)rng_below(&rng, NPAGES), pfn[256];
+	uint32_t command = (uint32_t)virtio_mmio_read(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_CMD_ID, 4);
+
+	if (role == BALLOON_REPORTING || (role == BALLOON_FREE_PAGE && rng_below(&rng, 2)))
+		return (struct vring_desc){ (ARENA - 1 + rng_below(&rng, NPAGES - ARENA - 40)) << PAGE_SHIFT,
+					    n << PAGE_SHIFT, VRING_DESC_WRITE, 0 };
 	for (unsigned i = 0; i < G_N_ELEMENTS(pfn); i++)
 		pfn[i] = first + i;
+	if (role == BALLOON_FREE_PAGE)
+		pfn[0] = rng_below(&rng, 3) ? command : VIRTIO_BALLOON_CMD_STOP;
 	must(!gmem_write(g, at, pfn, sizeof(pfn)));
+	return (struct vring_desc){ .addr = at,
+				    .len = role == BALLOON_STATS ? n * 10 : role == BALLOON_FREE_PAGE ? 4 : n * 4 };
+}
+
+static void good_chain(void)
+{
+	unsigned queue = (unsigned)rng_below(&rng, BALLOON_QUEUES);
+	struct vring_avail *avail = (struct vring_avail *)(gmem_arena(g) + QUEUE(queue) + 0x400);
+	uint16_t idx = balloon_virtio(b)->queue[queue].next_avail;
+	struct vring_desc d = good_buffer(role_of(queue));
+
 	memcpy(gmem_arena(g) + QUEUE(queue), &d, sizeof(d));
 	avail->ring[idx % NUM] = 0;
 	avail->idx = (uint16_t)(idx + 1);
@@ -188,6 +225,11 @@ static void step(void)
 	case 13:
 		balloon_set_target(b, rng_below(&rng, 2 * MOST));
 		balloon_poll_stats(b);
+		if (rng_below(&rng, 4))
+			balloon_ask_hints(b);
+		else
+			balloon_stop_hints(b);
+		gmem_drop_hinted(fr, rng_below(&rng, 10));
 		break;
 	default:
 		/* Some drivers begin again as they should. */
@@ -213,6 +255,8 @@ static void check_accounts(void)
 	must_eq(resident, c.pages_resident);
 	must_eq(frames_used(fr), ARENA + resident);
 	must(ballooned <= MOST);
+	must(c.pages_hinted <= resident);
+	must(!c.pages_hinted || fr->hinted);
 	must_eq(c.balloon_inflated - c.balloon_deflated, ballooned);
 	must(c.balloon_target <= MOST);
 }
@@ -222,6 +266,9 @@ START_TEST(anything)
 	const char *soak = getenv("SOAK");
 	uint64_t steps = soak ? g_ascii_strtoull(soak, NULL, 10) / 4 : 100000;
 
+	kept = _i & 1;
+	fixed = _i & 2;
+	setup();
 	rng_seed(&rng, 1000 + (uint64_t)_i);
 	set_up();
 	for (uint64_t i = 0; i < steps; i++) {
@@ -234,6 +281,11 @@ START_TEST(anything)
 	must(c.balloon_errors > steps / 10);
 	must(c.balloon_inflated > steps / 10);
 	must(c.balloon_reports > steps / 1000);
+	must(c.balloon_reported_pages > steps / 10);
+	must(c.balloon_hints > steps / 100);
+	must(c.balloon_hints_dropped > steps / 10000);
+	must(kept ? c.balloon_poison_kept > steps / 100 : c.balloon_poison_restored > steps / 10000);
+	teardown();
 }
 END_TEST
 
@@ -242,7 +294,6 @@ int main(void)
 	Suite *s = suite_create("virtio fuzz");
 	TCase *tc = tcase_create("fuzz");
 
-	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, getenv("SOAK") ? 3600 : 120);
 	tcase_add_loop_test(tc, anything, 0, 4);
 	suite_add_tcase(s, tc);

@@ -105,6 +105,24 @@ void hal_fill_page(struct hal *h, uint64_t gfn, uint64_t base)
 	h->filled++;
 }
 
+void hal_poison_pages(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word)
+{
+	uint64_t *p = (uint64_t *)page(h, gfn, npages);
+
+	for (uint64_t i = 0; i < npages * PAGE_SIZE / 8; i++)
+		p[i] = word;
+}
+
+bool hal_poisoned(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word)
+{
+	const uint64_t *p = (uint64_t *)page(h, gfn, npages);
+	uint64_t i = 0;
+
+	while (i < npages * PAGE_SIZE / 8 && p[i] == word)
+		i++;
+	return i == npages * PAGE_SIZE / 8;
+}
+
 void hal_invlpg(struct hal *h, uint64_t va)
 {
 	g_assert(!h->nqueued);

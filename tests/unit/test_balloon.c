@@ -132,7 +132,7 @@ START_TEST(registers)
 	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
 	ck_assert_uint_eq(get(VIRTIO_MMIO_DEVICE_FEATURES), 0);
 	ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_NUM_MAX), VIRTQUEUE_MAX);
-	put(VIRTIO_MMIO_QUEUE_SEL, 3);
+	put(VIRTIO_MMIO_QUEUE_SEL, 5);
 	ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
 	ck_assert_uint_eq(get(VIRTIO_MMIO_SHM_LEN), UINT32_MAX);
 	ck_assert_uint_eq(virtio_mmio_read(&m, VIRTIO_MMIO_MAGIC, 8), 0);

@@ -19,7 +19,7 @@ struct sim_balloon {
 	const struct conf_balloon *conf;
 	struct balloon_device *device;
 	struct virtio_mmio mmio;
-	uint64_t next_change, next_stats; /* ns */
+	uint64_t next_change, next_stats, next_hints; /* ns */
 	bool interrupt;
 };
 
@@ -32,6 +32,11 @@ struct balloon_info sim_balloon_info(const struct experiment *e, const struct co
 		.rate = e->balloon.rate,
 		.interval_ns = e->balloon.interval_ns,
 		.behaviour = (uint64_t)vm->balloon_behaviour,
+		.refuses = (vm->reporting ? 0 : VIRTIO_BALLOON_F_REPORTING) |
+			   (vm->free_page_hint ? 0 : VIRTIO_BALLOON_F_FREE_PAGE_HINT),
+		.fixed_queues = (uint64_t)e->balloon.queues,
+		.free_order = e->balloon.free_order,
+		.report_delay_ns = e->balloon.report_delay_ns,
 	};
 }
 
@@ -45,6 +50,11 @@ struct sim_balloon *sim_balloon_new(const struct experiment *e, const struct con
 	const struct balloon_config cfg = {
 		.must_tell = e->balloon.must_tell,
 		.deflate_on_oom = e->balloon.deflate_on_oom,
+		.free_page_hint = e->balloon.free_page_hint,
+		.reporting = e->balloon.reporting,
+		.poison = e->balloon.page_poison,
+		.keep_poisoned = e->balloon.poisoned,
+		.fixed_queues = e->balloon.queues,
 		.max_pages = balloon_limit(e, vm) / PAGE_SIZE,
 	};
 	struct sim_balloon *b;
@@ -57,6 +67,7 @@ struct sim_balloon *sim_balloon_new(const struct experiment *e, const struct con
 	b->conf = &e->balloon;
 	b->device = balloon_new(g, &cfg);
 	b->next_stats = e->balloon.stats_ns;
+	b->next_hints = e->balloon.free_page_hint && vm->free_page_hint ? e->balloon.hint_ns : UINT64_MAX;
 	d = balloon_virtio(b->device);
 	d->interrupt = raise_interrupt;
 	d->ctx = b;
@@ -119,6 +130,10 @@ bool sim_balloon_tick(struct sim_balloon *b, uint64_t now)
 		balloon_poll_stats(b->device);
 		b->next_stats = now + b->conf->stats_ns;
 	}
+	if (now >= b->next_hints) {
+		balloon_ask_hints(b->device);
+		b->next_hints = now + b->conf->hint_ns;
+	}
 	interrupt = b->interrupt;
 	b->interrupt = false;
 	return interrupt;
@@ -129,7 +144,7 @@ uint64_t sim_balloon_next(const struct sim_balloon *b, uint64_t now)
 	uint64_t next;
 
 	if (!b->vm->balloon_target)
-		return UINT64_MAX;
+		return b->next_hints;
 	sim_balloon_wanted(b->vm, now, &next);
-	return next;
+	return MIN(next, b->next_hints);
 }

@@ -24,7 +24,7 @@ void sim_balloon_write(struct sim_balloon *b, uint64_t gpa, uint32_t value);
 
 /* It is @now in the guest: ask for what the experiment says. True: the device interrupts, once for each such answer. */
 bool sim_balloon_tick(struct sim_balloon *b, uint64_t now);
-/* When the experiment asks for something else; UINT64_MAX: never again. */
+/* When the host wants something of the guest by the experiment; UINT64_MAX: never again. */
 uint64_t sim_balloon_next(const struct sim_balloon *b, uint64_t now);
 
 /* The device; NULL if @b is. */

@@ -325,6 +325,7 @@ static struct boot_info boot_info(const struct sim_vm *vm)
 			 (c->pcid ? BOOT_PCID : 0),
 		.quantum = e->quantum,
 		.timeslice = 1,
+		.poison = (uint64_t)c->page_poison,
 		.balloon = sim_balloon_info(vm->sim->run->e, c),
 		.disk = sim_blk_info(c),
 	};

@@ -189,6 +189,37 @@ void hal_fill_page(struct hal *h, uint64_t gfn, uint64_t base)
 	sim_spend(v, BUCKET_KERNEL, v->vm->sim->profile->fill_page_cycles);
 }
 
+void hal_poison_pages(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word)
+{
+	struct sim_vcpu *v = vcpu(h);
+	struct sim *s = v->vm->sim;
+
+	for (uint64_t i = 0; i < npages; i++) {
+		hpa_t hpa = kernel_access(v, (gfn + i) << PAGE_SHIFT, ACC_W, NULL);
+
+		if (hpa == HFN_NONE)
+			return;
+		s->content[hpa >> PAGE_SHIFT] = (struct pattern){ word, word };
+		sim_spend(v, BUCKET_KERNEL, s->profile->zero_page_cycles);
+	}
+}
+
+bool hal_poisoned(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word)
+{
+	struct sim_vcpu *v = vcpu(h);
+	bool all = true;
+
+	for (uint64_t i = 0; i < npages && all; i++) {
+		hpa_t hpa = kernel_access(v, (gfn + i) << PAGE_SHIFT, ACC_R, NULL);
+
+		if (hpa == HFN_NONE)
+			return true;
+		all = sim_all_words(v->vm->sim, hpa >> PAGE_SHIFT, word);
+		sim_spend(v, BUCKET_KERNEL, v->vm->sim->profile->checksum_cycles);
+	}
+	return all;
+}
+
 void hal_invlpg(struct hal *h, uint64_t va)
 {
 	struct sim_vcpu *v = vcpu(h);

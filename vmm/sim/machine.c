@@ -116,6 +116,17 @@ static void page_bytes(struct sim *s, hfn_t hfn, uint64_t *page)
 	page[0] = c.stamp;
 }
 
+bool sim_all_words(struct sim *s, hfn_t hfn, uint64_t word)
+{
+	uint64_t page[PAGE_SIZE / 8];
+	unsigned i = 0;
+
+	page_bytes(s, hfn, page);
+	while (i < PAGE_SIZE / 8 && page[i] == word)
+		i++;
+	return i == PAGE_SIZE / 8;
+}
+
 /* Word 1 of a page that is made from a pattern is its base (workloads/pattern.h), so two words order patterns. */
 static int sim_compare(struct machine *m, hfn_t a, hfn_t b)
 {
@@ -392,6 +403,7 @@ void sim_vm_refresh(struct sim_vm *vm)
 	c->guest_oom_kills = k->oom_kills;
 	c->guest_pages_free = k->pages_free;
 	c->balloon_oom_deflates = k->balloon_oom_deflates;
+	c->guest_poison_errors = k->poison_errors;
 	refresh_reach(vm);
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 }

@@ -168,6 +168,8 @@ uint64_t sim_ns_to_cycles(const struct sim *s, uint64_t ns);
 void sim_spend(struct sim_vcpu *v, enum bucket bucket, uint64_t cycles);
 /* Bring the ns_ counters, the kernel's counts and the gauges of @vm up to date. */
 void sim_vm_refresh(struct sim_vm *vm);
+/* Is every word of the page in @hfn @word? */
+bool sim_all_words(struct sim *s, hfn_t hfn, uint64_t word);
 /* The page in frame @to becomes equal to the one in @from. */
 void sim_copy_content(struct sim *s, hfn_t to, hfn_t from);
 

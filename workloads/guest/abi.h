@@ -74,6 +74,11 @@ struct common_range {
 	uint32_t reserved;
 };
 
+/* What the guest kernel fills free pages with, and looks for when it allocates them. */
+enum page_poison { POISON_NONE, POISON_ZERO, POISON_AA };
+
+#define POISON_WORD(poison) ((poison) == POISON_AA ? 0xaaaaaaaaaaaaaaaaull : 0)
+
 /* How the guest's balloon driver behaves. */
 enum balloon_behaviour { BALLOON_GOOD, BALLOON_SLOW, BALLOON_SILENT, BALLOON_HOSTILE };
 
@@ -82,6 +87,10 @@ struct balloon_info {
 	uint64_t rate;	    /* most pages that the driver moves in each interval */
 	uint64_t interval_ns;
 	uint64_t behaviour; /* enum balloon_behaviour */
+	uint64_t refuses;   /* features that the driver does not accept */
+	uint64_t fixed_queues; /* 1: it numbers queues as the specification does, not as Linux does */
+	uint64_t free_order; /* free pages are reported and hinted in aligned blocks of 2^n pages, 0 to 9 */
+	uint64_t report_delay_ns; /* from the first page freed until free pages are reported */
 };
 
 /* The guest's virtio-blk disk: pages [0, file_pages) hold its files, the next swap_pages are its swap. */
@@ -100,6 +109,7 @@ struct boot_info {
 	uint64_t quantum;    /* operations per quantum */
 	uint64_t timeslice;  /* quanta until another process's turn */
 	struct common_range common[COMMON_RANGES];
+	uint64_t poison; /* enum page_poison */
 	struct balloon_info balloon;
 	struct disk_info disk;
 };

@@ -28,6 +28,7 @@
  *
  * Source: own; the open/whole blocks are slabs (Bonwick 1994), orders as in the buddy system (Knuth, TAOCP 1, 2.5).
  */
+#include "workloads/guest/balloon.h"
 #include "workloads/guest/internal.h"
 
 static struct block *block_at(struct kernel *k, unsigned level, uint64_t n)
@@ -162,6 +163,8 @@ static void unit_release(struct kernel *k, unsigned level, uint32_t n)
 {
 	if (level == 1 || block_at(k, level, n)->state == BLOCK_WHOLE) {
 		k->counts.pages_free += LEVEL_PAGES(level);
+		poison_free(k, n * LEVEL_PAGES(level), LEVEL_PAGES(level));
+		k->alloc.freed = true;
 		unit_give(k, level, n);
 		return;
 	}
@@ -181,11 +184,15 @@ static uint32_t unit_of(uint64_t gfn, unsigned level)
 /* A unit of @level that nobody maps yet, as its first gfn; 0 when there is none. */
 uint64_t page_alloc(struct kernel *k, unsigned level)
 {
-	uint32_t n = unit_take(k, level);
+	uint32_t n;
 
+	poison_all(k);
+	n = unit_take(k, level);
 	if (n == NO_BLOCK)
 		return 0;
 	k->counts.pages_free -= LEVEL_PAGES(level);
+	poison_check(k, n * LEVEL_PAGES(level), LEVEL_PAGES(level));
+	balloon_taken(k, n * LEVEL_PAGES(level), LEVEL_PAGES(level));
 	return n * LEVEL_PAGES(level);
 }
 
@@ -253,6 +260,55 @@ bool page_exclusive(struct kernel *k, uint64_t gfn, unsigned level)
 	if (*unit_ref(k, level, n) != 1 || unit_held_above(k, level, n))
 		return false;
 	return level == 1 || block_idle_below(k, level, n);
+}
+
+static void mark(uint64_t map[8], unsigned i)
+{
+	map[i / 64] |= 1ull << i % 64;
+}
+
+/* Which children of open block @n of @level are free. */
+static void free_children(struct kernel *k, unsigned level, uint32_t n, uint64_t map[8])
+{
+	const struct block *b = block_at(k, level, n);
+	unsigned rest = b->nfree;
+
+	for (uint16_t i = b->head; i != NO_CHILD; rest--) {
+		mark(map, i);
+		i = level == 2 ? page_at(k, n * PT_ENTRIES + i)->next :
+				 (uint16_t)block_at(k, 2, n * PT_ENTRIES + i)->next;
+	}
+	for (unsigned i = b->bump; rest; i++, rest--)
+		mark(map, i);
+}
+
+static bool giant_free(struct kernel *k, uint32_t n)
+{
+	uint32_t i = k->alloc.whole;
+
+	while (i != NO_BLOCK && i != n)
+		i = block_at(k, 3, i)->next;
+	return i == n;
+}
+
+/* Which pages of the 2 MiB at gfn @n * 512 are free: one bit each. */
+void page_free_map(struct kernel *k, uint32_t n, uint64_t map[8])
+{
+	uint32_t giant = n / PT_ENTRIES;
+	uint64_t blocks[8] = { 0 };
+	bool whole;
+
+	if (block_at(k, 3, giant)->state == BLOCK_WHOLE) {
+		whole = giant_free(k, giant);
+	} else {
+		free_children(k, 3, giant, blocks);
+		whole = blocks[n % PT_ENTRIES / 64] >> n % 64 & 1;
+	}
+	for (unsigned i = 0; i < 8; i++)
+		map[i] = whole ? UINT64_MAX : 0;
+	/* What an open giant has given away has valid metadata. */
+	if (!whole && block_at(k, 3, giant)->state == BLOCK_OPEN && block_at(k, 2, n)->state == BLOCK_OPEN)
+		free_children(k, 2, n, map);
 }
 
 /* Bytes of metadata for @npages of memory. */

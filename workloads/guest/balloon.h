@@ -20,6 +20,8 @@ void balloon_interrupt(struct kernel *k);
 void balloon_tick(struct kernel *k);
 /* When there will be something due; UINT64_MAX: not by itself. */
 uint64_t balloon_wake_time(const struct kernel *k);
+/* The allocator handed these pages out: they are free no longer. */
+void balloon_taken(struct kernel *k, uint64_t gfn, uint64_t npages);
 /* The guest is out of memory: true if the balloon gave some back. */
 bool balloon_oom(struct kernel *k);
 

@@ -13,6 +13,7 @@
 #ifndef OVERBOOK_GUEST_HAL_H
 #define OVERBOOK_GUEST_HAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct hal; /* the vCPU's world; opaque here */
@@ -45,6 +46,10 @@ void hal_zero_pages(struct hal *h, uint64_t gfn, uint64_t npages);
 void hal_copy_pages(struct hal *h, uint64_t dst_gfn, uint64_t src_gfn, uint64_t npages);
 /* Fill a page with pattern @base, word 0 kept. */
 void hal_fill_page(struct hal *h, uint64_t gfn, uint64_t base);
+
+/* Every word of the pages becomes @word; are they all @word? */
+void hal_poison_pages(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word);
+bool hal_poisoned(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word);
 
 /* After an entry changed: INVLPG in the address space of the process that the event interrupted. */
 void hal_invlpg(struct hal *h, uint64_t va);

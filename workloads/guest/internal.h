@@ -51,6 +51,7 @@ struct allocator {
 	uint64_t first_gfn, end_gfn;
 	uint32_t partial[4]; /* [2], [3]: open blocks with a free child */
 	uint32_t whole;	     /* free blocks of level 3 */
+	bool freed;	     /* something was, since the balloon driver last looked */
 };
 
 /* heap.c: pages of the arena. Each use has free pages of its own: a page that once was a table stays one. */
@@ -93,6 +94,7 @@ struct kernel {
 	uint64_t nvmas;	      /* in use */
 	struct balloon_driver *balloon; /* NULL: there is no device */
 	struct block_driver *block;	/* NULL: there is no disk */
+	bool poisoned;			/* free pages hold the poison value by now */
 	struct kernel_counts counts;
 	uint32_t next_pid;
 	uint32_t nlive;
@@ -114,6 +116,12 @@ void page_get(struct kernel *k, uint64_t gfn, unsigned level);
 void page_put(struct kernel *k, uint64_t gfn, unsigned level);
 void page_split(struct kernel *k, uint64_t gfn, unsigned level);
 bool page_exclusive(struct kernel *k, uint64_t gfn, unsigned level);
+void page_free_map(struct kernel *k, uint32_t n, uint64_t map[8]);
+
+/* poison.c */
+void poison_all(struct kernel *k);
+void poison_free(struct kernel *k, uint64_t gfn, uint64_t npages);
+void poison_check(struct kernel *k, uint64_t gfn, uint64_t npages);
 
 /* heap.c. A gpa of 0 is none. */
 uint64_t heap_alloc(struct kernel *k, enum heap_use use);

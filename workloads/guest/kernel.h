@@ -37,7 +37,7 @@ _Static_assert(sizeof(struct runtime) <= PAGE_SIZE, "a run-time is one page");
 struct kernel_counts {
 	uint64_t faults, faults_demand, faults_cow, faults_segv, faults_spurious;
 	uint64_t forks, exits, switches, mmaps, munmaps, mprotects, pte_writes, oom_kills, pages_free;
-	uint64_t balloon_oom_deflates;
+	uint64_t balloon_oom_deflates, poison_errors;
 };
 
 #define NO_PROCESS UINT32_MAX

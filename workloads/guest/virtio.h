@@ -8,6 +8,7 @@
 #ifndef OVERBOOK_GUEST_VIRTIO_H
 #define OVERBOOK_GUEST_VIRTIO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* A split virtqueue: three rings in guest memory, little-endian. */
@@ -87,13 +88,56 @@ enum virtio_mmio_register {
 #define VIRTIO_BALLOON_F_MUST_TELL_HOST (1ull << 0)
 #define VIRTIO_BALLOON_F_STATS_VQ	(1ull << 1)
 #define VIRTIO_BALLOON_F_DEFLATE_ON_OOM (1ull << 2)
+#define VIRTIO_BALLOON_F_FREE_PAGE_HINT (1ull << 3)
+#define VIRTIO_BALLOON_F_PAGE_POISON	(1ull << 4)
+#define VIRTIO_BALLOON_F_REPORTING	(1ull << 5)
 
-enum virtio_balloon_queue { BALLOON_INFLATE, BALLOON_DEFLATE, BALLOON_STATS, BALLOON_QUEUES };
+enum virtio_balloon_queue {
+	BALLOON_INFLATE,
+	BALLOON_DEFLATE,
+	BALLOON_STATS,
+	BALLOON_FREE_PAGE,
+	BALLOON_REPORTING,
+	BALLOON_QUEUES
+};
 
-/* Config space: two 32-bit fields */
-#define VIRTIO_BALLOON_NUM_PAGES 0u /* what the host wants */
-#define VIRTIO_BALLOON_ACTUAL	 4u /* what the driver says it has */
-#define VIRTIO_BALLOON_CONFIG	 8u /* bytes */
+/*
+ * The number of a queue. The specification fixes it (@fixed). Linux numbers the queues of negotiated features without
+ * gaps, and QEMU those of offered ones: they agree with each other, and without FREE_PAGE_HINT not with the
+ * specification, for page reporting is queue 3 then.
+ */
+static inline unsigned virtio_balloon_queue(uint64_t features, unsigned queue, bool fixed)
+{
+	unsigned n = queue;
+
+	if (!fixed && queue > BALLOON_STATS && !(features & VIRTIO_BALLOON_F_STATS_VQ))
+		n--;
+	if (!fixed && queue > BALLOON_FREE_PAGE && !(features & VIRTIO_BALLOON_F_FREE_PAGE_HINT))
+		n--;
+	return n;
+}
+
+/* Is the queue there at all? */
+static inline bool virtio_balloon_has_queue(uint64_t features, unsigned queue)
+{
+	const uint64_t needs[BALLOON_QUEUES] = {
+		[BALLOON_STATS] = VIRTIO_BALLOON_F_STATS_VQ,
+		[BALLOON_FREE_PAGE] = VIRTIO_BALLOON_F_FREE_PAGE_HINT,
+		[BALLOON_REPORTING] = VIRTIO_BALLOON_F_REPORTING,
+	};
+
+	return queue < BALLOON_QUEUES && !(needs[queue] & ~features);
+}
+
+/* Config space: 32-bit fields */
+#define VIRTIO_BALLOON_NUM_PAGES  0u  /* what the host wants */
+#define VIRTIO_BALLOON_ACTUAL	  4u  /* what the driver says it has */
+#define VIRTIO_BALLOON_CMD_ID	  8u  /* which hints the host wants: an id, or one of the two below */
+#define VIRTIO_BALLOON_POISON_VAL 12u /* what the driver says is in free pages */
+#define VIRTIO_BALLOON_CONFIG	  16u /* bytes */
+
+#define VIRTIO_BALLOON_CMD_STOP 0u /* no more hints */
+#define VIRTIO_BALLOON_CMD_DONE 1u /* no more hints, and the pages hinted may be used again */
 
 enum virtio_balloon_tag {
 	BALLOON_S_SWAP_IN,
@@ -106,6 +150,13 @@ enum virtio_balloon_tag {
 	BALLOON_S_CACHES,
 	BALLOON_S_HTLB_PGALLOC,
 	BALLOON_S_HTLB_PGFAIL,
+	/* Not in 1.2: Linux 6.12 */
+	BALLOON_S_OOM_KILL,
+	BALLOON_S_ALLOC_STALL,
+	BALLOON_S_ASYNC_SCAN,
+	BALLOON_S_DIRECT_SCAN,
+	BALLOON_S_ASYNC_RECLAIM,
+	BALLOON_S_DIRECT_RECLAIM,
 	BALLOON_S_TAGS,
 };
 

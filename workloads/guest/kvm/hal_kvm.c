@@ -79,6 +79,25 @@ void hal_fill_page(struct hal *h, uint64_t gfn, uint64_t base)
 	pattern_fill((struct pattern){ .base = base, .stamp = page[0] }, page);
 }
 
+void hal_poison_pages(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word)
+{
+	void *to = direct(gfn << PAGE_SHIFT);
+	uint64_t nwords = npages * (PAGE_SIZE / 8);
+
+	(void)h;
+	__asm__ volatile("rep stosq" : "+D"(to), "+c"(nwords) : "a"(word) : "memory");
+}
+
+bool hal_poisoned(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word)
+{
+	const uint64_t *at = direct(gfn << PAGE_SHIFT), *end = at + npages * (PAGE_SIZE / 8);
+
+	(void)h;
+	while (at < end && *at == word)
+		at++;
+	return at == end;
+}
+
 void hal_invlpg(struct hal *h, uint64_t va)
 {
 	(void)h;
