@@ -24,6 +24,14 @@ static void strong(GString *out, const char *text)
 	g_string_append(out, "</strong>");
 }
 
+/* A combination by name: "shadow", but "vm.count 10". */
+static void strong_label(GString *out, const struct view *v, const char *label)
+{
+	g_autofree char *named = g_strdup_printf("%s %s", v->keys, label);
+
+	strong(out, g_ascii_isdigit(*label) && !strchr(v->keys, ',') ? named : label);
+}
+
 static double per_operation(const struct view_row *row, const char *counter)
 {
 	double operations = view_counter(row, "operations", NULL);
@@ -91,7 +99,7 @@ static void runner_up(const struct view *v, const struct rank *r, const struct r
 	const struct figure_part *p = is_time(v->metric) ? culprit(r->row, best->row) : NULL;
 
 	g_string_append_printf(out, "; %s", lead);
-	strong(out, r->row->label);
+	strong_label(out, v, r->row->label);
 	if (best->x > 0 && r->x / best->x < 1.005)
 		g_string_append_printf(out, " about as much (%s)", value);
 	else if (best->x > 0)
@@ -113,7 +121,7 @@ static void ranked(const struct view *v, const GArray *a, GString *out)
 		return;
 	}
 	g_string_append(out, "least with ");
-	strong(out, best->row->label);
+	strong_label(out, v, best->row->label);
 	g_string_append_printf(out, " at %s %s", low, unit);
 	for (guint i = 1; i < a->len && a->len <= RANKED; i++)
 		runner_up(v, &g_array_index(a, struct rank, i), best, "", out);
