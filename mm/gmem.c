@@ -193,8 +193,15 @@ void gmem_set(struct gmem *g, gfn_t gfn, uint64_t word, enum event_cause cause)
 		count_hinted(g, gfn, word & WORD_HINTED ? 1 : -1);
 	if (g->reclaim && (from != to || (old ^ word) >> WORD_HFN))
 		g->reclaim->ops->changed(g->reclaim, g, gfn, from, old >> WORD_HFN, to, word >> WORD_HFN);
+	if (g->watch && (from != to || cause == EVENT_YOUNG))
+		g->watch->changed(g->watch, gfn, from, to, cause);
 	if (g->events)
 		log_change(g, gfn, from, cause);
+}
+
+void gmem_set_watch(struct gmem *g, struct gmem_watch *w)
+{
+	g->watch = w;
 }
 
 /* The largest leaf that may map a page of the run: its block must lie inside, and be aligned in the host too. */

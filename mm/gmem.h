@@ -184,6 +184,21 @@ int gmem_collapse_within(struct gmem *g, gfn_t gfn, unsigned level, const struct
 bool gmem_test_clear_young(struct gmem *g, gfn_t gfn);
 
 /*
+ * The same for whoever only watches (mm/estimate.h): what one of the two is told, the other is told too, when it asks.
+ * So an estimator does not make hot pages look cold to the reclaimer, nor the reclaimer to it.
+ */
+bool gmem_observe_young(struct gmem *g, gfn_t gfn);
+
+/*
+ * One watcher: told of each change of state, and of each touch of a page that was idle (cause EVENT_YOUNG), after the
+ * fact; @cause is an enum event_cause. It may not call gmem. NULL: none.
+ */
+struct gmem_watch {
+	void (*changed)(struct gmem_watch *w, gfn_t gfn, enum page_state from, enum page_state to, unsigned cause);
+};
+void gmem_set_watch(struct gmem *g, struct gmem_watch *w);
+
+/*
  * Dirty logging. Starting it write-protects all that is mapped (splitting large mappings), or leaves it to the paging
  * mode's log_dirty(); each first write to a page sets its bit, counts dirty_log_writes and makes the page writable
  * again. collect() copies and clears the bitmap (one bit a gfn, npages / 64 words rounded up), re-arms the pages in it

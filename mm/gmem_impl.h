@@ -14,10 +14,10 @@
  * The word of a page. hfn is valid in states RESIDENT, SHARED and ZERO; SWAPPED and COMPRESSED have the number of
  * their slot there.
  *
- *	 63                12  11 9   8      7     6     5     4     3    2   0
- *	+---------------------+-----+------+------+-----+------+-----+-----+-----+
- *	| hfn, slot	      |  0  |POISON|HINTED|AHEAD|CACHED|TOUCH|IDLE |state|
- *	+---------------------+-----+------+------+-----+------+-----+-----+-----+
+ *	 63           12  11    10     9     8      7     6     5     4     3    2   0
+ *	+---------------+---+------+----+------+------+-----+------+-----+-----+-----+
+ *	| hfn, slot	| 0 |SPARED|OWED|POISON|HINTED|AHEAD|CACHED|TOUCH|IDLE |state|
+ *	+---------------+---+------+----+------+------+-----+------+-----+-----+-----+
  */
 #define WORD_STATE   7ull
 #define WORD_IDLE    (1ull << 3) /* unmapped by test_clear_young: the next touch is a young fault */
@@ -26,6 +26,8 @@
 #define WORD_AHEAD   (1ull << 6) /* read ahead, not touched since; IDLE too */
 #define WORD_HINTED  (1ull << 7) /* the guest says that it is free; IDLE too */
 #define WORD_POISON  (1ull << 8) /* ABSENT: comes back filled with the poison value; HINTED: it will, once dropped */
+#define WORD_OWED    (1ull << 9) /* gmem_observe_young() was told of a touch, gmem_test_clear_young() was not yet */
+#define WORD_SPARED  (1ull << 10) /* the other way round */
 #define WORD_HFN     12
 
 _Static_assert(PAGE_STATES <= WORD_STATE + 1, "a state fits its field");
@@ -72,6 +74,8 @@ struct gmem {
 	uint64_t *dirty;	   /* one bit a page while the dirty log is on, else NULL */
 	bool log_by_cpu;	   /* the processor logs writes itself */
 	uint64_t poison;	   /* what the guest fills free pages with, 0: nothing that zeros would not do */
+	struct gmem_watch *watch;  /* NULL: nobody */
+	bool observed;		   /* gmem_observe_young() has been called */
 	bool balloon_strict;	   /* the guest must tell the host before it touches a ballooned page */
 };
 

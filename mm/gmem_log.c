@@ -124,20 +124,41 @@ bool gmem_dirty_logging(const struct gmem *g)
 	return g->dirty != NULL;
 }
 
-bool gmem_test_clear_young(struct gmem *g, gfn_t gfn)
+/*
+ * Was the page touched since anybody asked last? Unmaps it. The flag @told is that of the asker, @owed is set for the
+ * other one, 0: there is none.
+ */
+static bool look(struct gmem *g, gfn_t gfn, uint64_t told, uint64_t owed)
 {
 	uint64_t word;
-	bool young;
+	bool young, before;
 
 	if (gfn >= g->cfg.npages || gfn < g->run_pages)
 		return false;
 	word = g->page[gfn];
-	if (!word_mapped(word) || word & WORD_IDLE)
+	if (!word_mapped(word))
 		return false;
+	before = word & told;
+	if (word & WORD_IDLE) {
+		g->page[gfn] &= ~told;
+		return before;
+	}
 	young = (word & WORD_TOUCHED) != 0;
 	/* No short cut: the page must be unmapped whatever is known. */
 	if (g->paging && g->paging->ops->test_clear_young(g->paging, gfn))
 		young = true;
-	gmem_set(g, gfn, (word & ~WORD_TOUCHED) | WORD_IDLE, EVENT_IDLE);
-	return young;
+	word = (word & ~(WORD_TOUCHED | told)) | WORD_IDLE;
+	gmem_set(g, gfn, young ? word | owed : word, EVENT_IDLE);
+	return young || before;
+}
+
+bool gmem_test_clear_young(struct gmem *g, gfn_t gfn)
+{
+	return look(g, gfn, WORD_OWED, g->observed ? WORD_SPARED : 0);
+}
+
+bool gmem_observe_young(struct gmem *g, gfn_t gfn)
+{
+	g->observed = true;
+	return look(g, gfn, WORD_SPARED, WORD_OWED);
 }

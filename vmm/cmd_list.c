@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dedup/dedup.h"
+#include "mm/estimate.h"
 #include "mm/paging.h"
 #include "mm/replace.h"
 #include "mm/swap_pool.h"
@@ -119,6 +120,12 @@ static void list_victims(void)
 		printf("%-8s %s\n", swap_policies[i]->name, swap_policies[i]->summary);
 }
 
+static void list_estimators(void)
+{
+	for (int i = 0; estimator_table[i]; i++)
+		printf("%-8s %s\n", estimator_table[i]->name, estimator_table[i]->summary);
+}
+
 static void list_devices(void)
 {
 	printf("%-8s %10s %10s %10s %8s %8s %6s  %s\n", "device", "read_ns", "write_ns", "seek_ns", "MB/s", "parallel",
@@ -153,6 +160,7 @@ static const struct {
 	{ "replacement", "page replacement, for overbook trace mrc", list_replacement },
 	{ "dedup", "how equal pages are found and merged", list_dedup },
 	{ "victims", "which page the host swaps out ([swap] policy)", list_victims },
+	{ "estimators", "how working sets are estimated ([estimate] methods)", list_estimators },
 	{ "devices", "swap devices ([swap] device)", list_devices },
 	{ "keys", "sections and keys of an experiment file", list_keys },
 };

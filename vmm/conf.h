@@ -47,6 +47,7 @@ enum conf_section {
 	SECTION_DEDUP,
 	SECTION_SWAP,
 	SECTION_POLICY, /* and the policy's own keys */
+	SECTION_ESTIMATE,
 	SECTION_VM,
 	SECTION_WORKLOAD,
 	SECTION_PHASE,

@@ -182,6 +182,23 @@ static const struct conf_key policy_keys[] = {
 	{ .name = NULL },
 };
 
+#define ESTIMATE(field) offsetof(struct conf_estimate, field)
+static const struct conf_key estimate_keys[] = {
+	{ "methods", CONF_NAMES, ESTIMATE(methods), "", 0, 8, NULL, 0,
+	  "How working sets are estimated, several side by side; see `overbook list estimators`. Empty: not at all." },
+	{ "window", CONF_TIME, ESTIMATE(window_ns), "100 ms", 16000, HOUR_NS, NULL, 0,
+	  "A working set is what was touched in so much time; ESX's period is 30 s." },
+	{ "sample-pages", CONF_COUNT, ESTIMATE(sample_pages), "100", 1, 1ull << 32, NULL, 0,
+	  "esx: pages watched in each window." },
+	{ "mrc-sampling", CONF_SHARE, ESTIMATE(sampling_ppm), "10%", 100, 1000000, NULL, 0,
+	  "mrc: share of all pages that is followed." },
+	{ "active", CONF_NAME, ESTIMATE(active), "", 0, 0, NULL, 0,
+	  "The method whose estimate policies take for the memory in use; empty: the first." },
+	{ "truth", CONF_BOOL, ESTIMATE(truth), "no", 0, 0, NULL, 0,
+	  "Count what is really touched, and score each method (sim; the run takes longer)." },
+	{ .name = NULL },
+};
+
 #define VM(field) offsetof(struct conf_vm, field)
 static const struct conf_key vm_keys[] = {
 	{ "count", CONF_COUNT, VM(count), "1", 1, 4096, NULL, 0, "So many VMs like this, named NAME-0, NAME-1, ..." },
@@ -333,6 +350,8 @@ const struct conf_section_info conf_sections[SECTION_COUNT] = {
 			   "Where the host puts guests' pages when its memory runs out." },
 	[SECTION_POLICY] = { "policy", false, sizeof(struct conf_policy), policy_keys,
 			     "Who gives up how much memory when guests want more than the host has." },
+	[SECTION_ESTIMATE] = { "estimate", false, sizeof(struct conf_estimate), estimate_keys,
+			       "How much of its memory each VM uses." },
 	[SECTION_VM] = { "vm", true, sizeof(struct conf_vm), vm_keys, "One VM, or several alike." },
 	[SECTION_WORKLOAD] = { "workload", true, sizeof(struct conf_workload), workload_keys, "What a VM runs." },
 	[SECTION_PHASE] = { "phase", true, sizeof(struct conf_phase), phase_keys, "One stretch of a process's life." },

@@ -83,6 +83,8 @@ void experiment_free(struct experiment *e)
 	for (const struct conf_key *k = conf_sections[SECTION_DEDUP].keys; k->name; k++)
 		conf_clear(k, CONF_FIELD(&e->dedup, k));
 	conf_clear_policy(&e->policy);
+	for (const struct conf_key *k = conf_sections[SECTION_ESTIMATE].keys; k->name; k++)
+		conf_clear(k, CONF_FIELD(&e->estimate, k));
 	free_named(e->vms, SECTION_VM);
 	free_named(e->workloads, SECTION_WORKLOAD);
 	free_named(e->phases, SECTION_PHASE);
@@ -276,7 +278,8 @@ struct experiment *experiment_build(const struct raw *raw, GError **error)
 		      build_single(raw, SECTION_BALLOON, &e->balloon, error) &&
 		      build_single(raw, SECTION_DEDUP, &e->dedup, error) &&
 		      build_single(raw, SECTION_SWAP, &e->swap, error) &&
-		      build_single(raw, SECTION_POLICY, &e->policy, error);
+		      build_single(raw, SECTION_POLICY, &e->policy, error) &&
+		      build_single(raw, SECTION_ESTIMATE, &e->estimate, error);
 
 	for (guint i = 0; ok && i < raw->sections->len; i++)
 		ok = build_section(e, raw, g_ptr_array_index(raw->sections, i), error);

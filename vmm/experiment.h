@@ -96,6 +96,16 @@ struct conf_policy {
 	GPtrArray *others; /* of struct conf_cost: constants of policies that [vary] names, as text */
 };
 
+/* Estimators of working sets. */
+struct conf_estimate {
+	char **methods; /* names of estimator_table[]; empty: none */
+	char *active;	/* the one that policies go by; empty: the first */
+	uint64_t window_ns;
+	uint64_t sample_pages; /* esx */
+	uint64_t sampling_ppm; /* mrc */
+	bool truth;
+};
+
 struct conf_vm {
 	char *name;
 	uint64_t count;
@@ -183,6 +193,7 @@ struct experiment {
 	struct conf_dedup dedup;
 	struct conf_swap swap;
 	struct conf_policy policy;
+	struct conf_estimate estimate;
 	GPtrArray *vms;	      /* of struct conf_vm */
 	GPtrArray *workloads; /* of struct conf_workload */
 	GPtrArray *phases;    /* of struct conf_phase */

@@ -2,6 +2,7 @@
 /* experiment_check.c - what no key can say alone: that names exist, that sizes add up, that choices fit together */
 #include <string.h>
 
+#include "mm/estimate.h"
 #include "vmm/conf.h"
 #include "vmm/figure.h"
 #include "vmm/sim/profile.h"
@@ -354,6 +355,52 @@ static gboolean check_dedup(const struct experiment *e, GError **error)
 	return TRUE;
 }
 
+static gboolean check_method(const struct experiment *e, const char *key, const char *name, GError **error)
+{
+	const char *names[16] = { NULL };
+
+	for (unsigned i = 0; estimator_table[i]; i++)
+		names[i] = estimator_table[i]->name;
+	if (g_strv_contains(names, name))
+		return TRUE;
+
+	const char *near = conf_nearest(name, names);
+	g_autofree char *all = g_strjoinv(", ", (char **)names);
+
+	return fault(e, error, SECTION_ESTIMATE, &e->estimate, key, "there is no method \"%s\"%s%s%s; allowed are %s",
+		     name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "", all);
+}
+
+static gboolean check_estimate(const struct experiment *e, GError **error)
+{
+	const struct conf_estimate *c = &e->estimate;
+
+	for (unsigned i = 0; c->methods[i]; i++) {
+		if (!check_method(e, "methods", c->methods[i], error))
+			return FALSE;
+		for (unsigned j = 0; j < i; j++)
+			if (!strcmp(c->methods[i], c->methods[j]))
+				return fault(e, error, SECTION_ESTIMATE, c, "methods", "%s is there twice",
+					     c->methods[i]);
+	}
+	if (*c->active && !g_strv_contains((const char *const *)c->methods, c->active))
+		return fault(e, error, SECTION_ESTIMATE, c, "active", "it must be one of methods, or empty");
+	if (!*c->methods && !c->truth)
+		return TRUE;
+	if (e->experiment.machine == 1)
+		return fault(e, error, SECTION_ESTIMATE, c, *c->methods ? "methods" : "truth",
+			     "working sets are estimated on machine = sim only");
+	for (guint i = 0; i < e->vms->len; i++) {
+		const struct conf_vm *vm = g_ptr_array_index(e->vms, i);
+
+		if (vm->paging == MODE_NATIVE)
+			return fault(e, error, SECTION_VM, vm, "paging",
+				     "what is touched of native memory cannot be seen; allowed are shadow, ept and pv, "
+				     "or [estimate] without methods and truth");
+	}
+	return TRUE;
+}
+
 static gboolean no_vm(const struct experiment *e, GError **error)
 {
 	g_set_error(error, EXPERIMENT_ERROR, 0, "%s: there is no [vm NAME]; at least one VM is needed", e->path);
@@ -510,7 +557,7 @@ static gboolean check_workload(const struct experiment *e, const struct conf_wor
 gboolean experiment_check(const struct experiment *e, GError **error)
 {
 	if (!check_experiment(e, error) || !check_costs(e, error) || !check_vms(e, error) ||
-	    !check_swap(e, error) || !check_dedup(e, error) || !check_policy(e, error))
+	    !check_swap(e, error) || !check_dedup(e, error) || !check_policy(e, error) || !check_estimate(e, error))
 		return FALSE;
 	for (guint i = 0; i < e->phases->len; i++)
 		if (!check_phase(e, g_ptr_array_index(e->phases, i), error))

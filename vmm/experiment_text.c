@@ -74,6 +74,7 @@ char *experiment_to_string(const struct experiment *e, bool without_vary)
 	put_section(s, SECTION_SWAP, &e->swap);
 	put_section(s, SECTION_POLICY, &e->policy);
 	conf_put_policy(s, &e->policy, without_vary);
+	put_section(s, SECTION_ESTIMATE, &e->estimate);
 	put_list(s, SECTION_VM, e->vms);
 	put_list(s, SECTION_WORKLOAD, e->workloads);
 	put_list(s, SECTION_PHASE, e->phases);

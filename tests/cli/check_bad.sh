@@ -179,6 +179,18 @@ file 'list costs' "[costs]\nexit_cycle = 5\n$rest"
 file 'exit_cycles' "[costs]\nexit_cycles = cheap\n$rest"
 file 'l1_4k' "[costs]\nl1_4k = 63/4\n$rest"
 
+# --- [estimate] ---
+file 'there is no method "esxi"; did you mean "esx"?; allowed are esx, idle, refault, mrc' \
+	"[estimate]\nmethods = idle, esxi\n$rest"
+file 'idle is there twice' "[estimate]\nmethods = idle, esx, idle\n$rest"
+file 'it must be one of methods' "[estimate]\nmethods = idle, esx\nactive = mrc\n$rest"
+file 'window' "[estimate]\nmethods = idle\nwindow = 15 us\n$rest"
+file 'mrc-sampling' "[estimate]\nmethods = mrc\nmrc-sampling = 0\n$rest"
+file 'sample-pages' "[estimate]\nmethods = esx\nsample-pages = 0\n$rest"
+file 'on machine = sim only' "[experiment]\nmachine = kvm\n[estimate]\nmethods = esx\n$rest"
+file 'cannot be seen; allowed are shadow, ept and pv' \
+	"[estimate]\ntruth = yes\n[vm a]\nmemory = 64 MiB\npaging = native\nworkload = w\n$work"
+
 # --- [vary] ---
 file 'x.ini' "$rest[vary]\npaging = ept, shadow\n"
 file 'x.ini' "$rest[vary]\nvm.paging =\n"

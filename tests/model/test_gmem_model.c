@@ -23,6 +23,7 @@ enum { VMS = 3, PAGES = 4096 + 100, NODES = 2 };
 struct page {
 	bool resident, large, idle, dirty;
 	bool touched; /* by a fault or DMA since test_clear_young */
+	bool untold[2]; /* a touch that one of the two who ask does not know of yet: reclaimer, observer */
 	uint64_t value; /* word 5 */
 };
 
@@ -31,7 +32,7 @@ struct vm {
 	struct fake_paging *p;
 	struct counters c, want;
 	struct gmem_config cfg;
-	bool logging;
+	bool logging, observed;
 	struct page page[PAGES];
 };
 
@@ -313,18 +314,26 @@ static void do_split(struct world *w, struct vm *v)
 		model_shatter(v, gfn);
 }
 
+/* Two ask, in turn and out of turn; each is told of every touch once. */
 static void do_young(struct world *w, struct vm *v)
 {
 	gfn_t gfn = random_gfn(w);
+	bool observer = rng_below(&w->rng, 2);
 	bool seen = gfn < PAGES && v->p->map[gfn].access && v->p->map[gfn].accessed;
-	bool young = gmem_test_clear_young(v->g, gfn);
+	bool young = observer ? gmem_observe_young(v->g, gfn) : gmem_test_clear_young(v->g, gfn);
 	struct page *p = &v->page[gfn];
 
-	if (gfn >= PAGES || gfn < v->cfg.arena_pages || !p->resident || p->idle) {
+	if (gfn >= PAGES || gfn < v->cfg.arena_pages || !p->resident) {
 		must(!young);
 		return;
 	}
-	must(young == (p->touched || seen));
+	if (!p->idle && (p->touched || seen)) {
+		p->untold[0] = true;
+		p->untold[1] = v->observed || observer;
+	}
+	must(young == p->untold[observer]);
+	p->untold[observer] = false;
+	v->observed |= observer;
 	p->touched = false;
 	p->idle = true;
 }

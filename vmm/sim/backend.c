@@ -21,7 +21,8 @@ static gboolean sim_run(struct run *r, GError **error)
 			s.nvms = i + 1;
 			ok = sim_vm_new(&s, g_ptr_array_index(r->vms, i), i, error) != NULL;
 		}
-		ok = ok && sim_scan_init(&s, error) == 0 && sim_policy_init(&s, error) == 0 && sim_loop(&s, error);
+		ok = ok && sim_scan_init(&s, error) == 0 && sim_estimate_init(&s, error) &&
+		     sim_policy_init(&s, error) == 0 && sim_loop(&s, error);
 	}
 	sim_destroy(&s);
 	return ok;

@@ -23,6 +23,7 @@
 
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
+#include "vmm/sim/truth.h"
 
 #define GUEST_CR4 (CR4_PAE | CR4_PGE)
 
@@ -30,6 +31,8 @@ static void enter_kernel(struct sim_vcpu *v, bool reflected, uint32_t cycles)
 {
 	struct sim_vm *vm = v->vm;
 
+	if (vm->truth)
+		truth_forget(vm->truth);
 	sim_spend(v, BUCKET_KERNEL, cycles);
 	sim_load_cr3(v, kernel_root(vm->kernel) | (vm->conf->pcid ? CR3_NOFLUSH : 0), !reflected);
 }
@@ -196,6 +199,8 @@ static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, u
 
 	sim_spend(v, BUCKET_WORK, work);
 	sim_spend(v, BUCKET_WALK, walk);
+	if (v->vm->truth)
+		truth_accesses(v, rt->ops + rt->pos, done);
 	account(v, rt, done);
 	if (retry && done) {
 		hist_add(v->vm->out->latency, sim_cycles_to_ns(v->vm->sim, v->cpu->clock - v->fault_start), 1);
@@ -499,6 +504,7 @@ void sim_vm_free(struct sim_vm *vm)
 	if (!vm)
 		return;
 	sim_balloon_free(vm->balloon);
+	truth_free(vm->truth);
 	sim_blk_free(vm->blk);
 	if (vm->paging)
 		vm->paging->ops->destroy(vm->paging);

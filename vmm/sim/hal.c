@@ -13,6 +13,7 @@
 
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
+#include "vmm/sim/truth.h"
 
 static struct sim_vcpu *vcpu(struct hal *h)
 {
@@ -32,8 +33,11 @@ static hpa_t kernel_access(struct sim_vcpu *v, gpa_t gpa, unsigned access, const
 	while (!v->vm->done) {
 		mmu_access(v->cpu->mmu, &v->ctx, KERNEL_DIRECT_MAP + gpa, access | ACC_U, &r);
 		sim_spend(v, BUCKET_KERNEL, r.cycles);
-		if (r.outcome == MMU_OK)
+		if (r.outcome == MMU_OK) {
+			if (v->vm->truth)
+				truth_touch(v->vm->truth, gpa >> PAGE_SHIFT);
 			return r.hpa;
+		}
 		switch (sim_handle(v, &r)) {
 		case SIM_RETRY:
 			break;

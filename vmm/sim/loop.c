@@ -127,6 +127,7 @@ static void run_lockstep(struct sim *s)
 		for (unsigned i = 0; i < s->nvms; i++)
 			housekeeping(s->vms[i], s->now_ns);
 		sim_scan(s, s->now_ns);
+		sim_estimate(s, s->now_ns);
 		if (round % 64 == 0)
 			progress(s, s->now_ns);
 	}
@@ -212,6 +213,7 @@ static uint64_t turn_end(struct sim *s, const struct sim_cpu *cpu)
 		limit_turn(s, &end, duration);
 	limit_turn(s, &end, sim_scan_due(s));
 	limit_turn(s, &end, policy_run_due(s->policy));
+	limit_turn(s, &end, sim_estimate_due(s));
 	if (vm->conf->dirty_log != DIRTY_NONE)
 		limit_turn(s, &end, vm->next_dirty);
 	if (can_collapse(vm))
@@ -233,10 +235,10 @@ static void run_turn(struct sim *s, struct sim_cpu *cpu)
 		take_off_cpu(v);
 }
 
-/* The scanner takes a CPU from whoever has it, or an idle one: the one furthest behind. True if it did. */
-static bool scan(struct sim *s, uint64_t start)
+/* Scanner and estimators take a CPU from whoever has it, or an idle one: the one furthest behind. True if they did. */
+static bool host_work(struct sim *s, uint64_t start)
 {
-	uint64_t cycles = sim_scan(s, s->now_ns);
+	uint64_t cycles = sim_scan(s, s->now_ns) + sim_estimate(s, s->now_ns);
 	struct sim_cpu *cpu = &s->cpus[0];
 
 	if (!cycles)
@@ -288,7 +290,7 @@ static void run_free_schedule(struct sim *s)
 		if (decide(s))
 			continue;
 		sampler_tick(&s->sampler, s->now_ns);
-		if (scan(s, start))
+		if (host_work(s, start))
 			continue;
 		if (!cpu->current)
 			put_on_cpu(ready, cpu, start, slice);

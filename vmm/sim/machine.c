@@ -19,6 +19,7 @@
 #include "vmm/policy_run.h"
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
+#include "vmm/sim/truth.h"
 
 static struct sim *to_sim(struct machine *m)
 {
@@ -174,6 +175,8 @@ static int sim_read(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsign
 		memcpy(buf, frames_bytes(s->frames) + hfn * PAGE_SIZE + offset, len);
 		return 0;
 	}
+	if (s->vms[vm]->truth)
+		truth_touch(s->vms[vm]->truth, gfn);
 	page_bytes(s, hfn, page);
 	memcpy(buf, (uint8_t *)page + offset, len);
 	return 0;
@@ -190,6 +193,8 @@ static int sim_write(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsig
 		memcpy(bytes + offset, buf, len);
 		return 0;
 	}
+	if (s->vms[vm]->truth)
+		truth_touch(s->vms[vm]->truth, gfn);
 	page_bytes(s, hfn, page);
 	memcpy((uint8_t *)page + offset, buf, len);
 	s->content[hfn] = (struct pattern){ PATTERN_BASE(PATTERN_BYTES, 0), page[0] };
@@ -264,6 +269,8 @@ static void sim_charge(struct machine *m, unsigned vm, enum charge_kind kind, ui
 	(void)vm;
 	if (s->scanning)
 		s->dedup_cycles += price[kind] * n;
+	else if (s->estimating)
+		s->estimate_cycles += price[kind] * n;
 	else if (s->running)
 		sim_spend(s->running, memory ? BUCKET_HOST_MEMORY : s->running->bucket, price[kind] * n);
 }
@@ -447,6 +454,7 @@ void sim_destroy(struct sim *s)
 	if (s->dedup)
 		s->dedup->ops->destroy(s->dedup);
 	g_free(s->gmems);
+	sim_estimate_destroy(s);
 	for (unsigned i = 0; i < s->nvms; i++)
 		sim_vm_free(s->vms[i]);
 	g_free(s->vms);

@@ -58,8 +58,7 @@ int sim_scan_init(struct sim *s, GError **error)
 	return -ENOMEM;
 }
 
-/* Pages were unmapped: a root may be another one. */
-static void refresh_roots(struct sim *s)
+void sim_refresh_roots(struct sim *s)
 {
 	for (unsigned i = 0; i < s->nvms; i++)
 		for (unsigned j = 0; j < s->vms[i]->nvcpus && !s->vms[i]->done; j++)
@@ -88,7 +87,7 @@ uint64_t sim_scan(struct sim *s, uint64_t now_ns)
 		/* Too few frames to unmerge all: try again. */
 		s->scan_over = !c->unmerge || dedup_unmerge(s->dedup) == 0;
 	}
-	refresh_roots(s);
+	sim_refresh_roots(s);
 	s->scanning = false;
 	took_ns = costs ? sim_cycles_to_ns(s, s->dedup_cycles - before) : 0;
 	advisor_tick(&s->advisor, s->host.full_scans, now_ns + took_ns,

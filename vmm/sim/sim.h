@@ -119,6 +119,7 @@ struct sim_vm {
 	struct trace_feed *feed;
 	struct kernel *kernel;
 	struct sim_balloon *balloon; /* NULL: none */
+	struct sim_truth *truth; /* NULL: nobody asks */
 	struct sim_blk *blk;	     /* its disk; NULL: none */
 	uint64_t operations;
 	uint64_t idle_ns;    /* lockstep: virtual time that passed without operations */
@@ -157,6 +158,9 @@ struct sim {
 	uint64_t pages_to_scan, scan_sleep_ns; /* as [dedup] says, or a policy since */
 	struct sim_swap *swap;	  /* NULL: the host has no swap */
 	struct policy_run *policy; /* NULL: nobody decides */
+	struct estimate *estimate; /* NULL: no [estimate] */
+	bool estimating;	  /* charge() bills estimation */
+	uint64_t estimate_cycles;
 };
 
 /* machine.c */
@@ -221,6 +225,15 @@ uint64_t sim_scan(struct sim *s, uint64_t now_ns);
 uint64_t sim_scan_due(const struct sim *s);
 /* Bring the gauges of merging in all counters up to date. */
 void sim_scan_report(struct sim *s);
+
+/* Pages were unmapped outside a turn: a root may be another one. */
+void sim_refresh_roots(struct sim *s);
+
+/* estimate.c: working sets; as the three of scan.c */
+gboolean sim_estimate_init(struct sim *s, GError **error);
+uint64_t sim_estimate(struct sim *s, uint64_t now_ns);
+uint64_t sim_estimate_due(const struct sim *s);
+void sim_estimate_destroy(struct sim *s);
 
 /* loop.c */
 gboolean sim_loop(struct sim *s, GError **error);
