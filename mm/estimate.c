@@ -213,6 +213,11 @@ void estimate_tick(struct estimate *e, uint64_t now_ns)
 		step(e);
 }
 
+bool estimate_known(const struct estimate *e)
+{
+	return e->nmethods && e->nsteps / ESTIMATE_STEPS >= 2;
+}
+
 uint64_t estimate_pages(const struct estimate *e, unsigned vm, unsigned method)
 {
 	return e->vm[vm].x[method]->pages;

@@ -53,6 +53,8 @@ uint64_t estimate_due(const struct estimate *e);
 /* Do what is due at @now_ns: between two turns of the vCPUs. Pages are unmapped: roots may change. */
 void estimate_tick(struct estimate *e, uint64_t now_ns);
 
+/* Has every method had a window to learn from? Before, estimates are worth nothing. */
+bool estimate_known(const struct estimate *e);
 /* Pages that @vm uses, after the method that policies go by; 0 if there is none. */
 uint64_t estimate_active_pages(const struct estimate *e, unsigned vm);
 /* The same after methods[@method]. */

@@ -10,6 +10,7 @@
 #define OVERBOOK_VMM_POLICY_RUN_H
 
 #include "balloon/device.h"
+#include "mm/estimate.h"
 #include "mm/swap.h"
 #include "vmm/policy.h"
 #include "vmm/vmm.h"
@@ -41,6 +42,7 @@ struct policy_run_config {
 	struct run *run;
 	struct frames *frames;
 	struct swap *swap; /* NULL: the host has none */
+	const struct estimate *estimate; /* of working sets; NULL: nobody estimates */
 	struct counters *host;
 	const struct policy_machine *machine;
 	void *ctx;

@@ -78,6 +78,18 @@ static void watch_balloon(struct guest *g, struct policy_vm *v)
 	v->responding = g->silent < SILENT;
 }
 
+/* The arena is in use whatever is estimated, which is what lies outside it. */
+static void read_active(const struct policy_run *p, unsigned i, struct policy_vm *v)
+{
+	uint64_t outside = v->resident - v->pinned, active;
+
+	if (!p->cfg.estimate || !estimate_known(p->cfg.estimate))
+		return;
+	active = v->pinned + MIN(estimate_active_pages(p->cfg.estimate, i), outside);
+	v->has_active = true;
+	v->active_ppm = active * POLICY_PPM / MAX(v->resident, 1);
+}
+
 static void read_vm(struct policy_run *p, unsigned i)
 {
 	struct guest *g = &p->vm[i];
@@ -103,6 +115,7 @@ static void read_vm(struct policy_run *p, unsigned i)
 		.active_ppm = POLICY_PPM,
 	};
 	v->resident = cfg->linear ? cfg->npages : cfg->arena_pages + c->pages_resident;
+	read_active(p, i, v);
 	p->cfg.machine->state(p->cfg.ctx, i, v);
 	read_counts(p, i, &v->total);
 	subtract(&v->total, &before, &v->since);

@@ -127,7 +127,7 @@ START_TEST(windows_have_sixteen_steps)
 }
 END_TEST
 
-/* Truth 10, 20, 30 pages; what is resident is 25: errors of 5 too high and 5 too low; the first window does not count. */
+/* Truth 10, 20, 30 pages; resident are 25: errors of 5 too high and 5 too low; the first window does not count. */
 START_TEST(scores_are_sums)
 {
 	begin(METHODS("refault"), 1, 1000000);

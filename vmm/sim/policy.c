@@ -80,6 +80,7 @@ int sim_policy_init(struct sim *s, GError **error)
 		.run = s->run,
 		.frames = s->frames,
 		.swap = s->swap ? s->swap->swap : NULL,
+		.estimate = s->estimate,
 		.host = &s->host,
 		.machine = &machine,
 		.ctx = s,
