@@ -13,7 +13,7 @@ _overbook()
 		return
 		;;
 	--policy)
-		mapfile -t COMPREPLY < <(compgen -W 'lru clock clock0 fifo random opt none static swap-only proportional' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'lru clock clock0 fifo random opt none static swap-only proportional esx esx-minfree mom psi refault' -- "$cur")
 		return
 		;;
 	esac

@@ -20,7 +20,8 @@ static const char *const advisors[] = { "none", "scan-time", NULL };
 static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
 static const char *const orders[] = { "host", "proportional", "largest", NULL }; /* enum swap_order */
 static const char *const victims[] = { "fifo", "random", "clock", NULL };
-static const char *const policy_names[] = { "none", "static", "swap-only", "proportional", NULL };
+static const char *const policy_names[] = { "none", "static", "swap-only", "proportional", "esx",
+					   "esx-minfree", "mom", "psi", "refault", NULL };
 static const char *const dirty_logs[] = { "none", "wrprotect", "pml", NULL };
 
 #define GIB	(1ull << 30)

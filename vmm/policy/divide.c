@@ -27,16 +27,6 @@
 
 #define LEVEL_BITS 40 /* of the level's fraction: a step of it changes a grant by one page at most */
 
-static uint64_t min64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t max64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
 static uint64_t at_level(const struct claim *c, uint64_t level)
 {
 	unsigned __int128 grant = (unsigned __int128)c->weight * level >> LEVEL_BITS;
@@ -76,6 +66,11 @@ void divide(struct claim *claim, uint32_t n, uint64_t total)
 		claim[i].grant += more;
 		left -= more;
 	}
+}
+
+uint64_t divide_part(uint64_t pages, uint64_t ppm)
+{
+	return (uint64_t)((unsigned __int128)pages * ppm / POLICY_PPM);
 }
 
 uint64_t divide_idle_price(uint64_t tax_ppm)
@@ -145,6 +140,32 @@ void divide_ask(const struct policy_vm *vm, uint64_t grant, struct policy_vm_pla
 		plan->limit = POLICY_NO_LIMIT;
 	else
 		plan->limit = grant;
+}
+
+static bool gives_by_balloon(const struct policy_vm *vm)
+{
+	return vm->has_balloon && vm->responding;
+}
+
+uint64_t divide_size(const struct policy_vm *vm)
+{
+	if (gives_by_balloon(vm))
+		return vm->memory - min64(vm->memory, vm->balloon_actual);
+	return vm->resident + vm->merged;
+}
+
+void divide_resize(const struct policy_vm *vm, uint64_t size, struct policy_vm_plan *plan)
+{
+	uint64_t kept = max64(vm->min, vm->pinned);
+
+	size = max64(size, kept);
+	if (gives_by_balloon(vm)) {
+		plan->balloon = divide_balloon(vm, size);
+		plan->limit = POLICY_NO_LIMIT;
+	} else {
+		size += 2 * vm->since.first_touches;
+		plan->limit = size >= vm->memory ? POLICY_NO_LIMIT : size;
+	}
 }
 
 void divide_free(const struct policy_vm *vm, struct policy_vm_plan *plan)

@@ -7,6 +7,16 @@
 
 #include "vmm/policy.h"
 
+static inline uint64_t min64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t max64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* One guest's claim. */
 struct claim {
 	uint64_t weight;   /* at most 2^40; 0: it gets its minimum and what nobody else wants */
@@ -27,6 +37,9 @@ uint64_t divide_idle_price(uint64_t tax_ppm);
 /* Shares for each page, in ppm: the paper's rho; the guest with the lowest loses pages first. */
 uint64_t divide_rho(const struct policy_vm *vm, uint64_t tax_ppm);
 
+/* @ppm of @pages. */
+uint64_t divide_part(uint64_t pages, uint64_t ppm);
+
 /* What @vm would use if it could: what it has, what was taken from it, and room to grow; between its min and max. */
 uint64_t divide_demand(const struct policy_vm *vm);
 
@@ -40,6 +53,10 @@ bool divide_host(const struct policy_view *view, uint64_t tax_ppm, uint64_t rese
 uint64_t divide_balloon(const struct policy_vm *vm, uint64_t grant);
 /* Ask @vm to live with @grant pages: by its balloon as far as that can, for the rest by swap. */
 void divide_ask(const struct policy_vm *vm, uint64_t grant, struct policy_vm_plan *plan);
+/* The memory it has now: all but its balloon, or what is resident if it has none that answers. */
+uint64_t divide_size(const struct policy_vm *vm);
+/* Change that to @size, by the balloon or else by swap; never below its minimum. */
+void divide_resize(const struct policy_vm *vm, uint64_t size, struct policy_vm_plan *plan);
 /* Take back whatever was asked of it. */
 void divide_free(const struct policy_vm *vm, struct policy_vm_plan *plan);
 

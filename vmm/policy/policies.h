@@ -5,7 +5,8 @@
 
 #include "vmm/policy.h"
 
-extern const struct policy_ops policy_none, policy_static, policy_swap_only, policy_proportional;
+extern const struct policy_ops policy_none, policy_static, policy_swap_only, policy_proportional, policy_esx,
+	policy_esx_minfree, policy_mom, policy_psi, policy_refault;
 
 /* NULL-ended; in the order of `[policy] name`. */
 extern const struct policy_ops *const policies[];

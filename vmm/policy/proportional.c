@@ -32,17 +32,12 @@ static void *create(uint32_t nvms)
 	return calloc(nvms + 1, sizeof(struct claim));
 }
 
-static uint64_t part(uint64_t pages, uint64_t ppm)
-{
-	return (uint64_t)((unsigned __int128)pages * ppm / POLICY_PPM);
-}
-
 /* @asked instead of what was asked before is not worth it. */
 static bool too_small(const struct policy_vm *vm, const struct claim *claim, uint64_t asked, uint64_t step)
 {
 	uint64_t before = vm->balloon_target, change = asked > before ? asked - before : before - asked;
 
-	return asked && change < part(vm->memory, step) && before <= divide_balloon(vm, claim->min);
+	return asked && change < divide_part(vm->memory, step) && before <= divide_balloon(vm, claim->min);
 }
 
 static void plan_vm(const struct policy_view *view, const struct policy_vm *vm, const struct claim *claim, bool scarce,
@@ -71,7 +66,7 @@ static void plan_vm(const struct policy_view *view, const struct policy_vm *vm, 
 static void decide(void *state, const struct policy_view *view, struct policy_plan *plan)
 {
 	struct claim *claim = state;
-	uint64_t reserve = part(view->host.frames, view->constant[RESERVE]);
+	uint64_t reserve = divide_part(view->host.frames, view->constant[RESERVE]);
 	bool scarce = divide_host(view, view->constant[TAX], reserve, claim);
 
 	for (uint32_t i = 0; i < view->nvms; i++)

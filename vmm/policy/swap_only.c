@@ -24,8 +24,7 @@ static void *create(uint32_t nvms)
 
 static void decide(void *state, const struct policy_view *view, struct policy_plan *plan)
 {
-	uint64_t reserve = view->host.frames / POLICY_PPM * view->constant[RESERVE] +
-			   view->host.frames % POLICY_PPM * view->constant[RESERVE] / POLICY_PPM;
+	uint64_t reserve = divide_part(view->host.frames, view->constant[RESERVE]);
 	struct claim *claim = state;
 	bool scarce = divide_host(view, 0, reserve, claim);
 
