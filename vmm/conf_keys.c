@@ -260,6 +260,8 @@ static const struct conf_key vm_keys[] = {
 	{ "balloon", CONF_BOOL, VM(balloon), "yes", 0, 0, NULL, 0,
 	  "It has a balloon if a [policy] decides, or if reporting or hints are offered (sim; not with paging = "
 	  "native)." },
+	{ "start", CONF_TIME, VM(start_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
+	  "When its processes begin to run, if the policy admits it; only its kernel's own memory is taken before." },
 	{ "shares", CONF_COUNT, VM(shares), "1000", 1, 1000000, NULL, 0,
 	  "For policies: what it may claim of the host's memory, in proportion to the shares of others." },
 	{ "min", CONF_SIZE, VM(min), "0", 0, 1ull << 44, NULL, 0,

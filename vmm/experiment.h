@@ -132,6 +132,7 @@ struct conf_vm {
 	uint64_t shares, min, max;  /* for policies; bytes, max 0: all of its memory */
 	bool reporting, free_page_hint; /* features its driver accepts */
 	int page_poison;       /* enum page_poison */
+	uint64_t start_ns;	    /* when it begins to run, if a policy admits it */
 	char *workload;			    /* name of a [workload] */
 };
 

@@ -57,7 +57,7 @@ struct policy_vm {
 	uint64_t min, max;  /* [vm] min, max: host memory that it is guaranteed, and that it may have at most */
 	/* Its balloon. */
 	bool has_balloon;
-	bool responding;    /* lately it did what it was asked, or was asked for nothing */
+	bool responding;    /* in the last decisions it moved towards its target, or was there */
 	uint64_t balloon_limit, balloon_target, balloon_actual;
 	/* Where its pages are: the rest is in the balloon or was never touched. */
 	uint64_t resident;  /* in host frames of their own, the pinned ones included */

@@ -27,7 +27,7 @@ struct guest {
 	struct policy_vm_parts parts;
 	uint64_t limit;
 	bool blocked;
-	uint64_t target, far; /* its balloon at the last decision: asked for, and how far off */
+	uint64_t target, actual; /* its balloon at the last decision, and what it was asked for then */
 	unsigned silent;      /* decisions since it last moved */
 };
 

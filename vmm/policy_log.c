@@ -72,8 +72,7 @@ void policy_log_settle(struct policy_run *p, uint64_t decided)
 		struct pending *d = &g_array_index(p->pending, struct pending, i);
 		const char *vm = d->vm == RUN_HOST ? "host" : p->seen[d->vm].name;
 
-		g_string_append_printf(out, FIGURE ",%s,%s,%s,", decided, vm, d->why,
-				       mechanism_names[d->mechanism]);
+		g_string_append_printf(out, FIGURE ",%s,%s,%s,", decided, vm, d->why, mechanism_names[d->mechanism]);
 		if (d->mechanism == MECHANISM_NONE)
 			g_string_append(out, ",,\n");
 		else

@@ -140,7 +140,8 @@ static void apply_vm(struct policy_run *p, unsigned i)
 	guint before = p->pending->len;
 
 	if (p->seen[i].waiting) {
-		policy_log_add(p, i, MECHANISM_ADMIT, 0, plan->admit, &plan->rule);
+		if (plan->rule.name || !plan->admit)
+			policy_log_add(p, i, MECHANISM_ADMIT, 0, plan->admit, &plan->rule);
 		p->cfg.machine->start(p->cfg.ctx, i, plan->admit);
 		return;
 	}
@@ -207,7 +208,7 @@ bool policy_run_tick(struct policy_run *p, uint64_t now)
 	interval = p->cfg.run->e->policy.interval_ns;
 	policy_view_read(p, now);
 	policy_log_settle(p, decided);
-	p->next = now - now % interval + interval;
+	p->next = MIN(now - now % interval + interval, p->cfg.machine->next_start(p->cfg.ctx, now));
 	decide(p);
 	p->decisions++;
 	p->cfg.host->policy_decisions++;

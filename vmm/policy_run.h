@@ -25,6 +25,8 @@ struct policy_machine {
 	void (*wake)(void *ctx, unsigned vm);
 	/* It does not run before that time; or does again, if that is past. */
 	void (*block)(void *ctx, unsigned vm, uint64_t until_ns);
+	/* When the next one asks to be started, later than @now; UINT64_MAX: none. */
+	uint64_t (*next_start)(void *ctx, uint64_t now);
 	/* One that waits starts now; or never will, because the policy refused it. */
 	void (*start)(void *ctx, unsigned vm, bool admitted);
 	/* The merging scanner's knobs; 0 pages: there is none. */

@@ -11,7 +11,7 @@
 
 /* In lockstep time does not depend on what a device costs, so a swap-in counts as this much of waiting. */
 #define LOCKSTEP_STALL_NS 100000u
-/* Decisions in a row at which a balloon had not come any nearer to its target: it does not answer. */
+/* Decisions in a row at which a balloon had not come any nearer to its target: there is nothing to be had of it. */
 #define SILENT 3u
 
 static uint64_t stat(const struct balloon_device *b, unsigned tag)
@@ -63,17 +63,17 @@ static void read_stats(struct policy_vm *v, const struct balloon_device *b)
 	v->guest_caches = stat(b, BALLOON_S_CACHES) / POLICY_PAGE;
 }
 
-/* Has the balloon come nearer to what it was asked for before the last decision? */
+/* Has it moved towards what it was asked for? */
 static void watch_balloon(struct guest *g, struct policy_vm *v)
 {
-	uint64_t far = v->balloon_target > v->balloon_actual ? v->balloon_target - v->balloon_actual :
-							       v->balloon_actual - v->balloon_target;
+	bool more = g->target > g->actual && v->balloon_actual > g->actual;
+	bool less = g->target < g->actual && v->balloon_actual < g->actual;
 
-	if (!far || far < g->far || v->balloon_target != g->target)
+	if (more || less || g->target == g->actual || v->balloon_actual == v->balloon_target)
 		g->silent = 0;
 	else if (!v->blocked)
 		g->silent++;
-	g->far = far;
+	g->actual = v->balloon_actual;
 	g->target = v->balloon_target;
 	v->responding = g->silent < SILENT;
 }

@@ -163,6 +163,11 @@ void divide_resize(const struct policy_vm *vm, uint64_t size, struct policy_vm_p
 		plan->balloon = divide_balloon(vm, size);
 		plan->limit = POLICY_NO_LIMIT;
 	} else {
+		uint64_t more = size - min64(size, divide_size(vm));
+
+		/* What its balloon holds and cannot add to, it may at least have back. */
+		if (vm->has_balloon && more && vm->balloon_actual)
+			plan->balloon = vm->balloon_actual - min64(vm->balloon_actual, more);
 		size += 2 * vm->since.first_touches;
 		plan->limit = size >= vm->memory ? POLICY_NO_LIMIT : size;
 	}

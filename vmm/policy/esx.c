@@ -17,8 +17,8 @@
  * those of divide.c, shares with the idle tax, computed so that as much as the threshold of high becomes free.
  *
  * `esx` has the thresholds of 2002, shares of the host's memory. `esx-minfree` has those of ESX 4.1 and later, where
- * one per cent of a terabyte is too much: shares of minFree, which is 6% of the first 4 GiB, 4% of the next 8, 2% of the
- * next 16 and 1% of the rest.
+ * one per cent of a terabyte is too much: shares of minFree, which is 6% of the first 4 GiB, 4% of the next 8, 2% of
+ * the next 16 and 1% of the rest.
  *
  * Admission: a guest starts only if what is guaranteed to all, this one included, leaves the threshold of high free.
  *

@@ -4,10 +4,10 @@
  *
  * What many hosts really run. Below `pressure` of the host's memory free, every guest shrinks: towards what it uses
  * plus a part of free memory that is the smaller the less the host has; by `step` of its size at a time. Below
- * `critical` that part is negative: the guest is meant to swap. Otherwise guests grow back by `step`, or at once to what
- * they use plus their free part. Changes below `least-step` are not worth it. KSM scans more (`ksm-boost`) each time
- * that the host is short of memory and less (`ksm-decay`) when it is not; the sleep is for a host of 16 GiB, and shorter
- * on larger ones, longer on smaller, at least 10 ms.
+ * `critical` that part is negative: the guest is meant to swap. Otherwise guests grow back by `step`, or at once to
+ * what they use plus their free part. Changes below `least-step` are not worth it. KSM scans more (`ksm-boost`) each
+ * time that the host is short of memory and less (`ksm-decay`) when it is not; the sleep is for a host of 16 GiB, and
+ * shorter on larger ones, longer on smaller, at least 10 ms.
  *
  * All of it is about what guests say: one without statistics is left alone. No shares, no idle memory, no history.
  * MoM averages its statistics over some rounds; here the last report counts. A guest's [vm] min and max are MoM's

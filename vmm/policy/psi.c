@@ -12,7 +12,7 @@
  *
  * each interval; the nearer to the threshold, the less. Above the threshold give back: by `back-off` of the guest's
  * size for each time that the threshold is exceeded, up to ten. In TMO, where the kernel reclaims once and sets no
- * limit, a cgroup grows back by itself; a balloon does not, so that part is ours. Room for first touches is always left.
+ * limit, a cgroup grows back by itself; a balloon does not, so that part is ours. Room for first touches is left.
  *
  * Guests with a balloon that answers give by that, so that they choose what goes; others by swap.
  *
@@ -26,7 +26,8 @@ enum { THRESHOLD, RATIO, BACK_OFF };
 
 static const struct policy_key keys[] = {
 	{ "threshold", POLICY_SHARE, 1000, 1, 1000000, "Part of its time that a guest may wait for memory." },
-	{ "ratio", POLICY_SHARE, 500, 1, 1000000, "Part of its memory that is taken in each decision, without pressure." },
+	{ "ratio", POLICY_SHARE, 500, 1, 1000000,
+	  "Part of its memory that is taken in each decision, without pressure." },
 	{ "back-off", POLICY_SHARE, 10000, 0, 1000000,
 	  "Part of its size that it gets back, for each time that pressure exceeds the threshold." },
 	{ .name = NULL },
@@ -42,7 +43,8 @@ static void plan_vm(const struct policy_view *view, const struct policy_vm *vm, 
 	if (relax) {
 		uint64_t excess = pressure * POLICY_PPM / k[THRESHOLD] - POLICY_PPM;
 
-		change = divide_part(size, divide_part(k[BACK_OFF], excess < 10 * POLICY_PPM ? excess : 10 * POLICY_PPM));
+		change = divide_part(size,
+				     divide_part(k[BACK_OFF], excess < 10 * POLICY_PPM ? excess : 10 * POLICY_PPM));
 		policy_because(&plan->rule, "under-pressure");
 	} else {
 		change = divide_part(size, divide_part(k[RATIO], POLICY_PPM - pressure * POLICY_PPM / k[THRESHOLD]));

@@ -2,13 +2,13 @@
 /*
  * refault.c - give to who misses what was taken, take from who does not
  *
- * Problem. Shares and idle taxes need to know what a guest uses. A page that was taken and comes back at once tells it
- * without any scanning: the guest is too small by about the pages that came back.
+ * Problem. Shares and idle taxes need to know what a guest uses. A page that was taken and comes back at once tells
+ * it without any scanning: the guest is too small by about the pages that came back.
  *
- * Idea. A guest refaults if more than `tolerated` of its pages come back in a second. It gets `gain` pages for each that
- * did. What they get, and what lacks to `reserve` of free memory, is taken from the others: at most `step` of the size
- * of each, in proportion to size and to how far they are from the tolerated rate. Nobody is asked for anything as long
- * as there is enough.
+ * Idea. A guest refaults if more than `tolerated` of its pages come back in a second. It gets `gain` pages for each
+ * that did. What they get, and what lacks to `reserve` of free memory, is taken from the others: at most `step` of the
+ * size of each, in proportion to size and to how far they are from the tolerated rate. Nobody is asked for anything as
+ * long as there is enough.
  *
  * Invariants (tests/unit/test_policy.c): nobody who refaults loses a page; what is taken is what is needed, or all
  * steps.
@@ -46,7 +46,8 @@ static uint64_t spare(const struct policy_view *view, const struct policy_vm *vm
 
 	if (!vm->running || rate >= tolerated)
 		return 0;
-	return divide_part(divide_part(divide_size(vm), view->constant[STEP]), POLICY_PPM - rate * POLICY_PPM / tolerated);
+	return divide_part(divide_part(divide_size(vm), view->constant[STEP]),
+			   POLICY_PPM - rate * POLICY_PPM / tolerated);
 }
 
 static void plan_vm(const struct policy_view *view, const struct policy_vm *vm, uint64_t needed, uint64_t spares,
@@ -97,8 +98,9 @@ static void decide(void *state, const struct policy_view *view, struct policy_pl
 }
 
 static const struct policy_sentence rules[] = {
-	{ "refaults", "{refaults} pages that were taken from {vm} came back, {rate:ppm} of its {size:pages} in a second: "
-		      "it gets more" },
+	{ "refaults",
+	  "{refaults} pages that were taken from {vm} came back, {rate:ppm} of its {size:pages} in a second: "
+	  "it gets more" },
 	{ "misses-nothing", "{needed:pages} are needed, and {vm} misses little of what was taken ({rate:ppm} of its "
 			    "{size:pages} in a second): it is left {wanted:pages}" },
 	{ "enough-for-all", "nobody needs anything; {vm} has {size:pages}" },

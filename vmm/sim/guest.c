@@ -459,6 +459,10 @@ static const char *vm_boot(struct sim_vm *vm)
 	}
 	vm->sim->running = NULL;
 	v->ready_at = v->off_at = v->cpu->clock;
+	vm->blocked_until = vm->conf->start_ns;
+	vm->waiting = experiment_has_policy(vm->sim->run->e);
+	if (vm->conf->start_ns)
+		v->ready_at = MAX(v->ready_at, sim_ns_to_cycles(vm->sim, vm->conf->start_ns) + 1);
 	if (vm->out->failure)
 		return vm->out->failure;
 	return vm->kernel ? NULL : "its arena is too small to boot: raise [vm] arena";

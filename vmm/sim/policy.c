@@ -19,7 +19,11 @@ static void refresh(void *ctx, unsigned vm)
 
 static void state(void *ctx, unsigned vm, struct policy_vm *out)
 {
-	out->running = !((struct sim *)ctx)->vms[vm]->done;
+	const struct sim *s = ctx;
+	const struct sim_vm *v = s->vms[vm];
+
+	out->running = !v->done && !v->waiting;
+	out->waiting = v->waiting && v->conf->start_ns <= s->now_ns;
 }
 
 /* A sleeping vCPU is ready now: it will find the interrupt. */
@@ -29,7 +33,7 @@ static void wake(void *ctx, unsigned vm)
 	struct sim_vcpu *v = &s->vms[vm]->vcpu[0];
 	uint64_t now = sim_ns_to_cycles(s, s->now_ns);
 
-	if (v->cpu->current != v)
+	if (v->cpu->current != v && !s->vms[vm]->waiting)
 		v->ready_at = MIN(v->ready_at, MAX(now, v->off_at));
 }
 
@@ -40,11 +44,24 @@ static void block(void *ctx, unsigned vm, uint64_t until_ns)
 	s->vms[vm]->blocked_until = until_ns;
 }
 
+static uint64_t next_start(void *ctx, uint64_t now)
+{
+	const struct sim *s = ctx;
+	uint64_t next = UINT64_MAX;
+
+	for (unsigned i = 0; i < s->nvms; i++)
+		if (s->vms[i]->waiting && s->vms[i]->conf->start_ns > now)
+			next = MIN(next, s->vms[i]->conf->start_ns);
+	return next;
+}
+
 static void start(void *ctx, unsigned vm, bool admitted)
 {
-	(void)ctx;
-	(void)vm;
-	(void)admitted;
+	struct sim *s = ctx;
+
+	s->vms[vm]->waiting = false;
+	if (!admitted)
+		sim_vm_fail(s->vms[vm], "policy %s did not admit it", s->run->e->policy.ops->name);
 }
 
 /* An advisor does what it thinks best: then there is nothing to set. */
@@ -69,6 +86,7 @@ static const struct policy_machine machine = {
 	.state = state,
 	.wake = wake,
 	.block = block,
+	.next_start = next_start,
 	.start = start,
 	.scanner = scanner,
 	.set_scanner = set_scanner,

@@ -127,7 +127,8 @@ struct sim_vm {
 	struct collapser collapser;
 	uint64_t *dirty;     /* bitmap for the dirty log */
 	bool done;
-	uint64_t blocked_until; /* ns: a policy does not let it run before */
+	uint64_t blocked_until; /* ns: it does not run before: [vm] start, or a policy */
+	bool waiting;		/* to be admitted by the policy */
 	const struct guest_regs **regs; /* [vcpu], for the paging mode */
 	unsigned nvcpus;
 	struct sim_vcpu vcpu[1]; /* nvcpus of them */
