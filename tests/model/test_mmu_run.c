@@ -122,29 +122,34 @@ static uint32_t plain_run(struct side *s, const struct op *ops, uint32_t n, uint
 }
 
 /* Same keys and values in the same slots, in the same order of use. */
-static void same_assoc(const struct assoc *a, const struct assoc *b)
+static void same_assoc(const struct assoc *a, const struct assoc *b, bool aux)
 {
 	must_eq(a->stride, b->stride);
 	for (uint32_t set = 0; a->ways && set <= a->set_mask; set++)
-		for (uint32_t i = set * a->stride; i < set * a->stride + a->ways; i++) {
-			must_eq(a->key[i], b->key[i]);
-			if (!a->key[i])
+		for (uint32_t i = 0; i < a->ways; i++) {
+			struct slot x = { assoc_row(a, set), i, a->stride }, y = { assoc_row(b, set), i, b->stride };
+
+			must_eq(*slot_key(x), *slot_key(y));
+			if (!*slot_key(x))
 				continue;
-			must_eq(a->val[i], b->val[i]);
-			for (uint32_t j = set * a->stride; j < i; j++)
-				must_eq(a->stamp[i] < a->stamp[j], b->stamp[i] < b->stamp[j]);
+			must_eq(*slot_val(x), *slot_val(y));
+			must(!aux || *slot_aux(x) == *slot_aux(y));
+			const uint32_t *stamp_x = slot_stamp(x) - i, *stamp_y = slot_stamp(y) - i;
+
+			for (uint32_t j = 0; j < i; j++)
+				must_eq(*slot_stamp(x) < stamp_x[j], *slot_stamp(y) < stamp_y[j]);
 		}
 }
 
 static void same_inside(const struct side *a, const struct side *b)
 {
 	for (size_t i = 0; i < G_N_ELEMENTS(a->mmu->tlb.array); i++)
-		same_assoc(&a->mmu->tlb.array[i], &b->mmu->tlb.array[i]);
+		same_assoc(&a->mmu->tlb.array[i], &b->mmu->tlb.array[i], false);
 	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
-		same_assoc(&a->mmu->pwc[level], &b->mmu->pwc[level]);
-		same_assoc(&a->mmu->npwc[level], &b->mmu->npwc[level]);
+		same_assoc(&a->mmu->pwc[level], &b->mmu->pwc[level], true);
+		same_assoc(&a->mmu->npwc[level], &b->mmu->npwc[level], false);
 	}
-	same_assoc(&a->mmu->ntlb, &b->mmu->ntlb);
+	same_assoc(&a->mmu->ntlb, &b->mmu->ntlb, false);
 	for (unsigned l = 0; l < 3; l++) {
 		const struct dcache_level *x = &a->mmu->cache.level[l], *y = &b->mmu->cache.level[l];
 

@@ -6,17 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A host cache line holds eight keys: sets of four never straddle two lines. */
-static void *zeros(size_t nbytes)
-{
-	void *p = aligned_alloc(64, (nbytes + 63) & ~(size_t)63);
-
-	if (!p)
-		g_error("out of memory");
-	memset(p, 0, nbytes);
-	return p;
-}
-
 void assoc_init(struct assoc *a, struct geometry g, bool aux, uint32_t *clock)
 {
 	*a = (struct assoc){ .ways = g.entries ? g.ways : 0, .clock = clock };
@@ -24,16 +13,17 @@ void assoc_init(struct assoc *a, struct geometry g, bool aux, uint32_t *clock)
 		return;
 	a->stride = (g.ways + 3) & ~3u;
 	a->set_mask = g.entries / g.ways - 1;
-	size_t n = (size_t)a->stride * (a->set_mask + 1);
+	a->row_bytes = ASSOC_ROW_BYTES(a->stride, aux);
 
-	a->key = zeros(n * sizeof(*a->key));
-	a->val = zeros(n * sizeof(*a->val));
-	a->stamp = zeros(n * sizeof(*a->stamp));
-	if (aux)
-		a->aux = zeros(n * sizeof(*a->aux));
-	for (size_t s = 0; s < n; s++)
-		if (s % a->stride >= a->ways)
-			a->stamp[s] = ASSOC_PADDING;
+	size_t nbytes = (size_t)a->row_bytes * (a->set_mask + 1);
+
+	a->rows = aligned_alloc(64, nbytes);
+	if (!a->rows)
+		g_error("out of memory");
+	memset(a->rows, 0, nbytes);
+	for (uint64_t set = 0; set <= a->set_mask; set++)
+		for (uint32_t w = a->ways; w < a->stride; w++)
+			*slot_stamp((struct slot){ assoc_row(a, set), w, a->stride }) = ASSOC_PADDING;
 }
 
 /* At most 64 ways at a time: a bit of @hit for each. Inlined with the usual numbers of ways, loops vanish. */
@@ -47,22 +37,20 @@ static inline __attribute__((always_inline)) int32_t find_in(const uint64_t *key
 
 #pragma GCC unroll 4
 		for (uint32_t w = 0; w < n; w += 4)
-			hit |= (uint64_t)assoc_match4(key + first + w, want) << w;
+			hit |= (uint64_t)assoc_mask4(assoc_match4(key + first + w, want)) << w;
 		if (hit)
 			return (int32_t)(first + (uint32_t)__builtin_ctzll(hit));
 	}
 	return -1;
 }
 
-int32_t assoc_find_wide(const struct assoc *a, uint32_t set, uint64_t key)
+int32_t assoc_find_wide(const uint8_t *row, uint32_t stride, uint64_t key)
 {
-	const uint64_t *keys = a->key + set;
-	int32_t way = a->stride == 12 ? find_in(keys, 12, key) :
-		      a->stride == 8  ? find_in(keys, 8, key) :
-		      a->stride == 16 ? find_in(keys, 16, key) :
-					find_in(keys, a->stride, key);
+	const uint64_t *keys = (const uint64_t *)row;
 
-	return way < 0 ? -1 : (int32_t)set + way;
+	return stride == 8  ? find_in(keys, 8, key) :
+	       stride == 16 ? find_in(keys, 16, key) :
+			      find_in(keys, stride, key);
 }
 
 static inline __attribute__((always_inline)) uint32_t victim_in(const uint32_t *stamps, uint32_t ways)
@@ -82,29 +70,28 @@ static inline __attribute__((always_inline)) uint32_t victim_in(const uint32_t *
 		for (uint32_t w = 0; w < n; w += 4) {
 			__m128i eq = _mm_cmpeq_epi32(_mm_load_si128(stamp + (first + w) / 4), min);
 
-			hit |= (uint64_t)(unsigned)_mm_movemask_ps(_mm_castsi128_ps(eq)) << w;
+			hit |= (uint64_t)assoc_mask4(eq) << w;
 		}
 		if (hit)
 			return first + (uint32_t)__builtin_ctzll(hit);
 	}
 }
 
-uint32_t assoc_victim_wide(const struct assoc *a, uint32_t set)
+uint32_t assoc_victim_wide(const uint8_t *row, uint32_t stride)
 {
-	const uint32_t *stamp = a->stamp + set;
+	const uint32_t *stamp = (const uint32_t *)row + 4 * stride;
 
-	return set + (a->stride == 12 ? victim_in(stamp, 12) :
-		      a->stride == 8  ? victim_in(stamp, 8) :
-		      a->stride == 16 ? victim_in(stamp, 16) :
-					victim_in(stamp, a->stride));
+	return stride == 8  ? victim_in(stamp, 8) :
+	       stride == 16 ? victim_in(stamp, 16) :
+			      victim_in(stamp, stride);
 }
 
 void assoc_renumber(struct assoc *a)
 {
 	uint32_t *rank = g_new(uint32_t, a->ways);
 
-	for (uint32_t set = 0; a->ways && set <= a->set_mask * a->stride; set += a->stride) {
-		uint32_t *stamp = a->stamp + set;
+	for (uint64_t set = 0; a->ways && set <= a->set_mask; set++) {
+		uint32_t *stamp = slot_stamp((struct slot){ assoc_row(a, set), 0, a->stride });
 
 		for (uint32_t w = 0; w < a->ways; w++) {
 			rank[w] = 0;
@@ -118,35 +105,34 @@ void assoc_renumber(struct assoc *a)
 
 void assoc_free(struct assoc *a)
 {
-	free(a->key);
-	free(a->stamp);
-	free(a->val);
-	free(a->aux);
+	free(a->rows);
 	*a = (struct assoc){ 0 };
 }
 
 void assoc_drop_spaces(struct assoc *a, bool (*match)(unsigned space, void *ctx), void *ctx)
 {
-	uint32_t n = a->ways ? a->stride * (a->set_mask + 1) : 0;
-
-	if (!a->seen)
-		return;
-	a->seen = 0;
 	/* Neighbours mostly belong to one space: ask once. */
 	unsigned last = 0;
 	bool doomed = false;
 
-	for (uint32_t s = 0; s < n; s++) {
-		unsigned space = (unsigned)(a->key[s] & KEY_SPACE_MASK);
+	if (!a->seen)
+		return;
+	a->seen = 0;
+	for (uint64_t set = 0; set <= a->set_mask; set++) {
+		struct slot s = { assoc_row(a, set), 0, a->stride };
 
-		if (!space)
-			continue;
-		if (space != last)
-			doomed = match(space, ctx);
-		last = space;
-		if (doomed)
-			assoc_drop(a, s);
-		else
-			a->seen |= 1u << assoc_key_level(a->key[s]);
+		for (; s.way < a->ways; s.way++) {
+			unsigned space = (unsigned)(*slot_key(s) & KEY_SPACE_MASK);
+
+			if (!space)
+				continue;
+			if (space != last)
+				doomed = match(space, ctx);
+			last = space;
+			if (doomed)
+				slot_drop(s);
+			else
+				a->seen |= 1u << assoc_key_level(*slot_key(s));
+		}
 	}
 }

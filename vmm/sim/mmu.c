@@ -107,7 +107,7 @@ static bool look_up(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, u
 		tlb_promote(&m->tlb, gva, &hit);
 		x->c->tlb_l2_hits++;
 	}
-	*val = hit.a->val[hit.slot];
+	*val = *slot_val(hit.slot);
 	*level = hit.level;
 	return true;
 }
@@ -125,18 +125,25 @@ void mmu_access(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsig
 	walk_prepare(m, x);
 	t.found = look_up(m, x, gva, &t.val, &t.level, r);
 	mmu_translate(m, x, gva, access, &t, r);
+	mmu_settle(m, x->c);
 }
 
 /* An array full of what it holds of the VM. */
 static uint64_t full_of(const struct sim_mmu *m, const struct assoc *a, unsigned vpid)
 {
-	uint64_t slots = (uint64_t)a->stride * (a->set_mask + 1), nbytes = 0, n = 0;
+	uint64_t nbytes = 0, n = 0;
 
-	for (uint64_t i = 0; a->ways && i < slots; i++) {
-		if (!a->key[i] || space_vpid(&m->spaces, (unsigned)(a->key[i] & KEY_SPACE_MASK)) != vpid)
-			continue;
-		nbytes += LEVEL_SIZE(assoc_key_level(a->key[i]));
-		n++;
+	for (uint64_t set = 0; a->ways && set <= a->set_mask; set++) {
+		struct slot s = { assoc_row(a, set), 0, a->stride };
+
+		for (; s.way < a->ways; s.way++) {
+			uint64_t key = *slot_key(s);
+
+			if (!key || space_vpid(&m->spaces, (unsigned)(key & KEY_SPACE_MASK)) != vpid)
+				continue;
+			nbytes += LEVEL_SIZE(assoc_key_level(key));
+			n++;
+		}
 	}
 	return n ? nbytes / n * a->ways * (a->set_mask + 1) : 0;
 }

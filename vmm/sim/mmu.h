@@ -74,6 +74,7 @@ struct mmu_result {
 	gpa_t gpa;	/* of the access that failed, on a violation; not known on MMU_OK, when a TLB hit needs none */
 	bool table_access; /* the violation hit the guest's own walk */
 	hpa_t hpa;	/* on MMU_OK */
+	unsigned level; /* of the entry that a walk put into the TLB */
 	uint32_t refs;	/* table references this access made */
 	uint64_t cycles; /* this access cost: translation and, on MMU_OK, data; without op_cycles */
 	uint64_t walk_cycles; /* of them: translation beyond the first-level TLB */

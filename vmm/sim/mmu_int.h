@@ -42,6 +42,8 @@ struct sim_mmu {
 	bool whole; /* no array lacks that a usual walk uses */
 	bool four;  /* and all but the second-level TLB have sets of four */
 	uint32_t clock; /* of all arrays */
+	/* What walks did since mmu_settle(): their number; WALK_* added up. */
+	uint64_t quick_walks, quick_tally;
 	struct tlb tlb;
 	/* By level of the entry. Value: address of the next table and PWC_* flags; aux: its guest-physical address. */
 	struct assoc pwc[MAX_LEVELS + 1];
@@ -147,10 +149,31 @@ void walk_prepare(struct sim_mmu *m, const struct mmu_context *x);
 
 /*
  * A complete walk for one access (ACC_R, ACC_W or ACC_X, with ACC_U): sets A/D bits and fills the TLB. Returns the
- * entry's value and page size, or false with the fault in r.
+ * entry's value, its page size in r->level; or 0, with the fault in r.
  */
-bool walk_stage1(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
-		 unsigned *level, struct mmu_result *r);
+uint64_t walk_stage1(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access,
+		     struct mmu_result *r);
+
+/* What a quick walk counts, four counts in one word: it is at home in a register. */
+#define WALK_HOST  1ull		/* references of the second stage */
+#define WALK_HIT   (1ull << 16) /* of the nested TLB */
+#define WALK_MISS  (1ull << 32)
+#define WALK_GUEST (1ull << 48) /* references of the first stage */
+
+/* After at most MMU_BUDGET_OPS operations, before anything overflows: to the counters. */
+static inline void mmu_settle(struct sim_mmu *m, struct counters *c)
+{
+	uint64_t host = (uint16_t)(m->quick_tally / WALK_HOST), guest = m->quick_tally / WALK_GUEST;
+
+	c->walks += m->quick_walks;
+	c->pwc_hits += m->quick_walks;
+	c->walk_refs += host + guest;
+	c->walk_refs_host += host;
+	c->walk_refs_guest += guest;
+	c->ntlb_hits += (uint16_t)(m->quick_tally / WALK_HIT);
+	c->ntlb_misses += (uint16_t)(m->quick_tally / WALK_MISS);
+	m->quick_walks = m->quick_tally = 0;
+}
 
 /* Drop what the caches hold about the upper levels of @addr's walk. */
 void walk_drop_pwc(struct assoc *pwc, uint64_t addr, unsigned space);
@@ -199,7 +222,9 @@ static inline void mmu_translate(struct sim_mmu *m, const struct mmu_context *x,
 			continue;
 		if (t->found)
 			tlb_drop(&m->tlb, gva, &m->ids);
-		t->found = walk_stage1(m, x, gva, half | who, &t->val, &t->level, r);
+		t->val = walk_stage1(m, x, gva, half | who, r);
+		t->found = t->val != 0;
+		t->level = r->level;
 		if (!t->found) {
 			r->cycles = r->walk_cycles;
 			return;

@@ -54,7 +54,8 @@ struct batch {
 	uint64_t tally;	   /* writes and fetches among all done */
 	uint64_t missed_writes;
 	uint64_t l2_hits, misses; /* counted here, not by mmu_access() */
-	uint64_t work, walk; /* cycles known so far: all but what counts above will give */
+	uint64_t work; /* cycles of data; in a simple batch they follow from the counts above */
+	uint64_t walk; /* cycles of translation */
 };
 
 static inline uint64_t batch_writes(const struct batch *b)
@@ -62,16 +63,8 @@ static inline uint64_t batch_writes(const struct batch *b)
 	return (uint32_t)b->tally;
 }
 
-/* Hits with flat costs on this node all take the same, by kind; a load may be a fetch. */
-static inline uint64_t batch_stores(const struct batch *b)
-{
-	return b->simple ? batch_writes(b) - b->missed_writes : 0;
-}
 
-static inline uint64_t batch_loads(const struct batch *b)
-{
-	return b->simple ? b->done - b->missed - batch_stores(b) : 0;
-}
+#define ALWAYS static inline __attribute__((always_inline))
 
 static inline void count_latency(const struct batch *b, uint64_t cycles, uint64_t n)
 {
@@ -92,11 +85,11 @@ static inline __attribute__((always_inline)) void look_ahead(const struct batch 
 	const struct op *end = ops + (n < AHEAD_FAR + MMU_BUDGET_OPS ? n : AHEAD_FAR + MMU_BUDGET_OPS);
 
 	for (const struct op *op = far; op < end; op++)
-		__builtin_prefetch(ahead_entry(a->stage1, bytes, op->va_kind));
+		__builtin_prefetch(ahead_entry(a->stage1, bytes, op->va_kind), 0, 0);
 	if (b->x->walk == MMU_1D)
 		return;
 	for (const struct op *op = near; op < far; op++)
-		__builtin_prefetch(ahead_entry(a->stage2, bytes, *ahead_entry(a->stage1, bytes, op->va_kind)));
+		__builtin_prefetch(ahead_entry(a->stage2, bytes, *ahead_entry(a->stage1, bytes, op->va_kind)), 0, 0);
 }
 
 /* An operation is done, translated to @hpa at @cycles (op_cycles not included). */
@@ -111,17 +104,21 @@ static inline void complete(struct batch *b, const struct op *op, hpa_t hpa, uin
 }
 
 /* An entry with @val of page size @level serves the operation; finding it took @walk cycles. */
-static inline void complete_entry(struct batch *b, const struct op *op, uint64_t val, unsigned level, uint64_t walk)
+ALWAYS void complete_entry(struct batch *b, const struct op *op, uint64_t val, unsigned level, uint64_t walk,
+			   bool simple)
 {
 	hpa_t hpa = (val & PTE_ADDR) + (level == 1 ? 0 : OP_VA(op) & (LEVEL_SIZE(level) - 1) & PAGE_MASK);
 	bool remote = val & TLB_REMOTE, write = OP_KIND(op) == OP_WRITE;
 	uint64_t cycles = b->m->p.flat_data_cycles;
 
-	if (!b->simple)
+	if (simple) {
+		cycles <<= write;
+	} else {
 		cycles = mmu_data_cycles(b->m, b->x, hpa | (OP_VA(op) & ~PAGE_MASK), remote);
-	if (write)
-		cycles += b->simple ? cycles : mmu_data_cycles(b->m, b->x, hpa, remote);
-	b->work += cycles;
+		if (write)
+			cycles += mmu_data_cycles(b->m, b->x, hpa, remote);
+		b->work += cycles;
+	}
 	b->walk += walk;
 	complete(b, op, hpa, walk + cycles);
 }
@@ -145,50 +142,64 @@ static bool complete_result(struct batch *b, const struct op *op, const struct m
 	return true;
 }
 
+/* An operation that takes the plain model from its start. False: it faulted. */
+static bool run_plain(struct batch *b, const struct op *op, struct mmu_result *r)
+{
+	mmu_access(b->m, b->x, OP_VA(op), access_of[OP_KIND(op)], r);
+	return complete_result(b, op, r);
+}
+
+/* One whose 4K page an entry maps that does not let it pass: from there on. */
+static __attribute__((noinline)) bool run_again(struct batch *b, const struct op *op, uint64_t val, unsigned level,
+						uint64_t walk, bool walked, struct mmu_result *r)
+{
+	struct translation t = { .found = true, .level = level, .val = val };
+
+	if (!walked)
+		*r = (struct mmu_result){ .gva = OP_VA(op), .walk_cycles = walk };
+	mmu_translate(b->m, b->x, OP_VA(op), access_of[OP_KIND(op)], &t, r);
+	return complete_result(b, op, r);
+}
+
 /*
- * An operation whose 4K page is not in the first-level TLB (or, @found, not with the rights it needs). What is common
- * is done here: the second level, or a walk, settles it. The rest is mmu_access()'s. False: it faulted.
+ * One whose 4K page is not in @row of the first-level TLB, its set there, while only entries of that size matter: the
+ * second level, by @key, or a walk settles it. False: it faulted.
  */
-static bool run_miss(struct batch *b, const struct op *op, bool found, struct mmu_result *r)
+ALWAYS bool run_miss(struct batch *b, const struct op *op, uint8_t *row, uint64_t key, struct mmu_result *r,
+		     bool simple)
 {
 	struct sim_mmu *m = b->m;
-	unsigned kind = OP_KIND(op);
-	gva_t va = OP_VA(op);
-	uint64_t walk = m->p.l2_tlb_cycles;
-	struct translation t = { .level = 1 };
-	struct tlb_hit hit;
-	bool walked;
+	struct assoc *l2 = m->tlb.l2[1], *l1 = m->tlb.l1[1];
+	unsigned kind = OP_KIND(op), level = 1;
+	uint64_t val, walk = m->p.l2_tlb_cycles;
+	struct slot s = { 0 };
 
-	if (__builtin_expect(found || !b->only_4k || va >= b->limit, 0)) {
-		mmu_access(m, b->x, va, access_of[kind], r);
-		return complete_result(b, op, r);
-	}
-	t.found = tlb_probe(m->tlb.l2[1], va, 1, m->ids.own, &hit);
-	walked = !t.found;
-	if (t.found) {
-		assoc_touch(hit.a, hit.slot);
-		tlb_promote(&m->tlb, va, &hit);
-		t.val = hit.a->val[hit.slot];
+	if (__builtin_expect(l2->ways, 1))
+		s = row_find(assoc_row(l2, op->va_kind >> PAGE_SHIFT), l2->stride, key);
+	if (s.row) {
+		assoc_touch(l2, s);
+		val = *slot_val(s);
+		row_insert(l1, row, simple ? 4 : l1->stride, 1, key, val);
 		b->l2_hits++;
 	} else {
 		b->misses++;
-		*r = (struct mmu_result){ .gva = va, .walk_cycles = walk };
-		t.found = walk_stage1(m, b->x, va, access_of[kind] & ~ACC_W, &t.val, &t.level, r);
+		r->gva = OP_VA(op);
+		r->walk_cycles = walk;
+		r->refs = 0;
+		val = walk_stage1(m, b->x, OP_VA(op), access_of[kind] & ~ACC_W, r);
 		walk = r->walk_cycles;
-		if (!t.found) {
+		if (__builtin_expect(!val, 0)) {
 			r->cycles = walk;
 			return false;
 		}
-		b->only_4k = t.level == 1 && !(t.val & TLB_GLOBAL);
+		level = r->level;
+		if (__builtin_expect(level > 1 || (val & TLB_GLOBAL), 0))
+			b->only_4k = false;
 	}
-	if (__builtin_expect(!(~t.val & needs[kind]), 1)) {
-		complete_entry(b, op, t.val, t.level, walk);
-		return true;
-	}
-	if (!walked)
-		*r = (struct mmu_result){ .gva = va, .walk_cycles = walk };
-	mmu_translate(m, b->x, va, access_of[kind], &t, r);
-	return complete_result(b, op, r);
+	if (__builtin_expect(~val & needs[kind], 0))
+		return run_again(b, op, val, level, walk, !s.row, r);
+	complete_entry(b, op, val, level, walk, simple);
+	return true;
 }
 
 /* Where a row of hits ended: after the last, or at one that does not; @found: its page is in the TLB nevertheless. */
@@ -204,27 +215,26 @@ struct stop {
 static __attribute__((noinline)) struct stop run_hits(struct batch *b, const struct op *ops, uint32_t i, uint32_t n)
 {
 	struct assoc *l1 = b->m->tlb.l1[1];
-	const uint64_t *key = l1->key, *val = l1->val;
-	uint32_t *stamp = l1->stamp, clock = b->m->clock, mask = l1->set_mask;
+	uint8_t *rows = l1->rows;
+	uint32_t clock = b->m->clock, mask = l1->set_mask;
 	struct pattern *content = b->x->content, nowhere;
 	uint64_t tag = (uint64_t)1 << KEY_LEVEL_SHIFT | b->m->ids.own, tally = 0;
 	bool found = false;
 
 	for (; i < n; i++) {
 		uint64_t page = ops[i].va_kind >> PAGE_SHIFT, v;
-		uint32_t set = ((uint32_t)page & mask) * 4, slot;
+		uint8_t *row = rows + ((uint64_t)((uint32_t)page & mask) << ASSOC_ROW4);
 		unsigned kind = OP_KIND(&ops[i]);
-		unsigned hit = assoc_match4(key + set, _mm_set1_epi64x((long long)(page << KEY_PAGE_SHIFT | tag)));
+		struct slot s = row_find(row, 4, page << KEY_PAGE_SHIFT | tag);
 
-		if (!hit)
+		if (!s.row)
 			break;
-		slot = set + (uint32_t)__builtin_ctz(hit);
-		v = val[slot];
+		v = *slot_val(s);
 		if (__builtin_expect(~(unsigned)v & needs[kind], 0)) {
 			found = true;
 			break;
 		}
-		stamp[slot] = ++clock;
+		*slot_stamp(s) = ++clock;
 
 		struct pattern *to = kind == OP_WRITE && content ? &content[(v & PTE_ADDR) >> PAGE_SHIFT] : &nowhere;
 
@@ -243,68 +253,86 @@ static struct stop run_hits_any(struct batch *b, const struct op *ops, uint32_t 
 
 	for (; i < n; i++) {
 		uint64_t page = assoc_page(OP_VA(&ops[i]), 1), v;
-		int32_t slot = assoc_find(l1, assoc_set(l1, page), assoc_key(page, 1, b->m->ids.own));
+		struct slot s = assoc_find(l1, page, assoc_key(page, 1, b->m->ids.own));
 
-		if (slot < 0)
+		if (!s.row)
 			break;
-		v = l1->val[slot];
+		v = *slot_val(s);
 		if (~(unsigned)v & needs[OP_KIND(&ops[i])])
 			return (struct stop){ i, true };
-		assoc_touch(l1, (uint32_t)slot);
-		complete_entry(b, &ops[i], v, 1, 0);
+		assoc_touch(l1, s);
+		complete_entry(b, &ops[i], v, 1, 0, b->simple);
 	}
 	return (struct stop){ i, false };
 }
 
-/* Is the 4K page of an operation in the first-level TLB, whatever its rights? */
-static inline bool is_hit(const struct batch *b, const struct op *op)
+/*
+ * Operations from @i to @n as long as they miss the first-level TLB; a row of hits ended at @i, which is one that
+ * misses, or @found there without the rights it needs. *ok: false if the one it stopped at faulted or is no access.
+ */
+ALWAYS uint32_t run_misses(struct batch *b, const struct op *ops, uint32_t i, uint32_t n, bool found, bool *ok,
+			   struct mmu_result *r, bool simple)
 {
-	const struct assoc *l1 = b->m->tlb.l1[1];
-	uint64_t page = op->va_kind >> PAGE_SHIFT;
+	struct assoc *l1 = b->m->tlb.l1[1];
+	uint32_t first = i, stride = simple ? 4 : l1->stride;
+	uint64_t tally = b->tally;
 
-	return assoc_find(l1, assoc_set(l1, page), assoc_key(page, 1, b->m->ids.own)) >= 0;
+	for (; i < n; i++) {
+		uint64_t page = ops[i].va_kind >> PAGE_SHIFT, key = assoc_key(page, 1, b->m->ids.own);
+		uint8_t *row = simple ? assoc_row4(l1, page) : assoc_row(l1, page);
+
+		if (i > first && row_find(row, stride, key).row)
+			break;
+		if (__builtin_expect(OP_KIND(&ops[i]) > OP_EXEC, 0))
+			*ok = false;
+		else if (__builtin_expect(found || !b->only_4k || OP_VA(&ops[i]) >= b->limit, 0))
+			*ok = run_plain(b, &ops[i], r);
+		else
+			*ok = run_miss(b, &ops[i], row, key, r, simple);
+		if (__builtin_expect(!*ok, 0))
+			break;
+		found = false;
+	}
+	b->missed += i - first;
+	b->missed_writes += (uint32_t)(b->tally - tally);
+	return i;
 }
 
-/*
- * Up to @n operations, at most MMU_BUDGET_OPS. Returns how many were done. Misses come in rows too: after one, the next
- * operation is looked at before run_hits() begins anew.
- */
+/* Up to @n operations, at most MMU_BUDGET_OPS. Returns how many were done. Hits come in rows, and so do misses. */
 static uint32_t run_block(struct batch *b, const struct op *ops, uint32_t n, struct mmu_result *r)
 {
-	uint32_t misses = 0, i = 0;
+	uint64_t missed = b->missed;
+	uint32_t i = 0;
 	bool ok = true;
 
 	while (ok && i < n) {
 		struct stop s = b->simple ? run_hits(b, ops, i, n) : run_hits_any(b, ops, i, n);
 
-		for (i = s.at; i < n && (i == s.at || !is_hit(b, &ops[i])); i++, misses++) {
-			unsigned kind = OP_KIND(&ops[i]);
-
-			ok = kind <= OP_EXEC && run_miss(b, &ops[i], i == s.at && s.found, r);
-			if (!ok)
-				break;
-			b->missed_writes += kind == OP_WRITE;
-		}
+		i = s.at;
+		if (i < n)
+			i = b->simple ? run_misses(b, ops, i, n, s.found, &ok, r, true) :
+					run_misses(b, ops, i, n, s.found, &ok, r, false);
 	}
-	b->missed += misses;
+	mmu_settle(b->m, b->x->c);
 	b->done += i;
-	b->m->ahead.on = misses >= AHEAD_MISSES;
+	b->m->ahead.on = b->missed - missed >= AHEAD_MISSES;
 	return i;
 }
 
-/* Cycles of useful work up to now. */
+/* Cycles of useful work up to now. With flat costs on this node all loads take the same; a store is two references. */
 static uint64_t batch_work(const struct batch *b)
 {
 	const struct sim_profile *p = &b->m->p;
+	uint64_t data = b->simple ? (b->done + batch_writes(b)) * p->flat_data_cycles : b->work;
 
-	return b->work + b->done * p->op_cycles + (batch_loads(b) + 2 * batch_stores(b)) * p->flat_data_cycles;
+	return b->done * p->op_cycles + data;
 }
 
 static void account(const struct batch *b, uint64_t *work, uint64_t *walk)
 {
 	const struct sim_profile *p = &b->m->p;
 	struct counters *c = b->x->c;
-	uint64_t fetches = b->tally / TALLY_FETCH;
+	uint64_t fetches = b->tally / TALLY_FETCH, stores = batch_writes(b) - b->missed_writes;
 
 	*work += batch_work(b);
 	*walk += b->walk;
@@ -315,9 +343,11 @@ static void account(const struct batch *b, uint64_t *work, uint64_t *walk)
 	c->tlb_l1_hits += b->done - b->missed;
 	c->tlb_l2_hits += b->l2_hits;
 	c->tlb_misses += b->misses;
-	/* A store is two references: its load and itself. */
-	count_latency(b, p->op_cycles + p->flat_data_cycles, batch_loads(b));
-	count_latency(b, p->op_cycles + 2ull * p->flat_data_cycles, batch_stores(b));
+	if (!b->simple)
+		return;
+	/* The latencies of hits; misses counted their own. */
+	count_latency(b, p->op_cycles + p->flat_data_cycles, b->done - b->missed - stores);
+	count_latency(b, p->op_cycles + 2ull * p->flat_data_cycles, stores);
 }
 
 uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op *ops, uint32_t n, uint64_t budget,
@@ -330,7 +360,7 @@ uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op
 	walk_prepare(m, x);
 	b.simple = l1->stride == 4 && !m->cache_model && !mmu_numa(m, x);
 	b.only_4k = only_4k(&m->tlb);
-	r->outcome = MMU_OK;
+	*r = (struct mmu_result){ .outcome = MMU_OK };
 	while (done < n && !(budget && batch_work(&b) + b.walk >= budget)) {
 		uint32_t block = n - done < MMU_BUDGET_OPS ? n - done : MMU_BUDGET_OPS, k;
 

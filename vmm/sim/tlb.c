@@ -37,21 +37,24 @@ void tlb_drop(struct tlb *t, gva_t gva, const struct space_ids *ids)
 			if (!assoc_seen(arrays[i], level))
 				continue;
 			if (tlb_probe(arrays[i], gva, level, ids->own, &hit))
-				assoc_drop(hit.a, hit.slot);
+				slot_drop(hit.slot);
 			if (t->globals && tlb_probe(arrays[i], gva, level, ids->global, &hit))
-				assoc_drop(hit.a, hit.slot);
+				slot_drop(hit.slot);
 		}
 	}
 }
 
 static void drop_address(struct assoc *a, uint64_t page, unsigned level, bool (*match)(unsigned, void *), void *ctx)
 {
-	uint32_t set = assoc_set(a, page);
+	struct slot s = { assoc_row(a, page), 0, a->stride };
 	uint64_t want = assoc_key(page, level, 0);
 
-	for (uint32_t s = set; s < set + a->ways; s++)
-		if ((a->key[s] & ~KEY_SPACE_MASK) == want && a->key[s] && match(a->key[s] & KEY_SPACE_MASK, ctx))
-			assoc_drop(a, s);
+	for (; s.way < a->ways; s.way++) {
+		uint64_t key = *slot_key(s);
+
+		if (key && (key & ~KEY_SPACE_MASK) == want && match(key & KEY_SPACE_MASK, ctx))
+			slot_drop(s);
+	}
 }
 
 void tlb_drop_address(struct tlb *t, gva_t gva, bool (*match)(unsigned space, void *ctx), void *ctx)

@@ -87,18 +87,18 @@ void tlb_free(struct tlb *t);
 /* Where an address was found. */
 struct tlb_hit {
 	struct assoc *a;
-	uint32_t slot;
+	struct slot slot;
 	unsigned level;
 };
 
 static inline bool tlb_probe(struct assoc *a, gva_t gva, unsigned level, unsigned space, struct tlb_hit *hit)
 {
 	uint64_t page = assoc_page(gva, level);
-	int32_t slot = assoc_find(a, assoc_set(a, page), assoc_key(page, level, space));
+	struct slot slot = assoc_find(a, page, assoc_key(page, level, space));
 
-	if (slot < 0)
+	if (!slot.row)
 		return false;
-	*hit = (struct tlb_hit){ a, (uint32_t)slot, level };
+	*hit = (struct tlb_hit){ a, slot, level };
 	return true;
 }
 
@@ -122,10 +122,7 @@ static inline bool tlb_find(struct tlb *t, struct assoc *const *by_level, gva_t 
 /* An entry found in L2 moves up: a copy into L1. */
 static inline void tlb_promote(struct tlb *t, gva_t gva, const struct tlb_hit *l2)
 {
-	struct assoc *l1 = t->l1[l2->level];
-
-	assoc_insert(l1, assoc_set(l1, assoc_page(gva, l2->level)), l2->level, l2->a->key[l2->slot],
-		     l2->a->val[l2->slot]);
+	assoc_insert(t->l1[l2->level], assoc_page(gva, l2->level), l2->level, *slot_key(l2->slot), *slot_val(l2->slot));
 }
 
 /* The largest page size up to @level that the first level can hold. */
@@ -144,9 +141,9 @@ static inline void tlb_fill(struct tlb *t, gva_t gva, unsigned level, const stru
 	struct assoc *l1 = t->l1[level], *l2 = t->l2[level];
 
 	t->globals |= (val & TLB_GLOBAL) != 0;
-	assoc_insert(l1, assoc_set(l1, page), level, key, val);
+	assoc_insert(l1, page, level, key, val);
 	if (l2->ways)
-		assoc_insert(l2, assoc_set(l2, page), level, key, val);
+		assoc_insert(l2, page, level, key, val);
 }
 
 /* Drop every entry of the space and every global one that maps @gva, whatever its size. */

@@ -64,10 +64,12 @@ void walk_drop_pwc(struct assoc *pwc, uint64_t addr, unsigned space)
 	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
 		struct assoc *a = &pwc[level];
 		uint64_t page = assoc_page(addr, level);
-		int32_t slot = assoc_seen(a, 0) ? assoc_find(a, assoc_set(a, page), assoc_key(page, 0, space)) : -1;
+		struct slot s = { 0 };
 
-		if (slot >= 0)
-			assoc_drop(a, (uint32_t)slot);
+		if (assoc_seen(a, 0))
+			s = assoc_find(a, page, assoc_key(page, 0, space));
+		if (s.row)
+			slot_drop(s);
 	}
 }
 
@@ -116,20 +118,16 @@ static bool find_table(struct walk *w, gpa_t gpa, unsigned level, unsigned right
 static bool begin(struct walk *w)
 {
 	const struct mmu_context *x = w->t.x;
-	uint64_t addr = w->gva & KEY_ADDR_MASK;
+	struct sim_mmu *m = w->t.m;
+	unsigned level;
+	struct slot s = pwc_find(m->pwc, w->gva & KEY_ADDR_MASK, m->ids.own, &level);
 
-	for (unsigned level = 2; level <= MAX_LEVELS; level++) {
-		struct assoc *a = &w->t.m->pwc[level];
-		uint64_t page = addr >> LEVEL_SHIFT(level), key = assoc_key(page, 0, w->t.m->ids.own);
-		int32_t slot = assoc_seen(a, 0) ? assoc_find(a, assoc_set(a, page), key) : -1;
-
-		if (slot < 0)
-			continue;
-		assoc_touch(a, (uint32_t)slot);
+	if (s.row) {
+		assoc_touch(&m->pwc[level], s);
 		x->c->pwc_hits++;
 		w->top = level - 1;
-		w->place[w->top] = a->val[slot];
-		w->table_gpa = a->aux[slot];
+		w->place[w->top] = *slot_val(s);
+		w->table_gpa = *slot_aux(s);
 		return true;
 	}
 	w->table_gpa = (x->walk == MMU_2D || x->bias ? x->regs->cr3 : x->root) & PTE_ADDR;
@@ -222,8 +220,8 @@ static void fill_pwc(struct walk *w)
 		uint64_t page = (w->gva & KEY_ADDR_MASK) >> LEVEL_SHIFT(level);
 
 		if (a->ways)
-			a->aux[assoc_insert(a, assoc_set(a, page), 0, assoc_key(page, 0, w->t.m->ids.own),
-					    w->place[level - 1])] = w->entry[level] & PTE_ADDR;
+			*slot_aux(assoc_insert(a, page, 0, assoc_key(page, 0, w->t.m->ids.own),
+					       w->place[level - 1])) = w->entry[level] & PTE_ADDR;
 	}
 }
 
@@ -241,7 +239,7 @@ static unsigned fit_level(const struct walk *w, uint64_t addr, unsigned level)
 }
 
 /* Translate the page itself, in whichever dimension, and put it into the TLB. */
-static bool finish(struct walk *w, unsigned rights, uint64_t *val, unsigned *size)
+static uint64_t finish(struct walk *w, unsigned rights)
 {
 	const struct mmu_context *x = w->t.x;
 	struct sim_mmu *m = w->t.m;
@@ -249,17 +247,18 @@ static bool finish(struct walk *w, unsigned rights, uint64_t *val, unsigned *siz
 	uint64_t addr = (leaf & PTE_ADDR & ~inside) | (w->gva & inside);
 	unsigned flags = ACC_RWX | S2_DIRTY, level = w->leaf;
 	hpa_t hpa;
+	uint64_t val;
 
 	if (x->walk == MMU_2D) {
 		uint64_t word = stage2(&w->t, addr, w->access & ACC_RWX, false);
 
 		if (!word)
-			return false;
+			return 0;
 		hpa = (word & PTE_ADDR) | (addr & ~PAGE_MASK);
 		flags = word & S2_FLAGS;
 		level = stage2_level(word) < level ? stage2_level(word) : level;
 	} else if (!locate(w, addr, false, &hpa)) {
-		return false;
+		return 0;
 	}
 	if (w->missing)
 		set_bits(w);
@@ -268,14 +267,14 @@ static bool finish(struct walk *w, unsigned rights, uint64_t *val, unsigned *siz
 	if (!(leaf & PTE_D) && !(w->access & ACC_W))
 		flags &= ~S2_DIRTY;
 	/* With a bias a large page is not aligned to its size in host memory: the entry holds where it begins. */
-	*val = (hpa - (w->gva & (LEVEL_SIZE(level) - 1))) | rights | walk_tlb_flags(flags);
+	val = (hpa - (w->gva & (LEVEL_SIZE(level) - 1))) | rights | walk_tlb_flags(flags);
 	if ((leaf & PTE_G) && (x->regs->cr4 & CR4_PGE))
-		*val |= TLB_GLOBAL;
+		val |= TLB_GLOBAL;
 	if (mmu_remote(m, x, hpa))
-		*val |= TLB_REMOTE;
-	*size = level;
-	tlb_fill(&m->tlb, w->gva, level, &m->ids, *val);
-	return true;
+		val |= TLB_REMOTE;
+	w->t.r->level = level;
+	tlb_fill(&m->tlb, w->gva, level, &m->ids, val);
+	return val;
 }
 
 /* What the walk did, whether it succeeded or not. */
@@ -295,28 +294,28 @@ static void publish(const struct trip *t)
 	t->r->walk_cycles += t->m->rules.flat ? (uint64_t)refs * t->m->p.flat_ref_cycles : t->cycles;
 }
 
-bool walk_on(struct walk *w, unsigned level, uint64_t *val, unsigned *size)
+uint64_t walk_on(struct walk *w, unsigned level)
 {
-	bool ok = descend(w, level);
+	uint64_t val = 0;
 
-	if (ok) {
+	if (descend(w, level)) {
 		unsigned rights = (unsigned)w->place[w->leaf] & rights_of(w->entry[w->leaf]);
 
 		if (!stage1_allows(rights, w->access, cpu_mode_of(w->t.x->regs)))
-			ok = fault(w, PF_P);
-		ok = ok && (!w->missing || may_set_bits(w)) && finish(w, rights, val, size);
+			fault(w, PF_P);
+		else if (!w->missing || may_set_bits(w))
+			val = finish(w, rights);
 	}
 	publish(&w->t);
-	return ok;
+	return val;
 }
 
-bool walk_plain(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
-		unsigned *size, struct mmu_result *r)
+uint64_t walk_plain(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, struct mmu_result *r)
 {
 	struct walk w = { .t = { .m = m, .x = x, .r = r }, .gva = gva, .access = access };
 
 	if (begin(&w))
-		return walk_on(&w, w.top, val, size);
+		return walk_on(&w, w.top);
 	publish(&w.t);
-	return false;
+	return 0;
 }

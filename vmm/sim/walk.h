@@ -47,10 +47,10 @@ static inline unsigned walk_tlb_flags(unsigned flags)
 }
 
 /* The walk from @level down, with all above it done and noted in @w; to its end. As walk_stage1(). */
-bool walk_on(struct walk *w, unsigned level, uint64_t *val, unsigned *size);
+uint64_t walk_on(struct walk *w, unsigned level);
 
 /* All of it, the long way. */
-bool walk_plain(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
-		unsigned *size, struct mmu_result *r);
+uint64_t walk_plain(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access,
+		    struct mmu_result *r);
 
 #endif

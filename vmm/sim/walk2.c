@@ -83,37 +83,16 @@ static uint64_t ntlb_find(struct sim_mmu *m, gpa_t gpa, unsigned access)
 
 		if (!assoc_seen(a, level) || !tlb_probe(a, gpa, level, m->ids.guest, &hit))
 			continue;
-		uint64_t val = a->val[hit.slot];
+		uint64_t val = *slot_val(hit.slot);
 
 		if ((val & need) != need) {
-			assoc_drop(a, hit.slot);
+			slot_drop(hit.slot);
 			continue;
 		}
 		assoc_touch(a, hit.slot);
 		return stage2_word(val | (gpa & (LEVEL_SIZE(level) - 1)), val & S2_FLAGS, level);
 	}
 	return 0;
-}
-
-/* A page-walk cache knows where a table is: slot of the lowest such entry, and its level. */
-struct npwc_hit {
-	unsigned level; /* MAX_LEVELS + 1: none */
-	uint32_t slot;
-};
-
-static inline struct npwc_hit npwc_find(const struct sim_mmu *m, gpa_t gpa)
-{
-	unsigned level;
-
-	for (level = 2; level <= MAX_LEVELS; level++) {
-		const struct assoc *a = &m->npwc[level];
-		uint64_t page = gpa >> LEVEL_SHIFT(level), key = assoc_key(page, 0, m->ids.guest);
-		int32_t slot = assoc_seen(a, 0) ? assoc_find(a, assoc_set(a, page), key) : -1;
-
-		if (slot >= 0)
-			return (struct npwc_hit){ level, (uint32_t)slot };
-	}
-	return (struct npwc_hit){ level, 0 };
 }
 
 /* What an entry of @level says goes into its page-walk cache. */
@@ -123,7 +102,7 @@ static inline void npwc_insert(struct sim_mmu *m, gpa_t gpa, unsigned level, uin
 	uint64_t page = gpa >> LEVEL_SHIFT(level);
 
 	if (a->ways)
-		assoc_insert(a, assoc_set(a, page), 0, assoc_key(page, 0, m->ids.guest), (table & PTE_ADDR) | rights);
+		assoc_insert(a, page, 0, assoc_key(page, 0, m->ids.guest), (table & PTE_ADDR) | rights);
 }
 
 void walk_drop_gpa(struct sim_mmu *m, gpa_t gpa)
@@ -133,7 +112,7 @@ void walk_drop_gpa(struct sim_mmu *m, gpa_t gpa)
 		struct tlb_hit hit;
 
 		if (assoc_seen(&m->ntlb, level) && tlb_probe(&m->ntlb, gpa, level, m->ids.guest, &hit))
-			assoc_drop(hit.a, hit.slot);
+			slot_drop(hit.slot);
 	}
 }
 
@@ -227,15 +206,13 @@ uint64_t stage2(struct trip *t, gpa_t gpa, unsigned access, bool table)
 	if (q.gpa >> (x->host_levels == 4 ? 48 : 57))
 		return stop(t, MMU_VIOLATION, 0, q);
 
-	struct npwc_hit hit = npwc_find(m, q.gpa);
+	struct slot s = pwc_find(m->npwc, q.gpa, m->ids.guest, &leaf);
 
-	if (hit.level <= MAX_LEVELS) {
-		struct assoc *cache = &m->npwc[hit.level];
-
-		assoc_touch(cache, hit.slot);
-		at = cache->val[hit.slot] & PTE_ADDR;
-		rights = cache->val[hit.slot] & ACC_RWX;
-		top = hit.level - 1;
+	if (s.row) {
+		assoc_touch(&m->npwc[leaf], s);
+		at = *slot_val(s) & PTE_ADDR;
+		rights = *slot_val(s) & ACC_RWX;
+		top = leaf - 1;
 	}
 	leaf = descend(t, q, steps, top, at, rights);
 	if (!leaf)
@@ -254,7 +231,6 @@ uint64_t stage2(struct trip *t, gpa_t gpa, unsigned access, bool table)
 	at = steps[leaf].val & PTE_ADDR & ~(LEVEL_SIZE(leaf) - 1);
 	page = q.gpa >> LEVEL_SHIFT(leaf);
 	if (m->ntlb.ways)
-		assoc_insert(&m->ntlb, assoc_set(&m->ntlb, page), leaf, assoc_key(page, leaf, m->ids.guest),
-			     at | rights);
+		assoc_insert(&m->ntlb, page, leaf, assoc_key(page, leaf, m->ids.guest), at | rights);
 	return stage2_word(at | (q.gpa & (LEVEL_SIZE(leaf) - 1)), rights, leaf);
 }

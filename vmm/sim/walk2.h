@@ -44,6 +44,21 @@ static inline uint64_t bits_from(unsigned low)
 	return PTE_ADDR & (~0ull << low);
 }
 
+/* The lowest entry for @addr in page-walk caches, and its *level; none, and MAX_LEVELS + 1. */
+static inline struct slot pwc_find(const struct assoc *pwc, uint64_t addr, unsigned space, unsigned *level)
+{
+	for (*level = 2; *level <= MAX_LEVELS; ++*level) {
+		uint64_t page = addr >> LEVEL_SHIFT(*level);
+		struct slot s = { 0 };
+
+		if (assoc_seen(&pwc[*level], 0))
+			s = assoc_find(&pwc[*level], page, assoc_key(page, 0, space));
+		if (s.row)
+			return s;
+	}
+	return (struct slot){ 0 };
+}
+
 /* A translation in one word: address of the 4K frame, S2_* flags, the page's level. Never 0. */
 #define STAGE2_LEVEL_SHIFT 4
 

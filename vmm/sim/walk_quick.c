@@ -17,80 +17,83 @@
 
 #define ALWAYS static inline __attribute__((always_inline))
 
-/* References of the second stage, and hits and misses of the nested TLB: three counts in one word. */
-#define TALLY_HIT  (1ull << 16)
-#define TALLY_MISS (1ull << 32)
-
-ALWAYS uint32_t set_of(const struct assoc *a, uint64_t page, bool four)
+/* @four: the array has sets of four ways. */
+ALWAYS uint8_t *row_of(const struct assoc *a, uint64_t page, bool four)
 {
-	return ((uint32_t)page & a->set_mask) * (four ? 4 : a->stride);
+	return four ? assoc_row4(a, page) : assoc_row(a, page);
 }
 
-ALWAYS int32_t find(const struct assoc *a, uint32_t set, uint64_t key, bool four)
+ALWAYS struct slot find(const struct assoc *a, uint8_t *row, uint64_t key, bool four)
 {
-	unsigned hit;
-
-	if (!four)
-		return assoc_find(a, set, key);
-	hit = assoc_match4(a->key + set, _mm_set1_epi64x((long long)key));
-	return hit ? (int32_t)(set + (uint32_t)__builtin_ctz(hit)) : -1;
+	return row_find(row, four ? 4 : a->stride, key);
 }
 
-ALWAYS uint32_t insert(struct assoc *a, uint32_t set, unsigned level, uint64_t key, uint64_t val, uint32_t now,
-		       bool four)
+ALWAYS struct slot insert(struct assoc *a, uint8_t *row, unsigned level, uint64_t key, uint64_t val, uint32_t now,
+			  bool four)
 {
-	uint32_t slot = four ? assoc_victim4(a, set) : assoc_victim(a, set);
+	struct slot s = row_victim(row, four ? 4 : a->stride);
 
 	a->seen |= 1u << level;
-	a->key[slot] = key;
-	a->val[slot] = val;
-	a->stamp[slot] = now;
-	return slot;
+	*slot_key(s) = key;
+	*slot_val(s) = val;
+	*slot_stamp(s) = now;
+	return s;
 }
 
-/* The lowest entry for @addr in page-walk caches: its level; 0: none up to the fourth. */
-ALWAYS unsigned find_pwc(const struct assoc *pwc, uint64_t addr, unsigned space, uint32_t *slot, bool four)
+/* The lowest entry for @addr in page-walk caches, and its *level: the fourth is the last that matters. */
+ALWAYS struct slot find_pwc(const struct assoc *pwc, uint64_t addr, unsigned space, unsigned *level, bool four)
 {
-#pragma GCC unroll 3
-	for (unsigned level = 2; level <= 4; level++) {
-		uint64_t page = addr >> LEVEL_SHIFT(level);
-		int32_t s = find(&pwc[level], set_of(&pwc[level], page, four), assoc_key(page, 0, space), four);
+	struct slot s = { 0 };
 
-		if (s >= 0) {
-			*slot = (uint32_t)s;
-			return level;
-		}
+#pragma GCC unroll 3
+	for (unsigned l = 2; l <= 4; l++) {
+		uint64_t page = addr >> LEVEL_SHIFT(l);
+
+		*level = l;
+		s = find(&pwc[l], row_of(&pwc[l], page, four), assoc_key(page, 0, space), four);
+		if (s.row)
+			break;
 	}
-	return 0;
+	return s;
 }
+
+/* The state of a walk that changes with every step. */
+struct going {
+	uint64_t tally;
+	uint32_t now; /* m->clock, between calls of what is not in this file */
+};
 
 /* As stage2(), for an entry of @leaf's looks that allows @need. 0: it is not that simple, and nothing was done. */
 ALWAYS uint64_t translate(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa, unsigned need, struct usual leaf,
-			  uint64_t *tally, bool four)
+			  struct going *g, bool four)
 {
-	struct assoc *ntlb = &m->ntlb, *cache;
-	uint64_t page = gpa >> PAGE_SHIFT, key = assoc_key(page, 1, m->ids.guest), at, e, upper[MAX_LEVELS + 1];
-	uint32_t set = set_of(ntlb, page, four), found, now;
-	int32_t slot = find(ntlb, set, key, four);
-	unsigned top, level;
+	struct assoc *ntlb = &m->ntlb;
+	uint64_t page = gpa >> PAGE_SHIFT, key = assoc_key(page, 1, m->ids.guest), at, e, upper[4];
+	uint8_t *row = row_of(ntlb, page, four);
+	struct slot s = find(ntlb, row, key, four);
+	unsigned top;
 
 	if (UNLIKELY(ntlb->seen & ~2u))
 		return 0;
-	if (slot >= 0) {
-		if (UNLIKELY((ntlb->val[slot] & need) != need))
+	if (UNLIKELY(s.row)) {
+		at = *slot_val(s);
+		if (UNLIKELY((at & need) != need))
 			return 0;
-		ntlb->stamp[slot] = ++m->clock;
-		*tally += TALLY_HIT;
-		return ntlb->val[slot];
+		*slot_stamp(s) = ++g->now;
+		g->tally += WALK_HIT;
+		return at;
 	}
-	top = find_pwc(m->npwc, gpa, m->ids.guest, &found, four);
-	if (UNLIKELY(!top))
+	s = find_pwc(m->npwc, gpa, m->ids.guest, &top, four);
+	if (UNLIKELY(!s.row))
 		return 0;
-	cache = &m->npwc[top--];
-	at = cache->val[found];
+	top--;
+	at = *slot_val(s);
 	if (UNLIKELY((at & ACC_RWX) != ACC_RWX))
 		return 0;
-	for (level = top; level > 1; level--) {
+#pragma GCC unroll 2
+	for (unsigned level = 3; level > 1; level--) {
+		if (level > top)
+			continue;
 		upper[level] = at = *(const uint64_t *)(x->bytes + (at & PTE_ADDR) + 8 * PT_INDEX(gpa, level));
 		if (UNLIKELY(!is_usual(at, m->rules.table2)))
 			return 0;
@@ -100,20 +103,20 @@ ALWAYS uint64_t translate(struct sim_mmu *m, const struct mmu_context *x, gpa_t 
 	if (UNLIKELY(!is_usual(e, leaf)))
 		return 0;
 
-	now = ++m->clock;
-	*tally += TALLY_MISS + top;
-	cache->stamp[found] = now;
+	*slot_stamp(s) = ++g->now;
+	g->tally += WALK_MISS + top;
 	if (top > 1)
 		ahead_learn(m->ahead.stage2, gpa, at);
-	for (level = top; level > 1; level--) {
-		struct assoc *a = &m->npwc[level];
+#pragma GCC unroll 2
+	for (unsigned level = 3; level > 1; level--) {
+		uint64_t p = gpa >> LEVEL_SHIFT(level);
 
-		page = gpa >> LEVEL_SHIFT(level);
-		insert(a, set_of(a, page, four), 0, assoc_key(page, 0, m->ids.guest),
-		       (upper[level] & PTE_ADDR) | ACC_RWX, now, four);
+		if (level <= top)
+			insert(&m->npwc[level], row_of(&m->npwc[level], p, four), 0, assoc_key(p, 0, m->ids.guest),
+			       (upper[level] & PTE_ADDR) | ACC_RWX, g->now, four);
 	}
 	at = (e & PTE_ADDR) | ACC_RWX | ((e & m->rules.dirty2) == m->rules.dirty2 ? S2_DIRTY : 0);
-	insert(ntlb, set, 1, key, at, now, four);
+	insert(ntlb, row, 1, key, at, g->now, four);
 	return at;
 }
 
@@ -123,45 +126,44 @@ ALWAYS void fill_tlb(struct tlb *t, uint64_t page, unsigned space, uint64_t val,
 	struct assoc *l1 = t->l1[1], *l2 = t->l2[1];
 	uint64_t key = assoc_key(page, 1, space);
 
-	insert(l1, set_of(l1, page, four), 1, key, val, now, four);
-	insert(l2, set_of(l2, page, false), 1, key, val, now, false);
+	insert(l1, row_of(l1, page, four), 1, key, val, now, four);
+	insert(l2, assoc_row(l2, page), 1, key, val, now, false);
 }
 
-/* The long way from @level on, for a walk that has done what @w and @tally say. */
-static __attribute__((noinline)) bool go_on(struct walk *w, unsigned level, uint64_t tally, uint64_t *val,
-					    unsigned *size)
+/* The long way from @level on, for a walk that has come so far. */
+static __attribute__((noinline)) uint64_t go_on(struct walk *w, unsigned level, struct going g)
 {
 	w->t.refs_guest = w->top - level;
-	w->t.refs_host = (uint16_t)tally;
-	w->t.ntlb_hits = (uint16_t)(tally / TALLY_HIT);
-	w->t.ntlb_misses = (uint16_t)(tally / TALLY_MISS);
-	w->t.cycles = 0;
-	w->missing = false;
-	return walk_on(w, level, val, size);
+	w->t.refs_host = (uint16_t)g.tally;
+	w->t.ntlb_hits = (uint16_t)(g.tally / WALK_HIT);
+	w->t.ntlb_misses = (uint16_t)(g.tally / WALK_MISS);
+	w->t.m->clock = g.now;
+	w->t.x->c->pwc_hits++;
+	return walk_on(w, level);
 }
 
 /* What translate() would not do. */
 static __attribute__((noinline)) uint64_t table_closely(struct sim_mmu *m, const struct mmu_context *x, gpa_t gpa,
-							struct mmu_result *r, uint64_t *tally)
+							struct mmu_result *r, struct going *g)
 {
 	struct trip t = { .m = m, .x = x, .r = r };
-	uint64_t word = stage2(&t, gpa, m->rules.table_access, true);
+	uint64_t word;
 
-	*tally += t.refs_host + t.ntlb_hits * TALLY_HIT + t.ntlb_misses * TALLY_MISS;
+	m->clock = g->now;
+	word = stage2(&t, gpa, m->rules.table_access, true);
+	g->now = m->clock;
+	g->tally += t.refs_host + t.ntlb_hits * WALK_HIT + t.ntlb_misses * WALK_MISS;
 	return word;
 }
 
 /* What a complete walk did. */
-ALWAYS void publish(const struct sim_mmu *m, struct counters *c, unsigned guest, uint64_t tally, struct mmu_result *r)
+ALWAYS void publish(struct sim_mmu *m, struct mmu_result *r, struct going g)
 {
-	uint32_t host = (uint16_t)tally, refs = guest + host;
+	uint32_t refs = (uint32_t)(g.tally / WALK_GUEST) + (uint16_t)g.tally;
 
-	c->walks++;
-	c->walk_refs += refs;
-	c->walk_refs_guest += guest;
-	c->walk_refs_host += host;
-	c->ntlb_hits += (uint16_t)(tally / TALLY_HIT);
-	c->ntlb_misses += (uint16_t)(tally / TALLY_MISS);
+	m->clock = g.now;
+	m->quick_walks++;
+	m->quick_tally += g.tally;
 	r->refs += refs;
 	r->walk_cycles += m->p.walk_start_cycles + (uint64_t)refs * m->p.flat_ref_cycles;
 }
@@ -176,52 +178,47 @@ ALWAYS bool may(unsigned rights, unsigned access, const struct mmu_context *x)
 }
 
 /*
- * From the entry of *level, in the table at w->place, to the table with the leaf's: *level becomes 1. False: *level is
- * where things are unusual, or 0 after a fault.
+ * Through the entry of @level, in the table at w->place, to the next table. False: it is unusual, and *stop @level; or
+ * it faulted, and *stop 0.
  */
-ALWAYS bool down(struct sim_mmu *m, const struct mmu_context *x, struct walk *w, gva_t gva, unsigned *level,
-		 uint64_t *tally, struct mmu_result *r, bool four)
+ALWAYS bool step(struct sim_mmu *m, const struct mmu_context *x, struct walk *w, gva_t gva, unsigned top,
+		 unsigned level, unsigned *stop, struct going *g, struct mmu_result *r, bool four)
 {
-	unsigned top = *level;
-	uint64_t place = w->place[top], e, word;
+	uint64_t place = w->place[level], word;
+	uint64_t e = *(const uint64_t *)(x->bytes + (place & PTE_ADDR) + 8 * PT_INDEX(gva, level));
 
-	for (; *level > 1; --*level) {
-		e = *(const uint64_t *)(x->bytes + (place & PTE_ADDR) + 8 * PT_INDEX(gva, *level));
-		if (UNLIKELY(!is_usual(e, m->rules.table1)))
+	*stop = level;
+	if (UNLIKELY(!is_usual(e, m->rules.table1)))
+		return false;
+	w->entry[level] = e;
+	place &= rights_of(e);
+	e &= PTE_ADDR;
+	if (x->walk == MMU_2D) {
+		word = translate(m, x, e, m->rules.table_need, m->rules.table_leaf, g, four);
+		if (UNLIKELY(!word))
+			word = table_closely(m, x, e + 8 * PT_INDEX(gva, level - 1), r, g);
+		if (UNLIKELY(!word)) {
+			g->tally += (top - level + 1) * WALK_GUEST;
+			*stop = 0;
 			return false;
-		w->entry[*level] = e;
-		place &= rights_of(e);
-		e &= PTE_ADDR;
-		if (x->walk == MMU_2D) {
-			word = translate(m, x, e, m->rules.table_need, m->rules.table_leaf, tally, four);
-			if (UNLIKELY(!word))
-				word = table_closely(m, x, e + 8 * PT_INDEX(gva, *level - 1), r, tally);
-			if (UNLIKELY(!word)) {
-				publish(m, x->c, top - *level + 1, *tally, r);
-				*level = 0;
-				return false;
-			}
-			place |= (word & PTE_ADDR) | (word & ACC_W) << 2;
-		} else {
-			if (UNLIKELY(x->limit && e >= x->limit))
-				return false;
-			place |= (e + x->bias) | PWC_TABLE_W;
 		}
-		w->place[*level - 1] = place;
+		w->place[level - 1] = place | (word & PTE_ADDR) | (word & ACC_W) << 2;
+		return true;
 	}
-	return true;
+	w->place[level - 1] = place | (e + x->bias) | PWC_TABLE_W;
+	return LIKELY(!x->limit || e < x->limit);
 }
 
 /* The page itself, in whichever dimension, as a word of stage2(). 0: it is not that simple. */
 ALWAYS uint64_t find_page(struct sim_mmu *m, const struct mmu_context *x, uint64_t addr, unsigned access,
-			  uint64_t *tally, bool four)
+			  struct going *g, bool four)
 {
 	const struct rules *u = &m->rules;
 	bool store = access & ACC_W;
 
 	if (x->walk == MMU_2D)
 		return translate(m, x, addr, store ? ACC_W | S2_DIRTY : access & ACC_RWX, store ? u->store2 : u->load2,
-				 tally, four);
+				 g, four);
 	return x->limit && addr >= x->limit ? 0 : (addr + x->bias) | ACC_RWX | S2_DIRTY;
 }
 
@@ -230,62 +227,69 @@ ALWAYS void fill_pwc(struct sim_mmu *m, const struct walk *w, gva_t gva, unsigne
 {
 	if (top > 1)
 		ahead_learn(m->ahead.stage1, gva, w->place[1]);
-	for (unsigned level = top; level > 1; level--) {
-		struct assoc *a = &m->pwc[level];
+#pragma GCC unroll 2
+	for (unsigned level = 3; level > 1; level--) {
 		uint64_t page = (gva & KEY_ADDR_MASK) >> LEVEL_SHIFT(level);
 
-		a->aux[insert(a, set_of(a, page, four), 0, assoc_key(page, 0, m->ids.own), w->place[level - 1], now,
-			      four)] = w->entry[level] & PTE_ADDR;
+		if (level <= top)
+			*slot_aux(insert(&m->pwc[level], row_of(&m->pwc[level], page, four), 0,
+					 assoc_key(page, 0, m->ids.own), w->place[level - 1], now, four)) =
+				w->entry[level] & PTE_ADDR;
 	}
 }
 
-ALWAYS bool walk(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
-		 unsigned *size, struct mmu_result *r, bool four)
+ALWAYS uint64_t walk(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access,
+		     struct mmu_result *r, bool four)
 {
-	uint64_t addr = gva & KEY_ADDR_MASK, tally = 0, e, word;
+	struct going g = { .now = m->clock };
 	struct walk w;
-	uint32_t slot, now;
-	unsigned top = find_pwc(m->pwc, addr, m->ids.own, &slot, four), level, rights;
+	unsigned top, stop, rights;
+	struct slot s = find_pwc(m->pwc, gva & KEY_ADDR_MASK, m->ids.own, &top, four);
+	uint64_t e, word, val;
 
-	if (UNLIKELY(!top))
-		return walk_plain(m, x, gva, access, val, size, r);
-	m->pwc[top].stamp[slot] = ++m->clock;
-	x->c->pwc_hits++;
-	level = top - 1;
-	w.place[level] = m->pwc[top].val[slot];
-	if (UNLIKELY(!down(m, x, &w, gva, &level, &tally, r, four)))
+	if (UNLIKELY(!s.row))
+		return walk_plain(m, x, gva, access, r);
+	*slot_stamp(s) = ++g.now;
+	w.place[--top] = *slot_val(s);
+	if (top >= 3 && UNLIKELY(!step(m, x, &w, gva, top, 3, &stop, &g, r, four)))
 		goto unusual;
+	if (top >= 2 && UNLIKELY(!step(m, x, &w, gva, top, 2, &stop, &g, r, four)))
+		goto unusual;
+	stop = 1;
 	e = *(const uint64_t *)(x->bytes + (w.place[1] & PTE_ADDR) + 8 * PT_INDEX(gva, 1));
 	rights = (unsigned)w.place[1] & rights_of(e);
 	if (UNLIKELY(!is_usual(e, access & ACC_W ? m->rules.store1 : m->rules.load1) || !may(rights, access, x)))
 		goto unusual;
-	word = find_page(m, x, e & PTE_ADDR, access, &tally, four);
+	word = find_page(m, x, e & PTE_ADDR, access, &g, four);
 	if (UNLIKELY(!word))
 		goto unusual;
 
-	now = ++m->clock;
-	fill_pwc(m, &w, gva, top - 1, now, four);
-	publish(m, x->c, top - 1, tally, r);
+	g.now++;
+	fill_pwc(m, &w, gva, top, g.now, four);
 	_Static_assert(PTE_D >> 3 == S2_DIRTY, "a bit moves");
-	*val = (word & PTE_ADDR) | rights | walk_tlb_flags((unsigned)word & (ACC_RWX | (unsigned)e >> 3));
-	*size = 1;
-	fill_tlb(&m->tlb, addr >> PAGE_SHIFT, m->ids.own, *val, now, four);
-	return true;
+	val = (word & PTE_ADDR) | rights | walk_tlb_flags((unsigned)word & (ACC_RWX | (unsigned)e >> 3));
+	fill_tlb(&m->tlb, (gva & KEY_ADDR_MASK) >> PAGE_SHIFT, m->ids.own, val, g.now, four);
+	r->level = 1;
+	g.tally += top * WALK_GUEST;
+	publish(m, r, g);
+	return val;
 unusual:
-	if (!level)
-		return false;
+	if (!stop) {
+		publish(m, r, g);
+		return 0;
+	}
 	w.t = (struct trip){ .m = m, .x = x, .r = r };
 	w.gva = gva;
 	w.access = access;
-	w.top = top - 1;
-	w.table_gpa = m->pwc[top].aux[slot];
-	return go_on(&w, level, tally, val, size);
+	w.top = top;
+	w.table_gpa = *slot_aux(s);
+	w.missing = false;
+	return go_on(&w, stop, g);
 }
 
-bool walk_stage1(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, uint64_t *val,
-		 unsigned *size, struct mmu_result *r)
+uint64_t walk_stage1(struct sim_mmu *m, const struct mmu_context *x, gva_t gva, unsigned access, struct mmu_result *r)
 {
 	if (UNLIKELY(!m->rules.quick))
-		return walk_plain(m, x, gva, access, val, size, r);
-	return m->four ? walk(m, x, gva, access, val, size, r, true) : walk(m, x, gva, access, val, size, r, false);
+		return walk_plain(m, x, gva, access, r);
+	return m->four ? walk(m, x, gva, access, r, true) : walk(m, x, gva, access, r, false);
 }
