@@ -185,8 +185,8 @@ static const struct conf_key policy_keys[] = {
 
 #define ESTIMATE(field) offsetof(struct conf_estimate, field)
 static const struct conf_key estimate_keys[] = {
-	{ "methods", CONF_NAMES, ESTIMATE(methods), "", 0, 8, NULL, 0,
-	  "How working sets are estimated, several side by side; see `overbook list estimators`. Empty: not at all." },
+	{ "methods", CONF_NAMES, ESTIMATE(methods), "none", 1, 8, NULL, 0,
+	  "How working sets are estimated, several side by side; see `overbook list estimators`. none: not at all." },
 	{ "window", CONF_TIME, ESTIMATE(window_ns), "100 ms", 16000, HOUR_NS, NULL, 0,
 	  "A working set is what was touched in so much time; ESX's period is 30 s." },
 	{ "sample-pages", CONF_COUNT, ESTIMATE(sample_pages), "100", 1, 1ull << 32, NULL, 0,

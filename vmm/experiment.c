@@ -369,6 +369,11 @@ static const void *find_named(const GPtrArray *list, const char *name)
 	return NULL;
 }
 
+bool conf_estimates(const struct conf_estimate *c)
+{
+	return *c->methods && (c->methods[1] || strcmp(*c->methods, "none"));
+}
+
 const struct conf_workload *experiment_workload(const struct experiment *e, const char *name)
 {
 	return find_named(e->workloads, name);

@@ -98,7 +98,7 @@ struct conf_policy {
 
 /* Estimators of working sets. */
 struct conf_estimate {
-	char **methods; /* names of estimator_table[]; empty: none */
+	char **methods; /* names of estimator_table[]; empty, or "none" alone: there is none */
 	char *active;	/* the one that policies go by; empty: the first */
 	uint64_t window_ns;
 	uint64_t sample_pages; /* esx */
@@ -202,6 +202,9 @@ struct experiment {
 	GPtrArray *costs;     /* of struct conf_cost */
 	GPtrArray *vary;      /* of struct conf_vary */
 };
+
+/* Is any method asked for? */
+bool conf_estimates(const struct conf_estimate *c);
 
 /* One --set SECTION.KEY=VALUE or one cell of [vary]; a section is `vm NAME`, or `vm` for all of them. */
 struct override {

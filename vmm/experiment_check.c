@@ -375,7 +375,7 @@ static gboolean check_estimate(const struct experiment *e, GError **error)
 {
 	const struct conf_estimate *c = &e->estimate;
 
-	for (unsigned i = 0; c->methods[i]; i++) {
+	for (unsigned i = 0; conf_estimates(c) && c->methods[i]; i++) {
 		if (!check_method(e, "methods", c->methods[i], error))
 			return FALSE;
 		for (unsigned j = 0; j < i; j++)
@@ -385,10 +385,10 @@ static gboolean check_estimate(const struct experiment *e, GError **error)
 	}
 	if (*c->active && !g_strv_contains((const char *const *)c->methods, c->active))
 		return fault(e, error, SECTION_ESTIMATE, c, "active", "it must be one of methods, or empty");
-	if (!*c->methods && !c->truth)
+	if (!conf_estimates(c) && !c->truth)
 		return TRUE;
 	if (e->experiment.machine == 1)
-		return fault(e, error, SECTION_ESTIMATE, c, *c->methods ? "methods" : "truth",
+		return fault(e, error, SECTION_ESTIMATE, c, conf_estimates(c) ? "methods" : "truth",
 			     "working sets are estimated on machine = sim only");
 	for (guint i = 0; i < e->vms->len; i++) {
 		const struct conf_vm *vm = g_ptr_array_index(e->vms, i);

@@ -41,6 +41,15 @@ struct figure_part {
 /* Where the time of a vCPU goes: the parts of ns_total. Ends with a row without a counter. */
 extern const struct figure_part figure_time_parts[];
 
+/*
+ * Methods that estimate working sets: counter, title, and the counter of its errors for prose. The combination in which
+ * most of them worked, or NULL; those that did in @label, at most FIGURE_ESTIMATES.
+ */
+#define FIGURE_ESTIMATES 4
+extern const struct figure_part figure_estimates[];
+const char *figure_most_methods(const struct view *v);
+guint figure_methods(const struct view *v, const char *label, const struct figure_part **used);
+
 gboolean figure_metric(const struct view *v, GString *csv, GString *vars);
 gboolean figure_time(const struct view *v, GString *csv, GString *vars);
 gboolean figure_exits(const struct view *v, GString *csv, GString *vars);
@@ -51,6 +60,8 @@ gboolean figure_throughput(const struct view *v, GString *csv, GString *vars);
 gboolean figure_balloon(const struct view *v, GString *csv, GString *vars);
 gboolean figure_sharing(const struct view *v, GString *csv, GString *vars);
 gboolean figure_merging(const struct view *v, GString *csv, GString *vars);
+gboolean figure_working_set(const struct view *v, GString *csv, GString *vars);
+gboolean figure_working_set_error(const struct view *v, GString *csv, GString *vars);
 gboolean figure_walk_references(const struct view *v, GString *csv, GString *vars);
 
 #endif

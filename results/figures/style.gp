@@ -22,7 +22,7 @@ set linetype 7 lc rgb "#777777" lw 1.5 pt 6 dt 4 ps 0.9
 set linetype 8 lc rgb "#7d6608" lw 1.5 pt 1 dt 3 ps 1.0
 
 # A number as its reader wants it.
-short(x) = x == floor(x) ? sprintf("%.0f", x) : abs(x) < 0.1 ? sprintf("%.2g", x) : abs(x) < 10 ? sprintf("%.2f", x) : \
+short(x) = abs(x) >= 10000 ? sprintf("%.1fk", x / 1000) : x == floor(x) ? sprintf("%.0f", x) : abs(x) < 0.1 ? sprintf("%.2g", x) : abs(x) < 10 ? sprintf("%.2f", x) : \
 	abs(x) < 100 ? sprintf("%.1f", x) : sprintf("%.0f", x)
 # A column's value; NaN in the data stands for what there is no value of.
 or_zero(c) = valid(c) ? column(c) : 0

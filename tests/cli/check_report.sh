@@ -104,6 +104,23 @@ check 'the page says how memory compares' grep -q 'their digests are equal\|dige
 check 'figures over time have a column for each' \
 	test "$(head -1 "$tmp/vary/figures/memory.csv" | tr ',' '\n' | wc -l)" -eq 9
 
+# Estimates of working sets, two methods in the first combination and one in the second.
+cat - "$tmp/body" >"$tmp/wss.ini" <<'END'
+[experiment]
+sample-interval = 100 us
+[estimate]
+methods = esx
+window = 200 us
+truth = yes
+[vary]
+estimate.methods = esx, refault; idle
+END
+check 'a run that estimates' "$overbook" run "$tmp/wss.ini" -q -o "$tmp/wss"
+figures wss working-set working-set-error
+check 'the truth and two methods of two guests' \
+	test "$(head -1 "$tmp/wss/figures/working-set.csv" | tr ',' '\n' | wc -l)" -eq 7
+check 'a bar for each method of each guest' test "$(wc -l <"$tmp/wss/figures/working-set-error.csv")" -eq 5
+
 # Expectations: a table right after the answer, a file, a line each.
 cat - "$tmp/body" >"$tmp/expect.ini" <<'END'
 [expect met]

@@ -52,9 +52,9 @@ gboolean sim_estimate_init(struct sim *s, GError **error)
 	};
 	g_autofree struct gmem **vms = g_new0(struct gmem *, s->nvms);
 
-	if (!*c->methods && !c->truth)
+	if (!conf_estimates(c) && !c->truth)
 		return TRUE;
-	for (unsigned i = 0; c->methods[i]; i++) {
+	for (unsigned i = 0; conf_estimates(c) && c->methods[i]; i++) {
 		cfg.methods[i] = estimator_find(c->methods[i]);
 		if (!g_strcmp0(c->methods[i], c->active))
 			cfg.active = i;
