@@ -4,7 +4,7 @@ _overbook()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]}
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'run report compare page trace list doctor --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run report compare explain page trace list doctor --help --version' -- "$cur")
 		return
 	fi
 	case $prev in
@@ -19,7 +19,7 @@ _overbook()
 	esac
 	case $verb in
 	run)
-		mapfile -t COMPREPLY < <(compgen -W '--output --machine --set --seed --jobs --force --no-figures --quiet' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W '--output --machine --policy --set --seed --jobs --force --no-figures --quiet' -- "$cur")
 		;;
 	trace)
 		[ "$COMP_CWORD" -eq 2 ] && mapfile -t COMPREPLY < <(compgen -W 'record import info mrc' -- "$cur")
@@ -29,6 +29,9 @@ _overbook()
 		;;
 	compare)
 		mapfile -t COMPREPLY < <(compgen -W '--all' -- "$cur")
+		;;
+	explain)
+		mapfile -t COMPREPLY < <(compgen -W '--vm --at' -- "$cur")
 		;;
 	esac
 	[[ $cur == -* ]] || mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur")

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "vmm/cmd.h"
+#include "vmm/policy/policies.h"
 #include "vmm/expect.h"
 #include "vmm/progress.h"
 #include "vmm/report.h"
@@ -42,7 +43,7 @@ struct task {
 };
 
 struct options {
-	char *out, *machine, *seed, **set;
+	char *out, *machine, *seed, *policy, **set;
 	gboolean quiet, force, no_figures;
 	int jobs;
 	const char *file;
@@ -74,15 +75,31 @@ static void task_progress(struct run *r, double done, void *ctx)
 		progress_draw(t->bar, done, 0, r->operations);
 }
 
+/* --policy: a name, or a shared object, which is relative to where one is and not to the experiment. */
+static void policy_overrides(const char *policy, char **name, char **module)
+{
+	gboolean file = strchr(policy, '/') || g_str_has_suffix(policy, ".so");
+	g_autofree char *path = file ? g_canonicalize_filename(policy, NULL) : NULL;
+
+	*name = g_strdup_printf("policy.name=%s", file ? policies[0]->name : policy);
+	*module = g_strdup_printf("policy.module=%s", file ? path : "");
+}
+
 static GPtrArray *collect_overrides(const struct options *o, GError **error)
 {
 	GPtrArray *all = g_ptr_array_new_with_free_func((GDestroyNotify)override_free);
 	g_autofree char *machine = o->machine ? g_strdup_printf("experiment.machine=%s", o->machine) : NULL;
 	g_autofree char *seed = o->seed ? g_strdup_printf("experiment.seed=%s", o->seed) : NULL;
-	const char *fixed[] = { machine, seed, NULL };
+	g_autofree char *policy = NULL, *module = NULL;
 
-	for (unsigned i = 0; i < 2 + (o->set ? g_strv_length(o->set) : 0); i++) {
-		const char *text = i < 2 ? fixed[i] : o->set[i - 2];
+	if (o->policy)
+		policy_overrides(o->policy, &policy, &module);
+
+	const char *fixed[] = { machine, seed, policy, module };
+	const unsigned nfixed = G_N_ELEMENTS(fixed);
+
+	for (unsigned i = 0; i < nfixed + (o->set ? g_strv_length(o->set) : 0); i++) {
+		const char *text = i < nfixed ? fixed[i] : o->set[i - nfixed];
 		struct override *ov = text ? override_parse(text, error) : NULL;
 
 		if (text && !ov) {
@@ -468,6 +485,8 @@ int cmd_run(int argc, char **argv)
 		{ "output", 'o', 0, G_OPTION_ARG_FILENAME, &o.out,
 		  "directory for the results (default: results/runs/NAME)", "DIR" },
 		{ "machine", 'm', 0, G_OPTION_ARG_STRING, &o.machine, "sim or kvm", "NAME" },
+		{ "policy", 'p', 0, G_OPTION_ARG_STRING, &o.policy,
+		  "who decides: one of overbook list policies, or a shared object of your own", "NAME|FILE.so" },
 		{ "set", 's', 0, G_OPTION_ARG_STRING_ARRAY, &o.set, "override a key; may be given again",
 		  "SECTION.KEY=VALUE" },
 		{ "seed", 0, 0, G_OPTION_ARG_STRING, &o.seed, "seed of all randomness", "N" },
@@ -503,6 +522,7 @@ int cmd_run(int argc, char **argv)
 	g_free(o.out);
 	g_free(o.machine);
 	g_free(o.seed);
+	g_free(o.policy);
 	g_strfreev(o.set);
 	return status;
 }

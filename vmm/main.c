@@ -16,6 +16,7 @@ static const struct verb {
 	{ "run", cmd_run, "FILE.ini [-o DIR] [--set SECTION.KEY=VALUE]...", "run an experiment" },
 	{ "report", cmd_report, "DIR...", "draw a finished run again" },
 	{ "compare", cmd_compare, "DIR DIR...", "the counters of several runs side by side" },
+	{ "explain", cmd_explain, "DIR [--vm NAME] [--at TIME]", "why the policy did what it did" },
 	{ "page", cmd_page, "DIR VM GFN", "what happened to one page of a guest" },
 	{ "trace", cmd_trace, "record|import|info|mrc ...", "memory traces of real programs" },
 	{ "list", cmd_list, "counters|workloads|profiles|modes|keys|...", "what there is to choose from" },

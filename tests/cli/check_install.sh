@@ -42,6 +42,15 @@ check 'the trace of an installed experiment is found' sh -c "cd '$work' &&
 trace=$(find "$share/overbook/workloads/traces" -name '*.obt' | head -1)
 check 'and can be read' sh -c "cd '$work' && '$overbook' trace mrc '$trace' --memory 1MiB | grep -q ^lru,1048576,"
 
+if command -v "${CC:-cc}" >/dev/null; then
+	check 'a policy builds with the installed header' "${CC:-cc}" -O2 -fPIC -shared -Wall -Werror \
+		-o "$work/halves.so" docs/policy-example/halves.c -I"$prefix/include"
+	check 'and decides' sh -c "cd '$work' && '$overbook' run '$share/overbook/workloads/hello.ini' -q --no-figures \
+		-o mine --policy ./halves.so && test -s mine/decisions.csv"
+else
+	skip 'no C compiler: a policy of one'\''s own'
+fi
+
 if command -v man >/dev/null; then
 	check 'the manual page renders without a warning' \
 		silent env LC_ALL=C.UTF-8 MANWIDTH=100 man --warnings=all -l "$share/man/man1/overbook.1"
