@@ -5,7 +5,7 @@
  * Problem: give the host pages that the guest can spare, as fast as allowed and not faster, take them back when the
  * host lets go or the guest runs out of memory; and, for the laboratory, misbehave on request.
  *
- * Idea: pages come from the kernel's allocator like anybody's and are remembered on a stack of heap pages, 1022 to a
+ * Idea: pages come from the kernel's allocator like anybody's, which may reclaim for them, and are remembered on a stack of heap pages, 1022 to a
  * page. Work is done when the kernel looks (an interrupt, the end of a quantum, waking up): up to `rate` pages, then
  * nothing until an interval has passed. One buffer of 256 page numbers is under way at a time: the device serves a
  * notification before the notifying store returns.
@@ -141,7 +141,7 @@ static uint32_t pop(struct kernel *k)
 /* A page for the balloon, or 0: the guest can spare none. */
 static uint32_t spare(struct kernel *k)
 {
-	uint64_t gfn = page_alloc(k, 1);
+	uint64_t gfn = page_give_up(k);
 
 	if (!gfn)
 		return 0;

@@ -25,6 +25,7 @@ enum op_kind {
 	OP_YIELD = 9,	 /* let another process run */
 	OP_SLEEP = 10,	 /* think time: sleep for arg nanoseconds */
 	OP_FILL = 11,	 /* give va's page the pattern base arg, keeping word 0 (a page-content writer) */
+	OP_MMAP_FILE = 12, /* map a part of the disk's file range, shared, at va; arg: OP_MAP_FILE() */
 	OP_KINDS,
 };
 
@@ -51,5 +52,11 @@ struct op {
 #define OP_MAP_PAGES(arg) ((arg) & ((1ull << 40) - 1))
 #define OP_MAP_PROT(arg)  ((unsigned)((arg) >> 40) & 0xff)
 #define OP_MAP_LEVEL(arg) ((unsigned)((arg) >> 48) & 0xff)
+
+/* Of OP_MMAP_FILE: pages in bits 29:0, protection in 32:30, first page of the file range in 63:33. */
+#define OP_MAP_FILE(npages, prot, offset) ((uint64_t)(npages) | ((uint64_t)(prot) << 30) | ((uint64_t)(offset) << 33))
+#define OP_FILE_PAGES(arg)  ((arg) & ((1ull << 30) - 1))
+#define OP_FILE_PROT(arg)   ((unsigned)((arg) >> 30) & 7)
+#define OP_FILE_OFFSET(arg) ((arg) >> 33)
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fake_hal.c - see fake_hal.h */
 #include "tests/lib/fake_hal.h"
+#include "tests/lib/fake_disk.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -30,7 +31,7 @@ uint64_t hal_pte_read(struct hal *h, uint64_t entry_gpa)
 void hal_pte_write(struct hal *h, uint64_t entry_gpa, uint64_t value, unsigned level)
 {
 	uint64_t *e = entry_at(h, entry_gpa), allowed = PTE_ADDR | PTE_NX | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D |
-							PTE_PS | PTE_NONE;
+							PTE_PS | PTE_NONE | PTE_FILE | PTE_SWAP;
 
 	g_assert(level >= 1 && level <= h->kernel->levels);
 	g_assert(!(value & ~allowed));
@@ -138,9 +139,9 @@ void hal_invlpg(struct hal *h, uint64_t va)
 			h->pwc[i].table = 0;
 }
 
-void hal_flush_space(struct hal *h, unsigned pcid)
+void hal_flush_space(struct hal *h, uint64_t root, unsigned pcid)
 {
-	g_assert(!h->nqueued);
+	g_assert(!h->nqueued && root % PAGE_SIZE == 0);
 	h->flushes++;
 	for (unsigned i = 0; i < FAKE_TLB; i++)
 		if (h->tlb[i].pcid == pcid)
@@ -199,7 +200,11 @@ struct hal *fake_new(const struct fake_config *cfg)
 		.flags = cfg->flags,
 		.quantum = 1000,
 		.timeslice = cfg->timeslice ? cfg->timeslice : 1,
+		.swappiness = cfg->swappiness,
 	};
+	h->disk = cfg->disk;
+	if (h->disk)
+		b->disk = h->disk->info;
 	boot_info_layout(b, cfg->nprocesses);
 	/* What the kernel does not initialise must not matter. */
 	memset(h->mem + b->heap_start, 0xa5, MIN(b->arena_end, cfg->npages * PAGE_SIZE) - b->heap_start);
@@ -332,6 +337,13 @@ void fake_quantum(struct hal *h)
 	tlb_check(h);
 }
 
+void fake_interrupt(struct hal *h)
+{
+	enter(h);
+	kernel_interrupt(h->kernel);
+	tlb_check(h);
+}
+
 void fake_wake(struct hal *h)
 {
 	enter(h);
@@ -414,6 +426,16 @@ bool fake_fetch(struct hal *h, uint64_t va)
 	return access_as_current(h, va, PROT_X) != NULL;
 }
 
+uint8_t *fake_leaf_bytes(struct hal *h, uint64_t entry, unsigned level, uint64_t va)
+{
+	if (!entry)
+		return NULL;
+	if (pte_is_swap(entry))
+		return fake_disk_bytes(h, h->kernel->mem.slot[pte_gfn(entry)].word,
+				       h->kernel->mem.file_pages + pte_gfn(entry));
+	return h->mem + (entry & PTE_ADDR) + (va & (LEVEL_SIZE(level) - 1) & PAGE_MASK);
+}
+
 uint8_t *fake_peek(struct hal *h, const struct process *p, uint64_t va, uint64_t *entry, unsigned *level)
 {
 	unsigned l = 0;
@@ -423,7 +445,7 @@ uint8_t *fake_peek(struct hal *h, const struct process *p, uint64_t va, uint64_t
 		*level = l;
 	if (entry)
 		*entry = e ? *e : 0;
-	return e ? h->mem + (*e & PTE_ADDR) + (va & (LEVEL_SIZE(l) - 1) & PAGE_MASK) : NULL;
+	return e ? fake_leaf_bytes(h, *e, l, va) : NULL;
 }
 
 struct process *fake_process(struct hal *h, uint32_t pid)
@@ -437,19 +459,20 @@ struct process *fake_process(struct hal *h, uint32_t pid)
 	return NULL;
 }
 
-/* What a full look at all tables found. */
-struct census {
-	uint16_t *maps;	 /* entries that map each page */
-	uint8_t *writer; /* some of them may write */
-	uint64_t ntables, npages;
-};
-
 static void check_leaf(struct hal *h, const struct process *p, uint64_t va, unsigned level, uint64_t e,
-		       struct census *c)
+		       struct fake_census *c)
 {
 	struct vma *m = vma_find(h->kernel, (struct process *)p, va);
 	uint64_t gfn = pte_gfn(e);
 
+	if (pte_is_swap(e)) {
+		g_assert(m && !m->file && level == 1 && gfn < h->kernel->mem.swap_pages);
+		g_assert(!!(e & PTE_NONE) == !m->prot && !(e & PTE_NX) == !!(m->prot & PROT_X));
+		g_assert(!(e & PTE_W) || (m->prot & PROT_W));
+		c->refs[gfn]++;
+		c->npages++;
+		return;
+	}
 	if (gfn < h->kernel->alloc.first_gfn) {
 		g_assert(va >= RUNTIME_VA && va < RUNTIME_VA + RESERVED_SIZE);
 		return;
@@ -459,15 +482,22 @@ static void check_leaf(struct hal *h, const struct process *p, uint64_t va, unsi
 	g_assert(!(e & PTE_W) || (m->prot & PROT_W));
 	g_assert(!(e & PTE_NX) == !!(m->prot & PROT_X));
 	g_assert(!!(e & PTE_P) == (m->prot != 0));
+	g_assert(!!(e & PTE_FILE) == m->file);
+	if (m->file) {
+		uint64_t i = m->offset + ((va - m->va) >> PAGE_SHIFT) + 1;
+
+		g_assert(level == 1 && (!c->file[gfn] || c->file[gfn] == i));
+		c->file[gfn] = i;
+	}
 	c->npages += LEVEL_PAGES(level);
 	for (uint64_t i = 0; i < LEVEL_PAGES(level); i++) {
 		c->maps[gfn + i]++;
-		c->writer[gfn + i] |= !!(e & PTE_W);
+		c->writer[gfn + i] |= !!(e & PTE_W) && !m->file;
 	}
 }
 
 static void check_table(struct hal *h, const struct process *p, uint64_t table, unsigned level, uint64_t base,
-			struct census *c)
+			struct fake_census *c)
 {
 	unsigned n = 0;
 
@@ -512,19 +542,21 @@ static void check_vmas(struct hal *h, const struct process *p, uint64_t *nvmas)
 			uint64_t end = before->va + (before->npages << PAGE_SHIFT);
 
 			g_assert(m->va >= end);
-			g_assert(m->va > end || m->prot != before->prot || m->level != before->level);
+			g_assert(m->va > end || m->prot != before->prot || m->level != before->level ||
+				 m->file != before->file ||
+				 (m->file && m->offset != before->offset + before->npages));
 		}
 		before = m;
 	}
 }
 
-static void check_pages(struct hal *h, const struct census *c)
+static void check_pages(struct hal *h, const struct fake_census *c)
 {
 	struct kernel *k = h->kernel;
 	uint64_t used = 0;
 
 	for (uint64_t gfn = k->alloc.first_gfn; gfn < k->alloc.end_gfn; gfn++) {
-		used += c->maps[gfn] > 0;
+		used += c->maps[gfn] > 0 || c->cached[gfn];
 		if (c->writer[gfn] && c->maps[gfn] != 1)
 			g_error("page 0x%" G_GINT64_MODIFIER "x is shared and writable", gfn);
 	}
@@ -546,6 +578,7 @@ static void check_schedule(struct hal *h)
 
 	check_queue(h, k->ready_head, PROCESS_READY, &queued);
 	check_queue(h, k->sleeping, PROCESS_SLEEPING, &queued);
+	check_queue(h, k->mem.blocked_head, PROCESS_BLOCKED, &queued);
 	for (unsigned i = 0; i < EXPORT_PROCESSES; i++) {
 		struct process *p = &k->process[i];
 		unsigned children = 0;
@@ -555,6 +588,7 @@ static void check_schedule(struct hal *h)
 			continue;
 		live++;
 		queued += p->state == PROCESS_WAITING;
+		g_assert(p->state != PROCESS_BLOCKED || p->retry);
 		g_assert(k->export->process[i].pid == p->pid && k->export->process[i].root == p->root);
 		for (unsigned j = 0; j < EXPORT_PROCESSES; j++)
 			children += k->process[j].state != PROCESS_FREE && k->process[j].parent == i;
@@ -568,7 +602,8 @@ static void check_schedule(struct hal *h)
 void fake_check(struct hal *h)
 {
 	struct kernel *k = h->kernel;
-	struct census c = { g_new0(uint16_t, h->npages), g_new0(uint8_t, h->npages), 0, 0 };
+	struct fake_census c = { g_new0(uint16_t, h->npages), g_new0(uint8_t, h->npages), g_new0(uint64_t, h->npages),
+				 g_new0(uint32_t, k->mem.swap_pages + 1), g_new0(bool, h->npages), 0, 0 };
 	uint64_t used = count_kernel_tables(h, k->root, k->levels), nvmas = 0, pages;
 
 	check_schedule(h);
@@ -583,13 +618,22 @@ void fake_check(struct hal *h)
 		g_assert_cmpuint(c.npages - pages, ==, p->npages);
 		used++;
 	}
+	for (uint64_t i = 0; i < k->mem.file_pages; i++)
+		c.cached[word_gfn(k->mem.index[i])] = true;
+	for (uint64_t i = 0; i < k->mem.swap_pages; i++)
+		c.cached[word_gfn(k->mem.slot[i].word)] = true;
 	check_pages(h, &c);
+	if (h->disk)
+		fake_disk_check(h, &c);
 	g_assert_cmpuint(nvmas, ==, k->nvmas);
 	for (uint64_t gpa = k->unused_vmas; gpa; gpa = vma_at(k, gpa)->next)
 		nvmas++;
-	used += c.ntables + nvmas / (PAGE_SIZE / sizeof(struct vma));
+	used += (h->disk ? h->disk->heap_pages : 0) + c.ntables + nvmas / (PAGE_SIZE / sizeof(struct vma));
 	g_assert_cmpuint(nvmas % (PAGE_SIZE / sizeof(struct vma)), ==, 0);
 	g_assert_cmpuint(used + k->heap.nfree, ==, (k->heap.end - k->heap.start) >> PAGE_SHIFT);
 	g_free(c.maps);
 	g_free(c.writer);
+	g_free(c.file);
+	g_free(c.refs);
+	g_free(c.cached);
 }

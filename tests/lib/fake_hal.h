@@ -15,6 +15,8 @@
 
 #include "workloads/guest/internal.h"
 
+struct fake_disk;
+
 #define FAKE_TLB   64
 #define FAKE_PWC   16
 #define FAKE_QUEUE 2048
@@ -47,6 +49,7 @@ struct hal {
 	uint64_t queued[FAKE_QUEUE]; /* entry gpas */
 	unsigned nqueued;
 	uint64_t interrupted; /* root of the process that the event interrupted */
+	struct fake_disk *disk; /* NULL: none */
 	uint64_t zeroed, copied, filled, tables_new, tables_free, invlpgs, flushes;
 };
 
@@ -57,6 +60,8 @@ struct fake_config {
 	uint32_t flags;
 	uint32_t nprocesses;
 	uint64_t timeslice;
+	struct fake_disk *disk; /* fake_disk.h; NULL: none */
+	uint64_t swappiness;
 };
 
 /* A booted guest whose script has @nprocesses processes of no phases. kernel is NULL if it would not boot. */
@@ -75,12 +80,26 @@ void fake_speculate(struct hal *h, uint64_t va);
 void fake_op(struct hal *h, unsigned kind, uint64_t va, uint64_t arg);
 void fake_quantum(struct hal *h);
 void fake_wake(struct hal *h);
+void fake_interrupt(struct hal *h);
 void fake_fault(struct hal *h, uint64_t va, uint32_t error);
 
 /* The page of @p's tables at @va as bytes, without touching anything; NULL if none is mapped. @entry gets the leaf. */
 uint8_t *fake_peek(struct hal *h, const struct process *p, uint64_t va, uint64_t *entry, unsigned *level);
 
 struct process *fake_process(struct hal *h, uint32_t pid); /* NULL: not alive */
+
+/* What a full look at all tables found. */
+struct fake_census {
+	uint16_t *maps;	  /* entries that map each page */
+	uint8_t *writer;  /* some of them may write */
+	uint64_t *file;	  /* page of the file + 1 that they say it is */
+	uint32_t *refs;	  /* of slots, entries that name them */
+	bool *cached;	  /* in page cache or swap cache */
+	uint64_t ntables, npages;
+};
+
+/* The page that a leaf entry stands for, in memory or on disk; NULL if it is empty. */
+uint8_t *fake_leaf_bytes(struct hal *h, uint64_t entry, unsigned level, uint64_t va);
 
 /* Check every invariant of the kernel's structures against its tables; aborts with a message. */
 void fake_check(struct hal *h);

@@ -232,10 +232,10 @@ void hal_invlpg(struct hal *h, uint64_t va)
 	sim_invalidate(v, v->user_cr3, GUEST_INVLPG, va);
 }
 
-void hal_flush_space(struct hal *h, unsigned pcid)
+void hal_flush_space(struct hal *h, uint64_t root, unsigned pcid)
 {
 	struct sim_vcpu *v = vcpu(h);
-	uint64_t space = (v->user_cr3 & ~(CR3_PCID | CR3_NOFLUSH)) | pcid;
+	uint64_t space = root | pcid;
 
 	hal_pte_flush(h);
 	sim_invalidate(v, space, GUEST_CR3, space);

@@ -112,6 +112,7 @@ struct boot_info {
 	uint64_t poison; /* enum page_poison */
 	struct balloon_info balloon;
 	struct disk_info disk;
+	uint64_t swappiness; /* 0 to 200: how readily reclaim takes anonymous pages rather than the cache's */
 };
 
 /*
@@ -119,6 +120,27 @@ struct boot_info {
  * PTE_PS and PTE_SW1 as in a present leaf, PTE_P and PTE_W clear. The digest counts it with protection 0.
  */
 #define PTE_NONE PTE_SW1
+
+/*
+ * A leaf of level 1 with PTE_FILE maps a page of the disk's file range, shared by all; it belongs to the disk, not to
+ * the process. One that is not present and has PTE_SWAP is a page in the guest's swap: its address is a slot << 12, W,
+ * NX and PTE_NONE are as they were and will be.
+ */
+#define PTE_FILE PTE_SW2
+#define PTE_SWAP PTE_SW3
+
+/*
+ * A cache word says where a page of the disk is in memory: 0 nowhere, a gfn, a gfn | CACHE_LOADING while it is being
+ * read (what counts is on the disk), or, with CACHE_SHADOW, when it went (workingset.c).
+ */
+#define CACHE_SHADOW  (1ull << 63)
+#define CACHE_LOADING (1ull << 62)
+
+struct swap_slot {
+	uint64_t word;
+	uint32_t refs; /* entries with PTE_SWAP that name it */
+	uint32_t zero;
+};
 
 #define EXPORT_PROCESSES 250
 
@@ -128,6 +150,7 @@ enum process_state {
 	PROCESS_SLEEPING, /* until wake_ns */
 	PROCESS_WAITING,  /* for its children */
 	PROCESS_DONE,	  /* ended, its memory kept (BOOT_KEEP) */
+	PROCESS_BLOCKED,  /* waits for the disk */
 };
 
 /* 32 bytes; two pages hold the table. Entries are live when state != PROCESS_FREE. */
@@ -138,11 +161,25 @@ struct export_process {
 	uint64_t reserved[2];
 };
 
+/* A process that was killed for lack of memory. */
+struct export_oom {
+	uint32_t pid;
+	uint32_t phase;	 /* of the script, that it was in */
+	uint64_t npages; /* that it held, in memory and in swap */
+	uint64_t now_ns;
+};
+
+#define EXPORT_OOMS 4
+
 struct guest_export {
 	uint64_t nslots; /* EXPORT_PROCESSES */
 	uint64_t panic;	 /* line of a failed assertion, 0: none */
 	uint64_t panic_file; /* gpa of its file name, zero-ended */
 	uint64_t done;	 /* 1 when no process is left */
+	uint64_t file_words; /* gpa of the cache words of the disk's file range; 0: there is no disk */
+	uint64_t swap_slots; /* gpa of struct swap_slot[swap_pages] */
+	uint64_t nooms;	     /* processes killed for lack of memory; the first EXPORT_OOMS are told of */
+	struct export_oom oom[EXPORT_OOMS];
 	struct export_process process[EXPORT_PROCESSES];
 };
 

@@ -162,6 +162,8 @@ static bool unit_held_above(struct kernel *k, unsigned level, uint64_t n)
 static void unit_release(struct kernel *k, unsigned level, uint32_t n)
 {
 	if (level == 1 || block_at(k, level, n)->state == BLOCK_WHOLE) {
+		if (k->mem.page)
+			lru_forget(k, n * LEVEL_PAGES(level));
 		k->counts.pages_free += LEVEL_PAGES(level);
 		poison_free(k, n * LEVEL_PAGES(level), LEVEL_PAGES(level));
 		k->alloc.freed = true;
@@ -193,6 +195,8 @@ uint64_t page_alloc(struct kernel *k, unsigned level)
 	k->counts.pages_free -= LEVEL_PAGES(level);
 	poison_check(k, n * LEVEL_PAGES(level), LEVEL_PAGES(level));
 	balloon_taken(k, n * LEVEL_PAGES(level), LEVEL_PAGES(level));
+	if (k->mem.page)
+		lru_born(k, n * LEVEL_PAGES(level));
 	return n * LEVEL_PAGES(level);
 }
 
@@ -236,6 +240,8 @@ void page_split(struct kernel *k, uint64_t gfn, unsigned level)
 		(*unit_ref(k, level - 1, child))++;
 	}
 	b->ref--;
+	if (whole && k->mem.page)
+		lru_split(k, gfn, level);
 }
 
 /* No entry of a level below maps a part of the block, which a large leaf holds together. */
@@ -255,9 +261,12 @@ static bool block_idle_below(struct kernel *k, unsigned level, uint32_t n)
 /* Is the one leaf of @level that maps it all there is? */
 bool page_exclusive(struct kernel *k, uint64_t gfn, unsigned level)
 {
-	uint32_t n = unit_of(gfn, level);
+	uint32_t n = unit_of(gfn, level), sharers = *unit_ref(k, level, n);
 
-	if (*unit_ref(k, level, n) != 1 || unit_held_above(k, level, n))
+	/* What is in swap counts as if it were mapped; what the swap cache holds does not. */
+	if (level == 1 && k->mem.page)
+		sharers = swap_sharers(k, gfn);
+	if (sharers != 1 || unit_held_above(k, level, n))
 		return false;
 	return level == 1 || block_idle_below(k, level, n);
 }
@@ -309,6 +318,17 @@ void page_free_map(struct kernel *k, uint32_t n, uint64_t map[8])
 	/* What an open giant has given away has valid metadata. */
 	if (!whole && block_at(k, 3, giant)->state == BLOCK_OPEN && block_at(k, 2, n)->state == BLOCK_OPEN)
 		free_children(k, 2, n, map);
+}
+
+/* Entries of level 1 that map the page, its cache counted as one; does a larger leaf map it too? */
+uint32_t page_refs(struct kernel *k, uint64_t gfn)
+{
+	return page_at(k, gfn)->ref;
+}
+
+bool page_held_above(struct kernel *k, uint64_t gfn)
+{
+	return unit_held_above(k, 1, gfn);
 }
 
 /* Bytes of metadata for @npages of memory. */

@@ -2,8 +2,8 @@
 /*
  * boot.c - how the guest kernel comes up, and the layout of its memory
  *
- * From heap_start upward lie struct kernel, the metadata of the heap and of the memory above the arena, then the heap
- * itself. Only struct kernel is cleared; metadata is valid as far as it was handed out, so booting costs the same for
+ * From heap_start upward lie struct kernel, the metadata of the heap and of the memory above the arena, that of a disk if
+ * there is one (memory.c), then the heap itself. Only struct kernel is cleared; metadata is valid as far as it was handed out, so booting costs the same for
  * any size of memory but for the direct map (an entry for each 2 MiB).
  *
  * The kernel's root maps all memory at KERNEL_DIRECT_MAP for CPL 3, in 2 MiB pages (a rest in 4 KiB ones), executable
@@ -56,10 +56,13 @@ void boot_info_layout(struct boot_info *b, uint32_t nprocesses)
 		{ VCPU_GPA, COMMON_PAGE_STUB + 3, VCPU_PAGES, COMMON_W, 0 },
 	};
 
+	uint64_t disk = pages_of(memory_metadata(b, b->npages));
+
 	b->magic = BOOT_MAGIC;
 	b->heap_start = HEAP_MIN_GPA;
+	disk = (disk + LEVEL_PAGES(2) - 1) / LEVEL_PAGES(2) * LEVEL_PAGES(2);
 	if (!b->arena_end)
-		b->arena_end = kernel_arena_pages(b->npages, nprocesses) * PAGE_SIZE;
+		b->arena_end = (kernel_arena_pages(b->npages, nprocesses) + disk) * PAGE_SIZE;
 	for (unsigned i = 0; i < COMMON_RANGES; i++)
 		b->common[i] = ranges[i];
 }
@@ -80,7 +83,8 @@ static struct kernel *lay_out(struct hal *h, const struct boot_info *info)
 	uint64_t at_blocks = at_heap + nheap * sizeof(struct heap_page);
 	uint64_t at_giants = at_blocks + nblocks * sizeof(struct block);
 	uint64_t at_pages = at_giants + (info->npages / LEVEL_PAGES(3) + 1) * sizeof(struct block);
-	uint64_t start = pages_of(at_pages + (info->npages - first_gfn) * sizeof(struct page)) * PAGE_SIZE;
+	uint64_t at_disk = (at_pages + (info->npages - first_gfn) * sizeof(struct page) + 7) & ~7ull;
+	uint64_t start = pages_of(at_disk + memory_metadata(info, info->npages - first_gfn)) * PAGE_SIZE;
 	struct kernel *k;
 
 	if (start >= info->arena_end)
@@ -96,6 +100,7 @@ static struct kernel *lay_out(struct hal *h, const struct boot_info *info)
 	k->alloc = (struct allocator){
 		.pages = hal_arena(h, at_pages), .first_gfn = first_gfn, .end_gfn = info->npages
 	};
+	k->mem_gpa = at_disk;
 	k->alloc.level[2] = hal_arena(h, at_blocks);
 	k->alloc.level[3] = hal_arena(h, at_giants);
 	k->heap = (struct heap){
@@ -182,6 +187,8 @@ struct kernel *kernel_boot(struct hal *h)
 		return NULL;
 	hal_pte_flush(h);
 	block_start(k);
+	if (block_present(k))
+		memory_start(k);
 	balloon_start(k);
 	return start_processes(k) ? NULL : k;
 }

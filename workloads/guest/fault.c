@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fault.c - page faults: demand-zero and copy-on-write
+ * fault.c - page faults: demand-zero, copy-on-write, and which go to the page cache (cache.c) or to swap (swap.c)
  *
  * A page comes into being on first touch, zeroed, with the rights of its mapping; a read gets a page of its own too
  * (there is no shared zero page: what merges pages in this laboratory is the host). The largest leaf is tried that
@@ -9,6 +9,8 @@
  * After a fork all writable pages are shared read-only: an entry without PTE_W where the mapping allows writing. The
  * first writer copies; the last owner just takes the right back. A shared large page is copied as a whole if a free
  * block of its size exists; otherwise its leaf is split and only the part that was written is copied.
+ *
+ * A page that comes back from swap is as it was: an entry without PTE_W may have to be copied next.
  *
  * The new page's contents are complete before an entry refers to it, and the old page is put only after the entry was
  * replaced and invalidated.
@@ -41,13 +43,14 @@ static enum result demand_zero(struct kernel *k, struct process *p, const struct
 	for (; level > 0; level--) {
 		if (level > 1 && !block_fits(m, va, level))
 			continue;
-		gfn = page_alloc(k, level);
+		gfn = page_take(k, level);
 		if (gfn)
 			break;
 	}
 	if (!gfn)
 		return NO_MEMORY;
 	page_get(k, gfn, level);
+	lru_anon(k, p, va, gfn, level);
 	hal_zero_pages(k->hal, gfn, LEVEL_PAGES(level));
 	r = table_map(k, w, va, level, pte_make(gfn, level, m->prot, true));
 	if (r) {
@@ -69,6 +72,16 @@ static void replace(struct kernel *k, struct process *p, uint64_t gpa, unsigned 
 	flush_end(k, p, &f);
 }
 
+/* An entry of level 1 maps the page no longer. */
+static void put_shared(struct kernel *k, uint64_t gfn, unsigned level)
+{
+	bool cached = level == 1 && k->mem.page && (lru_page(k, gfn)->flags & PG_CACHED);
+
+	page_put(k, gfn, level);
+	if (cached)
+		swap_settle(k, gfn);
+}
+
 /* A write to a page that its mapping lets it write, but not yet its entry. */
 static enum result break_share(struct kernel *k, struct process *p, const struct vma *m, uint64_t va)
 {
@@ -78,14 +91,17 @@ static enum result break_share(struct kernel *k, struct process *p, const struct
 
 		if (page_exclusive(k, gfn, w.level)) {
 			replace(k, p, gpa, w.level, va, old, old | PTE_W);
+			if (w.level == 1 && k->mem.page)
+				swap_forget(k, gfn); /* its copy in swap is about to be old */
 			return DONE;
 		}
-		copy = page_alloc(k, w.level);
+		copy = page_take(k, w.level);
 		if (copy) {
 			page_get(k, copy, w.level);
+			lru_anon(k, p, va, copy, w.level);
 			hal_copy_pages(k->hal, copy, gfn, LEVEL_PAGES(w.level));
 			replace(k, p, gpa, w.level, va, old, pte_make(copy, w.level, m->prot, true));
-			page_put(k, gfn, w.level);
+			put_shared(k, gfn, w.level);
 			return DONE;
 		}
 		if (w.level == 1 || !table_split(k, gpa, old, w.level))
@@ -99,42 +115,52 @@ static enum result break_share(struct kernel *k, struct process *p, const struct
 }
 
 /*
- * Process @p needs right @want (one of PROT_*) at @va. On DONE it has it, and @kind says what was missing. BAD_ADDRESS:
- * no mapping gives it that right.
+ * Process @p needs right @want (one of PROT_*) at @va. On DONE it has it, and @kind says what was missing; on WAIT too.
+ * BAD_ADDRESS: no mapping gives it that right, or the disk could not be read.
  */
 enum result fault_resolve(struct kernel *k, struct process *p, uint64_t va, unsigned want, enum fault_kind *kind)
 {
 	struct vma *m = vma_find(k, p, va);
 	struct walk w = { p->root, k->levels };
-	uint64_t entry;
+	uint64_t entry, gpa;
 
+	*kind = FAULT_SPURIOUS;
 	if (!m || !m->prot || (want & ~(m->prot | PROT_R)))
 		return BAD_ADDRESS;
-	table_find(k, &w, va, &entry);
+	gpa = table_find(k, &w, va, &entry);
+	if (!entry && m->file)
+		return cache_fault(k, p, m, &w, va, kind);
 	if (!entry) {
 		*kind = FAULT_DEMAND;
 		return demand_zero(k, p, m, &w, va);
+	}
+	if (pte_is_swap(entry)) {
+		enum result r = swap_fault(k, p, gpa, va, entry, kind);
+
+		if (r || !(want & PROT_W) || (entry & PTE_W))
+			return r;
+		return break_share(k, p, m, va);
 	}
 	guest_assert(k->hal, entry & PTE_P);
 	if ((want & PROT_W) && !(entry & PTE_W)) {
 		*kind = FAULT_COW;
 		return break_share(k, p, m, va);
 	}
-	*kind = FAULT_SPURIOUS;
 	return DONE;
 }
 
 /* Give the page at @va the pattern @base, as its owner writing it would. */
-enum result fault_fill(struct kernel *k, struct process *p, uint64_t va, uint64_t base)
+enum result fault_fill(struct kernel *k, struct process *p, uint64_t va, uint64_t base, enum fault_kind *kind)
 {
 	struct walk w = { p->root, k->levels };
-	enum fault_kind kind;
-	enum result r = fault_resolve(k, p, va, PROT_W, &kind);
+	enum result r = fault_resolve(k, p, va, PROT_W, kind);
 	uint64_t entry;
 
 	if (r)
 		return r;
 	table_find(k, &w, va, &entry);
 	hal_fill_page(k->hal, pte_gfn(entry) + (va >> PAGE_SHIFT) % LEVEL_PAGES(w.level), base);
+	if (w.level == 1 && k->mem.page)
+		lru_page(k, pte_gfn(entry))->flags |= PG_DIRTY; /* the entry does not know of the kernel's stores */
 	return DONE;
 }

@@ -3,7 +3,7 @@
  * fork.c - a process becomes two
  *
  * The child gets the parent's mappings and a copy of its tables; no page is copied. Every page they now share loses
- * its right to be written in both (fault.c gives it back). Leaves keep their size. The parent's own entries that
+ * its right to be written in both (fault.c gives it back); what is in swap is there for both. Leaves keep their size. The parent's own entries that
  * changed are invalidated in one go.
  *
  * A fork that finds no free slot or no heap for the tables makes no child; the parent goes on and does not learn of
@@ -18,6 +18,8 @@ static uint64_t share_leaf(struct visit *v, uint64_t va, unsigned level, uint64_
 {
 	uint64_t copy = entry & ~(PTE_W | PTE_A | PTE_D), base = va >> LEVEL_SHIFT(level + 1);
 
+	if (entry & PTE_FILE)
+		return entry; /* the child will find it in the page cache */
 	/* The previous leaf's table is most often this one's too. */
 	if (v->walk.level != level || v->walk_base != base)
 		v->walk = (struct walk){ v->child->root, v->k->levels };
@@ -25,7 +27,10 @@ static uint64_t share_leaf(struct visit *v, uint64_t va, unsigned level, uint64_
 	v->result = table_map(v->k, &v->walk, va, level, copy);
 	if (v->result)
 		return entry;
-	page_get(v->k, pte_gfn(entry), level);
+	if (pte_is_swap(entry))
+		swap_get(v->k, pte_gfn(entry));
+	else
+		page_get(v->k, pte_gfn(entry), level);
 	v->child->npages += LEVEL_PAGES(level);
 	return entry & ~PTE_W;
 }

@@ -54,8 +54,8 @@ bool hal_poisoned(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word);
 /* After an entry changed: INVLPG in the address space of the process that the event interrupted. */
 void hal_invlpg(struct hal *h, uint64_t va);
 
-/* Drop everything cached for @pcid (a whole address space changed or died). */
-void hal_flush_space(struct hal *h, unsigned pcid);
+/* Drop everything cached for the space of @root, tagged @pcid (it changed or died; need not be the interrupted one). */
+void hal_flush_space(struct hal *h, uint64_t root, unsigned pcid);
 
 /* Registers of devices: 32 bits at a guest-physical address that is no memory. */
 uint32_t hal_mmio_read(struct hal *h, uint64_t gpa);

@@ -9,17 +9,11 @@
 #define OVERBOOK_GUEST_INTERNAL_H
 
 #include "workloads/guest/kernel.h"
+#include "workloads/guest/memory.h"
 #include "workloads/x86.h"
 
 struct balloon_driver; /* balloon/driver.h */
 struct block_driver;   /* block.c */
-
-/* What may go wrong inside the kernel. */
-enum result {
-	DONE = 0,
-	NO_MEMORY,   /* of either kind: process pages or heap; killing a process may help */
-	BAD_ADDRESS, /* the process's own mistake */
-};
 
 /* alloc.c: memory above the arena, in units of level 1 (4 KiB), 2 (2 MiB) and 3 (1 GiB). */
 
@@ -71,13 +65,18 @@ struct heap {
 	uint64_t nfree; /* pages, of every use and never allocated */
 };
 
-/* vma.c: one mapping of a process; 32 bytes. */
+/* vma.c: one mapping of a process; 64 bytes. */
 struct vma {
 	uint64_t va;
 	uint64_t npages;
 	uint64_t next; /* gpa of the next mapping, or of the next unused struct; 0: last */
 	uint32_t prot; /* PROT_*; readable if any bit is set */
 	uint32_t level; /* largest leaf to map it with */
+	/* Of the disk's files (@file), from page @offset on; else anonymous. */
+	uint64_t offset;
+	uint64_t ra_start, ra_prev; /* cache.c: window read ahead last, page faulted last */
+	uint16_t ra_size, ra_async;
+	uint32_t file;
 };
 
 struct kernel {
@@ -95,11 +94,14 @@ struct kernel {
 	struct balloon_driver *balloon; /* NULL: there is no device */
 	struct block_driver *block;	/* NULL: there is no disk */
 	bool poisoned;			/* free pages hold the poison value by now */
+	struct memory mem;
+	uint64_t mem_gpa; /* where its arrays are to be */
 	struct kernel_counts counts;
 	uint32_t next_pid;
 	uint32_t nlive;
 	uint32_t free_slots;		 /* stack of free slots */
 	uint32_t current, last;		 /* slot running; pid that ran last */
+	uint32_t interrupted;		 /* slot whose address space is loaded: that of the event; NO_PROCESS: none */
 	uint32_t ready_head, ready_tail; /* first in, first out */
 	uint32_t sleeping;		 /* by wake_ns */
 	struct process process[EXPORT_PROCESSES];
@@ -122,6 +124,8 @@ void page_free_map(struct kernel *k, uint32_t n, uint64_t map[8]);
 void poison_all(struct kernel *k);
 void poison_free(struct kernel *k, uint64_t gfn, uint64_t npages);
 void poison_check(struct kernel *k, uint64_t gfn, uint64_t npages);
+uint32_t page_refs(struct kernel *k, uint64_t gfn);
+bool page_held_above(struct kernel *k, uint64_t gfn);
 
 /* heap.c. A gpa of 0 is none. */
 uint64_t heap_alloc(struct kernel *k, enum heap_use use);
@@ -162,11 +166,18 @@ static inline bool pte_is_leaf(uint64_t entry, unsigned level)
 	return level == 1 || (entry & PTE_PS);
 }
 
+/* It names a slot of the guest's swap. */
+static inline bool pte_is_swap(uint64_t entry)
+{
+	return !(entry & PTE_P) && (entry & PTE_SWAP);
+}
+
 static inline uint64_t pte_gfn(uint64_t entry)
 {
 	return (entry & PTE_ADDR) >> PAGE_SHIFT;
 }
 
+uint64_t pte_swapped(uint64_t slot, unsigned prot, bool writable);
 uint64_t pte_make(uint64_t gfn, unsigned level, unsigned prot, bool writable);
 uint64_t table_new(struct kernel *k, unsigned level);
 void table_free(struct kernel *k, uint64_t table, unsigned level);
@@ -175,6 +186,7 @@ uint64_t table_find(struct kernel *k, struct walk *w, uint64_t va, uint64_t *ent
 enum result table_map(struct kernel *k, struct walk *w, uint64_t va, unsigned level, uint64_t entry);
 uint64_t table_split(struct kernel *k, uint64_t entry_gpa, uint64_t entry, unsigned level);
 enum result table_visit(struct visit *v);
+enum result table_visit_later(struct visit *v);
 void flush_add(struct flush *f, uint64_t va);
 void flush_end(struct kernel *k, const struct process *p, struct flush *f);
 
@@ -182,15 +194,16 @@ void flush_end(struct kernel *k, const struct process *p, struct flush *f);
 struct vma *vma_at(struct kernel *k, uint64_t gpa);
 struct vma *vma_find(struct kernel *k, struct process *p, uint64_t va);
 enum result vma_map(struct kernel *k, struct process *p, uint64_t va, uint64_t npages, unsigned prot, unsigned level);
+enum result vma_map_file(struct kernel *k, struct process *p, uint64_t va, uint64_t npages, unsigned prot,
+			 uint64_t offset);
 enum result vma_unmap(struct kernel *k, struct process *p, uint64_t va, uint64_t npages);
 enum result vma_protect(struct kernel *k, struct process *p, uint64_t va, uint64_t npages, unsigned prot);
 enum result vma_copy_all(struct kernel *k, struct process *child, const struct process *parent);
 void vma_free_all(struct kernel *k, struct process *p);
 
 /* fault.c */
-enum fault_kind { FAULT_DEMAND, FAULT_COW, FAULT_SPURIOUS };
 enum result fault_resolve(struct kernel *k, struct process *p, uint64_t va, unsigned want, enum fault_kind *kind);
-enum result fault_fill(struct kernel *k, struct process *p, uint64_t va, uint64_t base);
+enum result fault_fill(struct kernel *k, struct process *p, uint64_t va, uint64_t base, enum fault_kind *kind);
 
 /* fork.c, process.c */
 void process_fork(struct kernel *k, struct process *parent, uint32_t phase);
@@ -212,5 +225,7 @@ void schedule_yield(struct kernel *k);
 void schedule_remove(struct kernel *k, struct process *p);
 void schedule_pick(struct kernel *k);
 void schedule_state(struct kernel *k, struct process *p, uint32_t state);
+void schedule_block(struct kernel *k, struct process *p);
+void schedule_unblock(struct kernel *k, struct process *p);
 
 #endif

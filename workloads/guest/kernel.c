@@ -10,8 +10,8 @@
  * system call with addresses that no process may have.
  *
  * The balloon driver (balloon/driver.c) works from the same events: it takes pages by page_alloc() and returns them by
- * page_put(). What is to come hangs in here: page cache and guest swap resolve faults in fault.c by the mapping they
- * find, reclaim takes pages as the balloon does.
+ * page_put(). With a disk, every event begins with a batch of reclaim if memory is low (reclaim.c), and a process may
+ * have to wait for the disk in what it was about (io.c): that is begun anew, within the kernel, when it is to run again.
  */
 #include <stddef.h>
 
@@ -58,34 +58,83 @@ static void end_current(struct kernel *k, struct process *p, bool killed)
 	schedule_pick(k);
 }
 
-void kernel_page_fault(struct kernel *k, uint64_t cr2, uint32_t error)
+/* Every event begins with this... */
+static void enter(struct kernel *k)
 {
-	struct process *p = kernel_current(k);
+	k->interrupted = k->current;
+	k->mem.urgent = k->mem.short_of_pages = false;
+	if (!k->mem.page)
+		return;
+	io_account(k);
+	reclaim_background(k);
+}
+
+/* Memory was wanted and not there. DONE: try again; WAIT; NO_MEMORY: who wanted it is no more. */
+static enum result make_room(struct kernel *k)
+{
+	if (k->mem.short_of_pages) {
+		enum result r = k->mem.page ? reclaim_room(k) : NO_MEMORY;
+
+		if (r != NO_MEMORY)
+			return r;
+	}
+	return process_oom(k) ? DONE : NO_MEMORY;
+}
+
+static void count_fault(struct kernel *k, struct process *p, enum fault_kind kind)
+{
+	struct kernel_counts *c = &k->counts;
+	uint64_t *const count[] = {
+		[FAULT_DEMAND] = &c->faults_demand,	[FAULT_COW] = &c->faults_cow,
+		[FAULT_SPURIOUS] = &c->faults_spurious, [FAULT_MINOR] = &c->faults_minor,
+		[FAULT_MAJOR] = &c->faults_major,
+	};
+
+	if (!p->major)
+		(*count[kind])++;
+	p->major = kind == FAULT_MAJOR; /* and will not count as something else when it is dealt with */
+}
+
+/* It is begun anew when what it waits for has come. */
+static void wait_with(struct kernel *k, struct process *p, struct op op, uint32_t error, enum fault_kind kind)
+{
+	p->call = op;
+	p->error = error;
+	p->retry = true;
+	if (kind == FAULT_MAJOR)
+		count_fault(k, p, kind);
+	io_block(k, p);
+}
+
+static void deal_with_fault(struct kernel *k, struct process *p, uint64_t va, uint32_t error)
+{
 	unsigned want = error & PF_W ? PROT_W : error & PF_I ? PROT_X : PROT_R;
-	enum fault_kind kind;
+	enum fault_kind kind = FAULT_SPURIOUS;
 	enum result r;
 
-	guest_assert(k->hal, p != NULL);
-	k->counts.faults++;
-	do
-		r = error & PF_RSVD ? BAD_ADDRESS : fault_resolve(k, p, cr2, want, &kind);
-	while (r == NO_MEMORY && process_oom(k));
+	do {
+		r = error & PF_RSVD ? BAD_ADDRESS : fault_resolve(k, p, va, want, &kind);
+	} while (r == NO_MEMORY && !(r = make_room(k)));
 
-	if (r == BAD_ADDRESS) {
+	switch (r) {
+	case DONE:
+		count_fault(k, p, kind);
+		p->major = false;
+		break;
+	case WAIT:
+		wait_with(k, p, (struct op){ OP_MAKE(OP_READ, va), 0 }, error, kind);
+		break;
+	case BAD_ADDRESS:
 		k->counts.faults_segv++;
 		end_current(k, p, true);
-	} else if (r == NO_MEMORY) {
+		break;
+	case NO_MEMORY:
 		schedule_pick(k);
-	} else if (kind == FAULT_DEMAND) {
-		k->counts.faults_demand++;
-	} else if (kind == FAULT_COW) {
-		k->counts.faults_cow++;
-	} else {
-		k->counts.faults_spurious++;
+		break;
 	}
 }
 
-static enum result memory_call(struct kernel *k, struct process *p, const struct op *op)
+static enum result memory_call(struct kernel *k, struct process *p, const struct op *op, enum fault_kind *kind)
 {
 	uint64_t va = OP_VA(op), npages = OP_MAP_PAGES(op->arg);
 	unsigned prot = OP_MAP_PROT(op->arg) & (PROT_R | PROT_W | PROT_X), level = OP_MAP_LEVEL(op->arg);
@@ -93,23 +142,30 @@ static enum result memory_call(struct kernel *k, struct process *p, const struct
 	switch (OP_KIND(op)) {
 	case OP_MMAP:
 		return vma_map(k, p, va, npages, prot, level < 1 ? 1 : level > 3 ? 3 : level);
+	case OP_MMAP_FILE:
+		return vma_map_file(k, p, va, OP_FILE_PAGES(op->arg), OP_FILE_PROT(op->arg), OP_FILE_OFFSET(op->arg));
 	case OP_MUNMAP:
 		return vma_unmap(k, p, va, npages);
 	case OP_MPROTECT:
 		return vma_protect(k, p, va, npages, prot);
 	default:
-		return fault_fill(k, p, va, op->arg);
+		return fault_fill(k, p, va, op->arg, kind);
 	}
 }
 
 static void system_call_memory(struct kernel *k, struct process *p, const struct op *op)
 {
+	enum fault_kind kind = FAULT_SPURIOUS;
 	enum result r;
 
-	do
-		r = memory_call(k, p, op);
-	while (r == NO_MEMORY && process_oom(k));
+	do {
+		r = memory_call(k, p, op, &kind);
+	} while (r == NO_MEMORY && !(r = make_room(k)));
 
+	if (r == WAIT) {
+		wait_with(k, p, *op, 0, kind);
+		return;
+	}
 	if (r == BAD_ADDRESS) {
 		end_current(k, p, true);
 		return;
@@ -118,9 +174,39 @@ static void system_call_memory(struct kernel *k, struct process *p, const struct
 		schedule_pick(k);
 		return;
 	}
-	k->counts.mmaps += OP_KIND(op) == OP_MMAP;
+	if (kind == FAULT_MINOR)
+		count_fault(k, p, kind);
+	p->major = false;
+	k->counts.mmaps += OP_KIND(op) == OP_MMAP || OP_KIND(op) == OP_MMAP_FILE;
 	k->counts.munmaps += OP_KIND(op) == OP_MUNMAP;
 	k->counts.mprotects += OP_KIND(op) == OP_MPROTECT;
+}
+
+/* ...and ends with this: who is to run may have to begin anew what it waited in. */
+static void leave(struct kernel *k)
+{
+	struct process *p;
+
+	while ((p = kernel_current(k)) && p->retry) {
+		struct op op = p->call;
+
+		p->retry = false;
+		if (OP_KIND(&op) == OP_READ)
+			deal_with_fault(k, p, OP_VA(&op), p->error);
+		else
+			system_call_memory(k, p, &op);
+	}
+}
+
+void kernel_page_fault(struct kernel *k, uint64_t cr2, uint32_t error)
+{
+	struct process *p = kernel_current(k);
+
+	guest_assert(k->hal, p != NULL);
+	enter(k);
+	k->counts.faults++;
+	deal_with_fault(k, p, cr2, error);
+	leave(k);
 }
 
 void kernel_syscall(struct kernel *k, const struct op *op)
@@ -128,8 +214,10 @@ void kernel_syscall(struct kernel *k, const struct op *op)
 	struct process *p = kernel_current(k);
 
 	guest_assert(k->hal, p != NULL);
+	enter(k);
 	switch (OP_KIND(op)) {
 	case OP_MMAP:
+	case OP_MMAP_FILE:
 	case OP_MUNMAP:
 	case OP_MPROTECT:
 	case OP_FILL:
@@ -151,35 +239,35 @@ void kernel_syscall(struct kernel *k, const struct op *op)
 		end_current(k, p, false);
 		break;
 	}
+	leave(k);
 }
 
 void kernel_quantum(struct kernel *k)
 {
 	struct process *p = kernel_current(k);
 
+	enter(k);
 	balloon_tick(k);
 	if (p && ++p->quanta >= k->info->timeslice)
 		schedule_yield(k);
 	else
 		schedule_pick(k);
+	leave(k);
 }
 
 void kernel_wake(struct kernel *k)
 {
+	enter(k);
 	balloon_tick(k);
 	schedule_pick(k);
+	leave(k);
 }
 
 void kernel_interrupt(struct kernel *k)
 {
+	enter(k);
 	block_interrupt(k);
 	balloon_interrupt(k);
 	schedule_pick(k);
-}
-
-/* Nobody in this kernel reads or writes the disk. */
-void block_done(struct kernel *k, uint64_t cookie, bool ok)
-{
-	(void)cookie, (void)ok;
-	guest_assert(k->hal, false);
+	leave(k);
 }

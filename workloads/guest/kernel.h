@@ -38,6 +38,13 @@ struct kernel_counts {
 	uint64_t faults, faults_demand, faults_cow, faults_segv, faults_spurious;
 	uint64_t forks, exits, switches, mmaps, munmaps, mprotects, pte_writes, oom_kills, pages_free;
 	uint64_t balloon_oom_deflates, poison_errors;
+	/* Of a guest with a disk (memory.h) */
+	uint64_t faults_minor, faults_major, swap_ins, swap_outs, file_reads, writebacks;
+	uint64_t refaults_anon, refaults_file, activates_anon, activates_file;
+	uint64_t scanned, stolen, direct_stalls, io_errors;
+	uint64_t io_wait_ns, stall_some_ns, stall_full_ns;
+	uint64_t pages_list[4]; /* by enum lru_list */
+	uint64_t pages_cache, pages_swapped;
 };
 
 #define NO_PROCESS UINT32_MAX
@@ -57,6 +64,14 @@ struct process {
 	uint64_t npages;    /* 4 KiB pages that its tables map */
 	uint64_t quanta;    /* of its present turn */
 	bool keep;	    /* its memory stays when it ends: started at boot with BOOT_KEEP */
+	bool stalled;	    /* blocked for lack of memory, not only for the disk */
+	bool retry;	    /* what it was about has to be begun anew when it runs again: */
+	bool major;	    /* a fault that has been counted */
+	uint32_t error;	    /* its error code; or */
+	struct op call;	    /* the system call; of a fault, the address */
+	uint32_t family;    /* pid of the process that it descends from: only relatives share anonymous pages */
+	uint64_t wait_gfn;  /* blocked: for this page; 0: for any completion */
+	uint64_t blocked_ns; /* since then */
 };
 
 struct kernel; /* in the arena */

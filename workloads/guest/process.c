@@ -7,7 +7,7 @@
  * slot is used again.
  *
  * Out of memory, of process pages or of heap, first lets the balloon give way, if there is one, and then costs the
- * largest process its life (by pages mapped; the lowest slot among equals), repeatedly if what it gave back was not
+ * largest process its life (by pages it holds in memory and in swap; the lowest slot among equals), repeatedly if what it gave back was not
  * enough. With BOOT_KEEP the processes of the beginning leave their memory behind when they end, for the digest; that
  * goes before anybody is killed.
  *
@@ -29,8 +29,17 @@ uint64_t process_drop_leaf(struct visit *v, uint64_t va, unsigned level, uint64_
 	uint64_t gfn = pte_gfn(entry);
 
 	(void)va;
-	if (gfn >= v->k->alloc.first_gfn) {
+	if (pte_is_swap(entry)) {
+		swap_put(v->k, gfn);
+		v->p->npages--;
+	} else if (gfn >= v->k->alloc.first_gfn) {
+		bool cached = level == 1 && v->k->mem.page && (lru_page(v->k, gfn)->flags & PG_CACHED);
+
+		if (cached && (entry & PTE_D))
+			lru_page(v->k, gfn)->flags |= PG_DIRTY;
 		page_put(v->k, gfn, level);
+		if (cached)
+			swap_settle(v->k, gfn);
 		v->p->npages -= LEVEL_PAGES(level);
 	}
 	return 0;
@@ -84,6 +93,7 @@ struct process *process_new(struct kernel *k, struct process *parent)
 		.parent = parent ? process_slot(k, parent) : NO_PROCESS,
 		.next = NO_PROCESS,
 	};
+	p->family = parent ? parent->family : p->pid;
 	p->root = table_new(k, k->levels);
 	p->runtime = heap_alloc(k, HEAP_RUNTIME);
 	if (p->runtime)
@@ -123,6 +133,8 @@ void process_destroy(struct kernel *k, struct process *p)
 	if (p->runtime)
 		heap_free(k, p->runtime, HEAP_RUNTIME);
 	p->root = p->runtime = 0;
+	if (k->interrupted == process_slot(k, p))
+		k->interrupted = NO_PROCESS;
 	p->next = k->free_slots;
 	k->free_slots = process_slot(k, p);
 }
@@ -187,6 +199,22 @@ bool process_drop_kept(struct kernel *k)
 	return p != NULL;
 }
 
+/* Its last words, for the host. */
+static void tell_of(struct kernel *k, const struct process *p)
+{
+	struct guest_export *e = k->export;
+
+	k->counts.oom_kills++;
+	if (e->nooms < EXPORT_OOMS)
+		e->oom[e->nooms] = (struct export_oom){
+			.pid = p->pid,
+			.phase = kernel_runtime(k, p)->program.phase,
+			.npages = p->npages,
+			.now_ns = hal_now(k->hal),
+		};
+	e->nooms++;
+}
+
 /* Make room: of the balloon, then of what ended processes left. True if the one running is there and may try again. */
 bool process_oom(struct kernel *k)
 {
@@ -196,7 +224,7 @@ bool process_oom(struct kernel *k)
 		return true;
 	victim = largest(k, false);
 	guest_assert(k->hal, victim != NULL);
-	k->counts.oom_kills++;
+	tell_of(k, victim);
 	process_exit(k, victim, true);
 	return victim != current;
 }

@@ -4,7 +4,8 @@
  *
  * The running process is in no queue. Ready ones stand in line, first come first served; sleeping ones are sorted by
  * the time they wake, those of equal time in the order they went to sleep. Waiting ones (for their children) are in
- * no queue: the last child's end makes them ready. Queues are chains of slots; nothing depends on addresses.
+ * no queue: the last child's end makes them ready. Those that wait for the disk have a queue (io.c). Queues are
+ * chains of slots; nothing depends on addresses.
  *
  * A sleeper whose time has come is woken at the next event that looks: the end of a quantum, a process giving up the
  * processor, or kernel_wake(). Being woken preempts nobody.
@@ -12,11 +13,14 @@
  * Invariant (tests/guest/test_kernel.c): every live process is running, in exactly the queue of its state, or waiting.
  */
 
+#include <stddef.h>
+
 #include "workloads/guest/internal.h"
 
 void schedule_init(struct kernel *k)
 {
-	k->current = k->ready_head = k->ready_tail = k->sleeping = k->free_slots = NO_PROCESS;
+	k->current = k->ready_head = k->ready_tail = k->sleeping = k->free_slots = k->interrupted = NO_PROCESS;
+	k->mem.blocked_head = k->mem.blocked_tail = NO_PROCESS;
 	for (uint32_t i = EXPORT_PROCESSES; i-- > 0;) {
 		k->process[i].next = k->free_slots;
 		k->free_slots = i;
@@ -43,7 +47,7 @@ void schedule_ready(struct kernel *k, struct process *p)
 	k->ready_tail = slot;
 }
 
-static void dequeue(struct kernel *k, uint32_t *head, struct process *p)
+static void dequeue(struct kernel *k, uint32_t *head, uint32_t *tail, struct process *p)
 {
 	uint32_t slot = process_slot(k, p), before = NO_PROCESS, i = *head;
 
@@ -55,8 +59,8 @@ static void dequeue(struct kernel *k, uint32_t *head, struct process *p)
 		*head = p->next;
 	else
 		k->process[before].next = p->next;
-	if (head == &k->ready_head && k->ready_tail == slot)
-		k->ready_tail = before;
+	if (tail && *tail == slot)
+		*tail = before;
 	p->next = NO_PROCESS;
 }
 
@@ -66,9 +70,11 @@ void schedule_remove(struct kernel *k, struct process *p)
 	if (k->current == process_slot(k, p))
 		k->current = NO_PROCESS;
 	else if (p->state == PROCESS_READY)
-		dequeue(k, &k->ready_head, p);
+		dequeue(k, &k->ready_head, &k->ready_tail, p);
 	else if (p->state == PROCESS_SLEEPING)
-		dequeue(k, &k->sleeping, p);
+		dequeue(k, &k->sleeping, NULL, p);
+	else if (p->state == PROCESS_BLOCKED)
+		io_unblock(k, p);
 }
 
 static void schedule_wake(struct kernel *k)
@@ -125,6 +131,28 @@ void schedule_sleep(struct kernel *k, struct process *p, uint64_t ns)
 	*link = process_slot(k, p);
 	schedule_state(k, p, PROCESS_SLEEPING);
 	schedule_pick(k);
+}
+
+/* Until the disk is done with something (io.c). */
+void schedule_block(struct kernel *k, struct process *p)
+{
+	uint32_t slot = process_slot(k, p);
+
+	schedule_remove(k, p);
+	schedule_state(k, p, PROCESS_BLOCKED);
+	p->next = NO_PROCESS;
+	if (k->mem.blocked_head == NO_PROCESS)
+		k->mem.blocked_head = slot;
+	else
+		k->process[k->mem.blocked_tail].next = slot;
+	k->mem.blocked_tail = slot;
+	schedule_pick(k);
+}
+
+/* It is in no queue afterwards. */
+void schedule_unblock(struct kernel *k, struct process *p)
+{
+	dequeue(k, &k->mem.blocked_head, &k->mem.blocked_tail, p);
 }
 
 /* Until its children have ended. */

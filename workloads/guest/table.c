@@ -36,6 +36,12 @@ uint64_t pte_make(uint64_t gfn, unsigned level, unsigned prot, bool writable)
 	return entry;
 }
 
+/* What stands for a page of a process while it is in swap. */
+uint64_t pte_swapped(uint64_t slot, unsigned prot, bool writable)
+{
+	return (pte_make(slot, 1, prot, writable) & ~PTE_P) | PTE_SWAP;
+}
+
 /* An empty table, or 0. */
 uint64_t table_new(struct kernel *k, unsigned level)
 {
@@ -177,10 +183,17 @@ static void visit_table(struct visit *v, uint64_t table, unsigned level, uint64_
 	}
 }
 
-/* Visit every leaf of v->p's tables in [start, end), and invalidate what changed. */
-enum result table_visit(struct visit *v)
+/* Visit every leaf of v->p's tables in [start, end); the caller invalidates what v->flush names. */
+enum result table_visit_later(struct visit *v)
 {
 	visit_table(v, v->p->root, v->k->levels, 0);
+	return v->result;
+}
+
+/* The same, and invalidate what changed. */
+enum result table_visit(struct visit *v)
+{
+	table_visit_later(v);
 	flush_end(v->k, v->p, &v->flush);
 	return v->result;
 }
@@ -196,8 +209,8 @@ void flush_add(struct flush *f, uint64_t va)
 void flush_end(struct kernel *k, const struct process *p, struct flush *f)
 {
 	hal_pte_flush(k->hal);
-	if (f->n > FLUSH_PAGES || (f->n && process_slot(k, p) != k->current)) {
-		hal_flush_space(k->hal, p->pcid);
+	if (f->n > FLUSH_PAGES || (f->n && process_slot(k, p) != k->interrupted)) {
+		hal_flush_space(k->hal, p->root, p->pcid);
 	} else {
 		for (unsigned i = 0; i < f->n; i++)
 			hal_invlpg(k->hal, f->va[i]);

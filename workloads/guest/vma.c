@@ -7,10 +7,13 @@
  * at both ends of its range, so that afterwards only whole mappings are concerned. Neighbours that are alike are
  * joined. A hint remembers the mapping found last, where a fault's successor most often falls.
  *
+ * A mapping is of anonymous memory, or of a part of the disk's file range, from page `offset` on, shared with
+ * everybody who maps it.
+ *
  * Every function can be repeated after NO_MEMORY: what it did by then is part of what it does.
  *
  * Invariants (tests/guest/test_kernel.c): sorted, disjoint, not empty, page aligned; adjacent ones differ in
- * protection or level; pages are mapped inside mappings only, with no more rights.
+ * protection, level or in what they map; pages are mapped inside mappings only, with no more rights.
  */
 #include <stddef.h>
 
@@ -102,9 +105,16 @@ static enum result vma_cut(struct kernel *k, struct process *p, uint64_t va)
 	*upper = *m;
 	upper->va = va;
 	upper->npages = (vma_end(m) - va) >> PAGE_SHIFT;
+	upper->offset += (va - m->va) >> PAGE_SHIFT;
 	m->npages -= upper->npages;
 	m->next = gpa;
 	return DONE;
+}
+
+static bool vma_continues(const struct vma *m, const struct vma *n)
+{
+	return n->va == vma_end(m) && n->prot == m->prot && n->level == m->level && n->file == m->file &&
+	       (!m->file || n->offset == m->offset + m->npages);
 }
 
 /* Join alike neighbours around [va, end]. */
@@ -117,7 +127,7 @@ static void vma_join(struct kernel *k, struct process *p, uint64_t va, uint64_t 
 		uint64_t next = m->next;
 
 		n = next ? vma_at(k, next) : NULL;
-		if (n && n->va == vma_end(m) && n->prot == m->prot && n->level == m->level) {
+		if (n && vma_continues(m, n)) {
 			m->npages += n->npages;
 			m->next = n->next;
 			vma_free(k, next);
@@ -140,9 +150,15 @@ static bool vma_valid(const struct kernel *k, uint64_t va, uint64_t npages)
 static uint64_t protect_leaf(struct visit *v, uint64_t va, unsigned level, uint64_t entry)
 {
 	uint64_t gfn = pte_gfn(entry);
-	bool writable = (v->prot & PROT_W) && page_exclusive(v->k, gfn, level);
+	bool writable;
 
-	(void)va;
+	if (pte_is_swap(entry))
+		return pte_swapped(gfn, v->prot, (v->prot & PROT_W) && swap_slot_sharers(v->k, gfn) == 1);
+	if ((entry & PTE_FILE) && !v->prot)
+		return process_drop_leaf(v, va, level, entry); /* found again in the page cache */
+	if (entry & PTE_FILE)
+		return pte_make(gfn, level, v->prot, true) | (entry & (PTE_A | PTE_D | PTE_FILE));
+	writable = (v->prot & PROT_W) && page_exclusive(v->k, gfn, level);
 	return pte_make(gfn, level, v->prot, writable) | (entry & (PTE_A | PTE_D));
 }
 
@@ -166,10 +182,10 @@ enum result vma_unmap(struct kernel *k, struct process *p, uint64_t va, uint64_t
 	return DONE;
 }
 
-enum result vma_map(struct kernel *k, struct process *p, uint64_t va, uint64_t npages, unsigned prot, unsigned level)
+static enum result vma_place(struct kernel *k, struct process *p, const struct vma *new)
 {
+	uint64_t va = new->va, npages = new->npages, gpa, *link;
 	enum result r = vma_unmap(k, p, va, npages);
-	uint64_t gpa, *link;
 
 	if (r)
 		return r;
@@ -177,10 +193,32 @@ enum result vma_map(struct kernel *k, struct process *p, uint64_t va, uint64_t n
 	if (!gpa)
 		return NO_MEMORY;
 	link = vma_link(k, p, va);
-	*vma_at(k, gpa) = (struct vma){ .va = va, .npages = npages, .next = *link, .prot = prot, .level = level };
+	*vma_at(k, gpa) = *new;
+	vma_at(k, gpa)->next = *link;
 	*link = gpa;
 	vma_join(k, p, va, va + (npages << PAGE_SHIFT));
 	return DONE;
+}
+
+enum result vma_map(struct kernel *k, struct process *p, uint64_t va, uint64_t npages, unsigned prot, unsigned level)
+{
+	const struct vma m = { .va = va, .npages = npages, .prot = prot, .level = level };
+
+	return vma_place(k, p, &m);
+}
+
+/* Map the disk's file range from page @offset on. */
+enum result vma_map_file(struct kernel *k, struct process *p, uint64_t va, uint64_t npages, unsigned prot,
+			 uint64_t offset)
+{
+	const struct vma m = {
+		.va = va, .npages = npages, .prot = prot, .level = 1, .file = 1, .offset = offset,
+		.ra_prev = UINT64_MAX - 1,
+	};
+
+	if (offset > k->mem.file_pages || npages > k->mem.file_pages - offset)
+		return BAD_ADDRESS;
+	return vma_place(k, p, &m);
 }
 
 /* Protect one mapping: entries first, so that a repeat after NO_MEMORY finds the work still to do. */

@@ -104,9 +104,10 @@ void hal_invlpg(struct hal *h, uint64_t va)
 	request(REQUEST_INVLPG, va);
 }
 
-void hal_flush_space(struct hal *h, unsigned pcid)
+void hal_flush_space(struct hal *h, uint64_t root, unsigned pcid)
 {
 	(void)h;
+	(void)root;
 	(void)pcid;
 }
 
