@@ -22,6 +22,7 @@ static const char *const orders[] = { "host", "proportional", "largest", NULL };
 static const char *const victims[] = { "fifo", "random", "clock", NULL };
 static const char *const policy_names[] = { "none", "static", "swap-only", "proportional", "esx",
 					   "esx-minfree", "mom", "psi", "refault", NULL };
+static const char *const backings[] = { "anonymous", "file", NULL }; /* enum backing */
 static const char *const dirty_logs[] = { "none", "wrprotect", "pml", NULL };
 
 #define GIB	(1ull << 30)
@@ -257,6 +258,8 @@ static const struct conf_key vm_keys[] = {
 	{ "disk-contents", CONF_CONTENTS, VM(disk_contents), "text", 0, 0, NULL, 0,
 	  "What its files hold at first; as a phase's contents. text: each page differs; text:100: one of 100 that all "
 	  "VMs share." },
+	{ "swappiness", CONF_COUNT, VM(swappiness), "60", 0, 200, NULL, 0,
+	  "Of a guest with a disk: how readily it swaps rather than giving up page cache; 100: both cost the same." },
 	{ "balloon", CONF_BOOL, VM(balloon), "yes", 0, 0, NULL, 0,
 	  "It has a balloon if a [policy] decides, or if reporting or hints are offered (sim; not with paging = "
 	  "native)." },
@@ -306,6 +309,10 @@ static const struct conf_key phase_keys[] = {
 	{ "writes", CONF_SHARE, PHASE(write_ppm), "30%", 0, 1000000, NULL, 0, "Share of the accesses that write." },
 	{ "page-size", CONF_ENUM, PHASE(leaf_level), "4K", 0, 0, page_sizes, 1,
 	  "What the guest maps the region with." },
+	{ "backing", CONF_ENUM, PHASE(backing), "anonymous", 0, 0, backings, 0,
+	  "What the region is: memory of the process, or a part of the VM's disk, shared by all who map it (sim)." },
+	{ "offset", CONF_SIZE, PHASE(offset), "0", 0, 1ull << 43, NULL, 0,
+	  "backing = file: where on the disk the region begins, a multiple of 4 KiB." },
 	{ "child", CONF_BOOL, PHASE(child), "no", 0, 0, NULL, 0,
 	  "Runs only in children that another phase forks, which exit at its end." },
 	{ "forks", CONF_NAME, PHASE(forks), "", 0, 0, NULL, 0, "The phase that forked children run (pattern = fork)." },

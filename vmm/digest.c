@@ -10,7 +10,10 @@
  * Of the disk's files only the pages that do not hold what they held at first are hashed, by number and bytes, so that
  * a large disk costs what was written to it, and writing a page back as it was changes nothing.
  *
- * The guest is not believed: a table outside its memory, a leaf outside it, or more live processes than slots
+ * A page that the guest swapped out is hashed where it is: in its swap cache, or on its disk. Pages of files belong to
+ * the disk, not to who maps them; where the page cache has one, that is newer than what the disk has.
+ *
+ * The guest is not believed: its swap slots and cache words are looked at within the arena only, a table outside its memory, a leaf outside it, or more live processes than slots
  * is -EINVAL, and the walk's cost is bounded by the table's shape (a table that names itself costs at most
  * PAGE_BUDGET pages before it is refused).
  */
@@ -28,14 +31,20 @@ struct digest {
 	void *ctx;
 	XXH3_state_t *hash;
 	uint64_t budget; /* pages still allowed: a hostile tree may share tables without end */
+	const struct disk_image *disk; /* NULL: none */
+	const uint64_t *file_word;     /* [file_pages] of the disk, in the arena; NULL: the guest keeps none */
+	const struct swap_slot *slot;  /* [swap_pages] */
+};
+
+/* What is hashed for a page of a process. */
+struct page_record {
+	uint64_t va, prot;
+	uint64_t words[512];
 };
 
 static int digest_page(struct digest *d, gva_t va, unsigned prot, gfn_t gfn)
 {
-	struct {
-		uint64_t va, prot;
-		uint64_t words[512];
-	} record = { .va = va, .prot = prot };
+	struct page_record record = { .va = va, .prot = prot };
 
 	if (gfn < gmem_config(d->g)->arena_pages)
 		return 0;
@@ -46,6 +55,34 @@ static int digest_page(struct digest *d, gva_t va, unsigned prot, gfn_t gfn)
 
 	if (err)
 		return ERR(-EINVAL);
+	XXH3_64bits_update(d->hash, &record, sizeof(record));
+	return 0;
+}
+
+/* The frame that a cache word names, 0 if the page is only on the disk. */
+static gfn_t cached_gfn(uint64_t word)
+{
+	return word & (CACHE_SHADOW | CACHE_LOADING) ? 0 : word;
+}
+
+/* A page in the guest's swap. */
+static int digest_swapped(struct digest *d, gva_t va, unsigned prot, uint64_t slot)
+{
+	struct page_record record = { .va = va, .prot = prot };
+	const struct disk_image_config *cfg = d->disk ? disk_image_config(d->disk) : NULL;
+	struct page_content content;
+	gfn_t gfn;
+
+	if (!d->slot || slot >= cfg->swap_pages || !d->budget--)
+		return ERR(-EINVAL);
+	gfn = cached_gfn(d->slot[slot].word);
+	if (gfn) {
+		if (gmem_peek(d->g, gfn, record.words))
+			return ERR(-EINVAL);
+	} else {
+		disk_image_read(d->disk, cfg->file_pages + slot, &content);
+		page_content_bytes(&content, record.words);
+	}
 	XXH3_64bits_update(d->hash, &record, sizeof(record));
 	return 0;
 }
@@ -85,7 +122,11 @@ static int digest_table(struct digest *d, gfn_t table, unsigned level, gva_t va,
 
 		if (!e)
 			continue;
-		if (!(e & PTE_P))
+		if (level == 1 && (e & PTE_FILE))
+			continue;
+		if (level == 1 && (e & (PTE_P | PTE_SWAP)) == PTE_SWAP)
+			err = digest_swapped(d, at, e & PTE_NONE ? 0 : prot, (e & PTE_ADDR) >> PAGE_SHIFT);
+		else if (!(e & PTE_P))
 			err = leaf && (e & PTE_NONE) ? digest_leaf(d, e, level, at, 0) : 0;
 		else if (leaf)
 			err = digest_leaf(d, e, level, at, prot);
@@ -102,25 +143,55 @@ static int by_pid(const void *a, const void *b)
 	return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-static void digest_disk(struct digest *d, const struct disk_image *disk)
+/* The page as the guest sees it: in its page cache if it has it there. False: it is as it was at first. */
+static int file_page(struct digest *d, uint64_t page, bool *changed, uint64_t *words)
 {
-	uint64_t end = disk_image_config(disk)->file_pages, page = 0;
+	gfn_t gfn = d->file_word ? cached_gfn(d->file_word[page]) : 0;
+	struct page_content content = { .pattern = { PATTERN_BASE(PATTERN_BYTES, 0), 0 } };
+
+	if (gfn) {
+		if (!d->budget-- || gmem_peek(d->g, gfn, content.words))
+			return ERR(-EINVAL);
+		content.pattern.stamp = content.words[0];
+	} else {
+		disk_image_read(d->disk, page, &content);
+	}
+	*changed = !disk_image_is_initial(d->disk, page, &content);
+	if (*changed)
+		page_content_bytes(&content, words);
+	return 0;
+}
+
+static int digest_disk(struct digest *d)
+{
+	uint64_t end = disk_image_config(d->disk)->file_pages, written = 0;
 
 	XXH3_64bits_update(d->hash, &end, sizeof(end));
-	while ((page = disk_image_next_written(disk, page)) < end) {
+	for (uint64_t page = 0; page < end; page++) {
 		struct {
 			uint64_t page;
 			uint64_t words[512];
 		} record = { .page = page };
-		struct page_content content;
+		bool changed = false;
 
-		disk_image_read(disk, page, &content);
-		if (!disk_image_is_initial(disk, page, &content)) {
-			page_content_bytes(&content, record.words);
+		if (written < page || !page)
+			written = disk_image_next_written(d->disk, page);
+		if (page != written && !(d->file_word && cached_gfn(d->file_word[page])))
+			continue;
+		if (file_page(d, page, &changed, record.words))
+			return ERR(-EINVAL);
+		if (changed)
 			XXH3_64bits_update(d->hash, &record, sizeof(record));
-		}
-		page++;
 	}
+	return 0;
+}
+
+/* [gpa, gpa + nbytes) of the arena, or NULL if it is not all there. */
+static const void *arena_part(const struct gmem *g, gpa_t gpa, uint64_t nbytes)
+{
+	uint64_t end = gmem_config(g)->arena_pages * PAGE_SIZE;
+
+	return gpa && gpa % 8 == 0 && gpa < end && nbytes <= end - gpa ? gmem_arena(g) + gpa : NULL;
 }
 
 int digest_vm(const struct gmem *g, unsigned levels, digest_table_fn read, void *ctx, const struct disk_image *disk,
@@ -129,7 +200,7 @@ int digest_vm(const struct gmem *g, unsigned levels, digest_table_fn read, void 
 	const struct guest_export *export = (const void *)(gmem_arena(g) + EXPORT_GPA);
 	struct export_process live[EXPORT_PROCESSES];
 	struct digest d = { .g = g, .read = read, .ctx = ctx, .hash = XXH3_createState(),
-			    .budget = 8 * gmem_config(g)->npages + 65536 };
+			    .budget = 8 * gmem_config(g)->npages + 65536, .disk = disk };
 	unsigned n = 0;
 	int err = 0;
 
@@ -138,13 +209,20 @@ int digest_vm(const struct gmem *g, unsigned levels, digest_table_fn read, void 
 			live[n++] = export->process[i];
 	qsort(live, n, sizeof(*live), by_pid);
 
+	if (disk) {
+		const struct disk_image_config *cfg = disk_image_config(disk);
+
+		d.budget += cfg->file_pages + cfg->swap_pages;
+		d.file_word = arena_part(g, export->file_words, cfg->file_pages * sizeof(uint64_t));
+		d.slot = arena_part(g, export->swap_slots, cfg->swap_pages * sizeof(struct swap_slot));
+	}
 	XXH3_64bits_reset(d.hash);
 	for (unsigned i = 0; i < n && !err; i++) {
 		XXH3_64bits_update(d.hash, &live[i].pid, sizeof(live[i].pid));
 		err = digest_table(&d, live[i].root >> PAGE_SHIFT, levels, 0, PROT_R | PROT_W | PROT_X);
 	}
 	if (disk && !err)
-		digest_disk(&d, disk);
+		err = digest_disk(&d);
 	*digest = XXH3_64bits_digest(d.hash);
 	XXH3_freeState(d.hash);
 	return err;

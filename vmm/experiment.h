@@ -21,6 +21,9 @@
 #define EXPERIMENT_ERROR experiment_error_quark()
 GQuark experiment_error_quark(void);
 
+/* What a phase's region is. */
+enum backing { BACKING_ANONYMOUS, BACKING_FILE };
+
 enum schedule { SCHEDULE_LOCKSTEP, SCHEDULE_FREE };
 
 struct conf_experiment {
@@ -133,6 +136,7 @@ struct conf_vm {
 	bool reporting, free_page_hint; /* features its driver accepts */
 	int page_poison;       /* enum page_poison */
 	uint64_t start_ns;	    /* when it begins to run, if a policy admits it */
+	uint64_t swappiness;		    /* of the guest's own reclaim, 0 to 200 */
 	char *workload;			    /* name of a [workload] */
 };
 
@@ -150,6 +154,8 @@ struct conf_phase {
 	uint64_t operations, duration_ns, think_ns, think_every;
 	uint64_t write_ppm;
 	unsigned leaf_level; /* page-size of the region */
+	int backing;	     /* enum backing */
+	uint64_t offset;     /* bytes, of the disk's files: where the region begins */
 	bool child;	     /* runs only in forked children */
 	char *contents;	     /* family[:number], "zero" */
 	uint64_t stamps;

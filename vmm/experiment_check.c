@@ -269,6 +269,22 @@ static gboolean check_disk(const struct experiment *e, const struct conf_vm *vm,
 	return TRUE;
 }
 
+/* Do the files that its workload maps lie on its disk? */
+static gboolean check_files(const struct experiment *e, const struct conf_vm *vm, GError **error)
+{
+	const struct conf_workload *w = experiment_workload(e, vm->workload);
+
+	for (char **name = w->phases; *name; name++) {
+		const struct conf_phase *ph = experiment_phase(e, *name);
+
+		if (ph->backing == BACKING_FILE && (ph->offset > vm->disk || ph->size > vm->disk - ph->offset))
+			return fault(e, error, SECTION_VM, vm, "disk",
+				     "[phase %s] maps its files up to %" G_GUINT64_FORMAT " KiB", ph->name,
+				     (guint64)((ph->offset + ph->size) / 1024));
+	}
+	return TRUE;
+}
+
 bool experiment_has_policy(const struct experiment *e)
 {
 	return e->policy.name || *e->policy.module;
@@ -467,6 +483,22 @@ static gboolean check_trace(const struct experiment *e, const struct conf_phase 
 	return TRUE;
 }
 
+static gboolean check_backing(const struct experiment *e, const struct conf_phase *ph, GError **error)
+{
+	if (ph->offset && ph->backing != BACKING_FILE)
+		return fault(e, error, SECTION_PHASE, ph, "offset", "only backing = file has one; 0 is allowed");
+	if (ph->backing != BACKING_FILE)
+		return TRUE;
+	if (ph->pattern == PHASE_TRACE || has_flag(ph, WORKLOAD_MAPS))
+		return fault(e, error, SECTION_PHASE, ph, "backing",
+			     "this pattern maps its memory itself; only anonymous is allowed");
+	if (ph->leaf_level != 1)
+		return fault(e, error, SECTION_PHASE, ph, "page-size", "files are mapped by 4K pages");
+	if (ph->offset % PAGE_SIZE)
+		return fault(e, error, SECTION_PHASE, ph, "offset", "it must be a multiple of 4 KiB");
+	return TRUE;
+}
+
 static gboolean check_phase(const struct experiment *e, const struct conf_phase *ph, GError **error)
 {
 	bool filled = strcmp(ph->contents, "zero") != 0;
@@ -488,7 +520,7 @@ static gboolean check_phase(const struct experiment *e, const struct conf_phase 
 			     "a trace has regions of its own; only zero is allowed");
 	if (!has_flag(ph, WORKLOAD_FORKS) && *ph->forks)
 		return fault(e, error, SECTION_PHASE, ph, "forks", "this pattern does not fork; pattern = fork does");
-	return check_trace(e, ph, error) && check_params(e, ph, error);
+	return check_backing(e, ph, error) && check_trace(e, ph, error) && check_params(e, ph, error);
 }
 
 static const char *region_of(const struct conf_phase *ph)
@@ -510,6 +542,12 @@ static gboolean check_sharing(const struct experiment *e, const struct conf_phas
 			     "[phase %s] uses it too, but pattern = mmap needs one of its own", b->name);
 	if (a->leaf_level != b->leaf_level)
 		return fault(e, error, SECTION_PHASE, a, "page-size", "[phase %s] maps the same region with another",
+			     b->name);
+	if (a->backing != b->backing)
+		return fault(e, error, SECTION_PHASE, a, "backing", "[phase %s] has the same region with another",
+			     b->name);
+	if (a->offset != b->offset)
+		return fault(e, error, SECTION_PHASE, a, "offset", "[phase %s] has the same region at another",
 			     b->name);
 	return TRUE;
 }
@@ -564,6 +602,9 @@ gboolean experiment_check(const struct experiment *e, GError **error)
 			return FALSE;
 	for (guint i = 0; i < e->workloads->len; i++)
 		if (!check_workload(e, g_ptr_array_index(e->workloads, i), error))
+			return FALSE;
+	for (guint i = 0; i < e->vms->len; i++)
+		if (!check_files(e, g_ptr_array_index(e->vms, i), error))
 			return FALSE;
 	return TRUE;
 }

@@ -57,6 +57,8 @@ static void fill_phase(const struct experiment *e, const struct conf_workload *w
 	out->think_every = ph->think_every;
 	out->write_ppm = (uint32_t)ph->write_ppm;
 	out->leaf_level = ph->leaf_level;
+	out->flags |= ph->backing == BACKING_FILE ? PHASE_FILE : 0;
+	out->offset = ph->offset / 4096;
 	out->content = conf_contents_base(ph->contents);
 	out->flags |= out->content && !(flags & WORKLOAD_FILLS) ? PHASE_FILLS : 0;
 	out->stamps = ph->stamps;

@@ -64,6 +64,11 @@ static uint32_t map_region(struct program *p, const struct script *s, const stru
 	if (!(ph->flags & PHASE_MAPS) || (p->mapped & (1u << first)))
 		return 0;
 	p->mapped |= 1u << first;
+	if (ph->flags & PHASE_FILE) {
+		out->va_kind = OP_MAKE(OP_MMAP_FILE, phase_va(ph));
+		out->arg = OP_MAP_FILE(npages, PROT_R | PROT_W, ph->offset);
+		return 1;
+	}
 	out->va_kind = OP_MAKE(OP_MMAP, phase_va(ph));
 	out->arg = OP_MAP(npages, PROT_R | PROT_W, ph->leaf_level);
 	return 1;

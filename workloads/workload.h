@@ -31,6 +31,7 @@
 #define PHASE_CHILD 2u /* never reached by falling through: runs only in a forked child, which exits at its end */
 #define PHASE_FILLS 4u /* on entering the phase, the program fills every page of the region with `content` */
 #define PHASE_WAITS 8u /* on leaving it, the program waits for its children */
+#define PHASE_FILE  16u /* the region is a part of the disk's file range, shared, not anonymous memory */
 
 /*
  * phase.content is PATTERN_BASE(family, n). With n = 0 each page gets a content of its own (no other process or VM
@@ -57,6 +58,7 @@ struct phase {
 	uint32_t table_words;
 	uint32_t fork_phase; /* what the children run that this phase forks */
 	uint32_t zero;
+	uint64_t offset; /* PHASE_FILE: page of the file range at which the region begins */
 };
 
 struct script {

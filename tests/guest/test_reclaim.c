@@ -8,7 +8,7 @@
  */
 #include <check.h>
 
-#include "tests/lib/fake_disk.h"
+#include "tests/lib/fake_block.h"
 #include "tests/lib/suite.h"
 #include "workloads/pattern.h"
 #include "workloads/rng.h"

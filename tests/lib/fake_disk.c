@@ -10,27 +10,7 @@ static uint64_t disk_pages(const struct fake_disk *d)
 	return d->info.file_pages + d->info.swap_pages;
 }
 
-void block_start(struct kernel *k)
-{
-	(void)k;
-}
-
-bool block_present(const struct kernel *k)
-{
-	return k->hal->disk != NULL;
-}
-
-uint64_t block_file_pages(const struct kernel *k)
-{
-	return k->hal->disk->info.file_pages;
-}
-
-uint64_t block_swap_pages(const struct kernel *k)
-{
-	return k->hal->disk->info.swap_pages;
-}
-
-bool block_submit(struct kernel *k, bool write, uint64_t disk_page, uint64_t gfn, uint32_t npages, uint64_t cookie)
+bool fake_disk_submit(struct kernel *k, bool write, uint64_t disk_page, uint64_t gfn, uint32_t npages, uint64_t cookie)
 {
 	struct fake_disk *d = k->hal->disk;
 
@@ -66,7 +46,7 @@ static bool transfer(struct hal *h, const struct fake_request *r)
 	return true;
 }
 
-void block_interrupt(struct kernel *k)
+void fake_disk_interrupt(struct kernel *k)
 {
 	struct fake_disk *d = k->hal->disk;
 

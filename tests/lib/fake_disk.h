@@ -2,7 +2,7 @@
 /*
  * fake_disk.h - a disk for the guest kernel in the world of fake_hal.h: in place of workloads/guest/block.c
  *
- * Real bytes. Requests end when the test says so, in any order, and may fail. A test that refers to fake_disk_new() is
+ * Real bytes. Requests end when the test says so, in any order, and may fail. A test that includes fake_block.h is
  * linked with this driver instead of the kernel's own.
  */
 #ifndef OVERBOOK_TESTS_FAKE_DISK_H
@@ -40,6 +40,11 @@ void fake_disk_free(struct fake_disk *d);
 
 /* End up to @n requests, chosen by chance, and interrupt the guest. False: there was none. */
 bool fake_disk_run(struct hal *h, unsigned n);
+
+/* What the kernel's driver does. */
+bool fake_disk_submit(struct kernel *k, bool write, uint64_t disk_page, uint64_t gfn, uint32_t npages,
+		      uint64_t cookie);
+void fake_disk_interrupt(struct kernel *k);
 
 /* The page of the disk, or what the guest has of it in memory, as the cache word says. */
 static inline uint8_t *fake_disk_bytes(struct hal *h, uint64_t word, uint64_t disk_page)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vmm/digest.h"
+#include "vmm/guest_counts.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/sampler.h"
 #include "workloads/guest/kernel.h"
@@ -28,20 +29,7 @@ static void read_guest_counts(const struct kvm_vm *vm, struct counters *c)
 	c->accesses = v->reads + v->writes;
 	c->operations = v->operations;
 	c->quanta = v->quanta;
-	c->guest_faults = k.faults;
-	c->guest_faults_demand = k.faults_demand;
-	c->guest_faults_cow = k.faults_cow;
-	c->guest_faults_segv = k.faults_segv;
-	c->guest_faults_spurious = k.faults_spurious;
-	c->guest_forks = k.forks;
-	c->guest_exits = k.exits;
-	c->guest_switches = k.switches;
-	c->guest_mmaps = k.mmaps;
-	c->guest_munmaps = k.munmaps;
-	c->guest_mprotects = k.mprotects;
-	c->guest_pte_writes = k.pte_writes;
-	c->guest_oom_kills = k.oom_kills;
-	c->guest_pages_free = k.pages_free;
+	guest_counts(&k, c);
 }
 
 static void read_counters(void *ctx, unsigned i, struct counters *out)

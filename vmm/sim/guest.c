@@ -333,6 +333,7 @@ static struct boot_info boot_info(const struct sim_vm *vm)
 		.poison = (uint64_t)c->page_poison,
 		.balloon = sim_balloon_info(vm->sim->run->e, c),
 		.disk = sim_blk_info(c),
+		.swappiness = c->swappiness,
 	};
 
 	boot_info_layout(&b, vm->script->nprocesses);

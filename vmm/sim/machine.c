@@ -16,6 +16,7 @@
 #include <xxhash.h>
 
 #include "mm/lazy.h"
+#include "vmm/guest_counts.h"
 #include "vmm/policy_run.h"
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
@@ -395,22 +396,7 @@ void sim_vm_refresh(struct sim_vm *vm)
 	}
 	c->ns_idle = sim_cycles_to_ns(vm->sim, idle) + vm->idle_ns;
 	c->operations = vm->operations;
-	c->guest_faults = k->faults;
-	c->guest_faults_demand = k->faults_demand;
-	c->guest_faults_cow = k->faults_cow;
-	c->guest_faults_segv = k->faults_segv;
-	c->guest_faults_spurious = k->faults_spurious;
-	c->guest_forks = k->forks;
-	c->guest_exits = k->exits;
-	c->guest_switches = k->switches;
-	c->guest_mmaps = k->mmaps;
-	c->guest_munmaps = k->munmaps;
-	c->guest_mprotects = k->mprotects;
-	c->guest_pte_writes = k->pte_writes;
-	c->guest_oom_kills = k->oom_kills;
-	c->guest_pages_free = k->pages_free;
-	c->balloon_oom_deflates = k->balloon_oom_deflates;
-	c->guest_poison_errors = k->poison_errors;
+	guest_counts(k, c);
 	refresh_reach(vm);
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 }

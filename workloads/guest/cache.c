@@ -137,7 +137,7 @@ static enum result read_page(struct kernel *k, struct vma *m, uint64_t i)
 		m->ra_size = READAHEAD_FIRST;
 		m->ra_async = READAHEAD_FIRST - 1;
 	}
-	return window_read(k, m, gfn) ? DONE : io_wait(k, 0, false);
+	return window_read(k, m, gfn) ? DONE : io_wait_any(k, false);
 }
 
 static enum result map_page(struct kernel *k, struct process *p, const struct vma *m, struct walk *w, uint64_t va,

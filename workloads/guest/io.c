@@ -122,6 +122,12 @@ enum result io_wait(struct kernel *k, uint64_t gfn, bool stall)
 	return WAIT;
 }
 
+/* A request was refused: wait for any to end. With none under way the disk is dead, and so is who needs it. */
+enum result io_wait_any(struct kernel *k, bool stall)
+{
+	return k->mem.nloading + k->mem.nwriting ? io_wait(k, 0, stall) : BAD_ADDRESS;
+}
+
 /* The running process does so. */
 void io_block(struct kernel *k, struct process *p)
 {

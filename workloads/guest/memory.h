@@ -183,6 +183,7 @@ enum result reclaim_room(struct kernel *k);
 unsigned io_read(struct kernel *k, uint64_t disk_page, const uint64_t *gfn, unsigned n);
 bool io_write(struct kernel *k, uint64_t gfn, uint32_t npages);
 enum result io_wait(struct kernel *k, uint64_t gfn, bool stall);
+enum result io_wait_any(struct kernel *k, bool stall);
 void io_block(struct kernel *k, struct process *p);
 void io_unblock(struct kernel *k, struct process *p);
 void io_wake(struct kernel *k, uint64_t gfn);

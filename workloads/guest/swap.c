@@ -204,7 +204,7 @@ static enum result swap_in(struct kernel *k, uint64_t slot)
 	k->counts.swap_ins += done;
 	for (unsigned i = done; i < n; i++)
 		cache_drop(k, gfn[i], 0);
-	return done > slot - first ? DONE : io_wait(k, 0, true);
+	return done > slot - first ? DONE : io_wait_any(k, true);
 }
 
 static void map_page(struct kernel *k, struct process *p, uint64_t gpa, uint64_t va, uint64_t entry, uint64_t gfn)
