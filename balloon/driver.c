@@ -5,10 +5,10 @@
  * Problem: give the host pages that the guest can spare, as fast as allowed and not faster, take them back when the
  * host lets go or the guest runs out of memory; and, for the laboratory, misbehave on request.
  *
- * Idea: pages come from the kernel's allocator like anybody's, which may reclaim for them, and are remembered on a stack of heap pages, 1022 to a
- * page. Work is done when the kernel looks (an interrupt, the end of a quantum, waking up): up to `rate` pages, then
- * nothing until an interval has passed. One buffer of 256 page numbers is under way at a time: the device serves a
- * notification before the notifying store returns.
+ * Idea: pages come from the kernel's allocator like anybody's, which may reclaim for them, and are remembered on a
+ * stack of heap pages, 1022 to a page. Work is done when the kernel looks (an interrupt, the end of a quantum, waking
+ * up): up to `rate` pages, then nothing until an interval has passed. One buffer of 256 page numbers is under way at a
+ * time: the device serves a notification before the notifying store returns.
  *
  * Out of memory: 256 pages go back (as Linux does) before any process dies, and no page is given again until the
  * host changes its target.

@@ -13,9 +13,9 @@
  * A page that the guest swapped out is hashed where it is: in its swap cache, or on its disk. Pages of files belong to
  * the disk, not to who maps them; where the page cache has one, that is newer than what the disk has.
  *
- * The guest is not believed: its swap slots and cache words are looked at within the arena only, a table outside its memory, a leaf outside it, or more live processes than slots
- * is -EINVAL, and the walk's cost is bounded by the table's shape (a table that names itself costs at most
- * PAGE_BUDGET pages before it is refused).
+ * The guest is not believed: its swap slots and cache words are looked at within the arena only, a table outside its
+ * memory, a leaf outside it, or more live processes than slots is -EINVAL, and the walk's cost is bounded by the
+ * table's shape (a table that names itself costs at most PAGE_BUDGET pages before it is refused).
  */
 #include "vmm/digest.h"
 

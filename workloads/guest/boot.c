@@ -2,9 +2,9 @@
 /*
  * boot.c - how the guest kernel comes up, and the layout of its memory
  *
- * From heap_start upward lie struct kernel, the metadata of the heap and of the memory above the arena, that of a disk if
- * there is one (memory.c), then the heap itself. Only struct kernel is cleared; metadata is valid as far as it was handed out, so booting costs the same for
- * any size of memory but for the direct map (an entry for each 2 MiB).
+ * From heap_start upward lie struct kernel, the metadata of the heap and of the memory above the arena, that of a disk
+ * if there is one (memory.c), then the heap itself. Only struct kernel is cleared; metadata is valid as far as it was
+ * handed out, so booting costs the same for any size of memory but for the direct map (an entry for each 2 MiB).
  *
  * The kernel's root maps all memory at KERNEL_DIRECT_MAP for CPL 3, in 2 MiB pages (a rest in 4 KiB ones), executable
  * only below HEAP_MIN_GPA, where a real guest's image is; and the common table, as every root does.

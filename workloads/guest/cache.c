@@ -2,13 +2,13 @@
 /*
  * cache.c - the page cache: pages of the disk's file range in memory
  *
- * Problem: processes map files that are larger than memory; a page must be in memory once, whoever maps it, be read when
- * it is first touched, and before that if the touches so far say that it will be.
+ * Problem: processes map files that are larger than memory; a page must be in memory once, whoever maps it, be read
+ * when it is first touched, and before that if the touches so far say that it will be.
  *
  * Idea: one word for each page of the file range: its gfn, or a shadow of when it was evicted (workingset.c). A fault
- * finds the page there and maps it (minor), or reads it and lets its process wait (major); who finds it being read waits
- * too. A sequence of faults doubles a window of pages read at once, from 4 to 32: the page at which the window before
- * the last begins to be used up is marked, and touching it starts the next. Anything else reads one page.
+ * finds the page there and maps it (minor), or reads it and lets its process wait (major); who finds it being read
+ * waits too. A sequence of faults doubles a window of pages read at once, from 4 to 32: the page at which the window
+ * before the last begins to be used up is marked, and touching it starts the next. Anything else reads one page.
  *
  * All mappings are shared, with the rights that the mapping gives, so there is no copy-on-write here. That a page is
  * dirty is seen in the dirty bits of the entries, when they go, and written when the page is reclaimed: there is no

@@ -3,8 +3,8 @@
  * fork.c - a process becomes two
  *
  * The child gets the parent's mappings and a copy of its tables; no page is copied. Every page they now share loses
- * its right to be written in both (fault.c gives it back); what is in swap is there for both. Leaves keep their size. The parent's own entries that
- * changed are invalidated in one go.
+ * its right to be written in both (fault.c gives it back); what is in swap is there for both. Leaves keep their size.
+ * The parent's own entries that changed are invalidated in one go.
  *
  * A fork that finds no free slot or no heap for the tables makes no child; the parent goes on and does not learn of
  * it, as its program could do nothing about it. A lack of heap counts as an OOM kill: of the child.

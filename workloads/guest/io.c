@@ -11,9 +11,9 @@
  *
  * A cookie is the first gfn, the number of pages << 40, and bit 63 for a write.
  *
- * Time lost is counted as Linux's pressure stall information does: *some* while a process waits for lack of memory (its
- * page is back from swap or was evicted from the working set of the cache, or pages are being written out for it), *full*
- * while besides nobody could run. A first read of a file is waiting, but no stall.
+ * Time lost is counted as Linux's pressure stall information does: *some* while a process waits for lack of memory
+ * (its page is back from swap or was evicted from the working set of the cache, or pages are being written out for
+ * it), *full* while besides nobody could run. A first read of a file is waiting, but no stall.
  *
  * Invariants (tests/guest/test_reclaim.c): who is in the queue is PROCESS_BLOCKED and has something to do again; nobody
  * is in it while nothing is under way.
@@ -32,8 +32,8 @@ static uint64_t cookie_of(uint64_t gfn, uint32_t npages, bool write)
 }
 
 /*
- * Read @n pages of the disk from @disk_page on to @gfn[], which are PG_LOADING. How many of the first are under way: the
- * ring may be full.
+ * Read @n pages of the disk from @disk_page on to @gfn[], which are PG_LOADING. How many of the first are under way:
+ * the ring may be full.
  */
 unsigned io_read(struct kernel *k, uint64_t disk_page, const uint64_t *gfn, unsigned n)
 {

@@ -11,7 +11,8 @@
  *
  * The balloon driver (balloon/driver.c) works from the same events: it takes pages by page_alloc() and returns them by
  * page_put(). With a disk, every event begins with a batch of reclaim if memory is low (reclaim.c), and a process may
- * have to wait for the disk in what it was about (io.c): that is begun anew, within the kernel, when it is to run again.
+ * have to wait for the disk in what it was about (io.c): that is begun anew, within the kernel, when it is to run
+ * again.
  */
 #include <stddef.h>
 

@@ -13,8 +13,8 @@
  * one, by its first page, until its leaf is split; then its pages are on it, oldest addresses first to go. A 1 GiB unit
  * is on none and is not reclaimed, as Linux's are hugetlbfs pages: only its parts are, once it was split.
  *
- * Invariants (tests/guest/test_reclaim.c): a page is on a list iff a process maps it or a cache holds it, and is no part
- * of a large one; counts of lists are the sums of their pages.
+ * Invariants (tests/guest/test_reclaim.c): a page is on a list iff a process maps it or a cache holds it, and is no
+ * part of a large one; counts of lists are the sums of their pages.
  *
  * Source: Linux mm/vmscan.c and mm/swap.c (active and inactive lists, inactive_is_low()); Jiang, Zhang: LIRS, 2002, for
  * what is wrong with one list.

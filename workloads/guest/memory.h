@@ -70,7 +70,7 @@ enum lru_list {
 
 /* 24 bytes a page. prev and next are numbers of pages (gfn - first_gfn). */
 struct lru_page {
-	uint64_t key; /* address in processes, or page of the file << 12; in the low 12 bits a slot that maps it, a hint */
+	uint64_t key; /* address in processes, or page of the file << 12; low 12 bits: a slot that maps it, a hint */
 	uint32_t prev, next;
 	uint32_t slot; /* of the swap cache */
 	uint16_t flags; /* PG_* */

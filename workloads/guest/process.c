@@ -7,9 +7,9 @@
  * slot is used again.
  *
  * Out of memory, of process pages or of heap, first lets the balloon give way, if there is one, and then costs the
- * largest process its life (by pages it holds in memory and in swap; the lowest slot among equals), repeatedly if what it gave back was not
- * enough. With BOOT_KEEP the processes of the beginning leave their memory behind when they end, for the digest; that
- * goes before anybody is killed.
+ * largest process its life (by pages it holds in memory and in swap; the lowest slot among equals), repeatedly if what
+ * it gave back was not enough. With BOOT_KEEP the processes of the beginning leave their memory behind when they end,
+ * for the digest; that goes before anybody is killed.
  *
  * Invariant (tests/guest/test_kernel.c): an ended process leaves nothing: no page, table, run-time, mapping or slot.
  */

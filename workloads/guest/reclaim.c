@@ -19,8 +19,8 @@
  *
  * Bounds: a batch looks at 32 pages; direct reclaim at no more than four times what is on the lists.
  *
- * Invariants (tests/guest/test_reclaim.c): contents that processes see do not depend on memory being scarce; a page that
- * was freed is mapped by nobody and no request is under way for it.
+ * Invariants (tests/guest/test_reclaim.c): contents that processes see do not depend on memory being scarce; a page
+ * that was freed is mapped by nobody and no request is under way for it.
  *
  * Source: Linux mm/vmscan.c: shrink_inactive_list(), folio_check_references(), shrink_active_list(), get_scan_count();
  * max. retries of kswapd 16 (MAX_RECLAIM_RETRIES).

@@ -6,23 +6,24 @@
  * requests as possible.
  *
  * Idea: a page that goes gets a slot; each entry that mapped it is replaced by one that names the slot, counted in
- * swap_slot.refs, so fork copies and exit drops such entries like any other. Between memory and disk the page is in the
- * *swap cache*: the slot's word names it. There it can be mapped again, is found by the next of its owners, and stays
- * after it was read back: reclaimed again without a store since, it goes without being written. The slot is given up
- * when nobody names it and its page is not in the cache, when the page's only owner is about to write it, or on the next
- * chance when more than half of swap is in use.
+ * swap_slot.refs, so fork copies and exit drops such entries like any other. Between memory and disk the page is in
+ * the *swap cache*: the slot's word names it. There it can be mapped again, is found by the next of its owners, and
+ * stays after it was read back: reclaimed again without a store since, it goes without being written. The slot is
+ * given up when nobody names it and its page is not in the cache, when the page's only owner is about to write it, or
+ * on the next chance when more than half of swap is in use.
  *
  * Slots are given out one after another within a cluster of 256, free clusters first, so pages reclaimed together are
  * neighbours and are written by one request. Reading one reads its aligned group of 8 as far as it is in use and memory
  * to spare is there.
  *
- * A page belongs to as many as entries map it and entries name its slot (swap_sharers()): so copy-on-write decides as if
- * nothing had ever been in swap, and what processes see is the same.
+ * A page belongs to as many as entries map it and entries name its slot (swap_sharers()): so copy-on-write decides as
+ * if nothing had ever been in swap, and what processes see is the same.
  *
  * Invariants (tests/guest/test_reclaim.c): refs of a slot is the number of entries that name it; a slot is free iff
  * nothing names it and its word is 0; cluster[] and swap_free count the slots in use.
  *
- * Source: Linux mm/swapfile.c, mm/swap_state.c (swap_cluster_readahead(), page-cluster 3), mm/memory.c (do_swap_page()).
+ * Source: Linux mm/swapfile.c, mm/swap_state.c (swap_cluster_readahead(), page-cluster 3), mm/memory.c
+ * (do_swap_page()).
  */
 #include "workloads/guest/internal.h"
 

@@ -5,16 +5,16 @@
  * Problem: a page that is used again and again, but less often than the inactive list takes to pass, is evicted every
  * time; one that is read once should not push out active ones. Both look the same when they come in.
  *
- * Idea: count evictions and activations: age. An evicted page leaves a *shadow* in its place, the age at that time. When
- * it is read again, its refault distance is by how much age has grown: so many more pages of inactive list would have
- * kept it. If there are as many pages on the active lists, which may not deserve their place any better, it becomes
- * active at once and competes with them.
+ * Idea: count evictions and activations: age. An evicted page leaves a *shadow* in its place, the age at that time.
+ * When it is read again, its refault distance is by how much age has grown: so many more pages of inactive list would
+ * have kept it. If there are as many pages on the active lists, which may not deserve their place any better, it
+ * becomes active at once and competes with them.
  *
  * Data: a shadow is a cache word: CACHE_SHADOW, age << 1, and in bit 0 whether the page had been active before. File
  * pages have theirs in the index of the page cache, anonymous ones in their slot.
  *
- * What reclaiming of each kind costs is counted too: pages written and pages that refault from the working set, 32 times
- * a page that was looked at in vain; halved whenever it exceeds a quarter of the lists.
+ * What reclaiming of each kind costs is counted too: pages written and pages that refault from the working set, 32
+ * times a page that was looked at in vain; halved whenever it exceeds a quarter of the lists.
  *
  * Source: Linux mm/workingset.c (Weiner 2012 and 2020), mm/swap.c (lru_note_cost()).
  */
