@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <glib.h>
 
+#include "dedup/beyond.h"
 #include "mm/err.h"
 #include "mm/lazy.h"
 #include "workloads/rng.h"
@@ -74,6 +75,10 @@ bool dedup_init(struct dedup *d, const struct dedup_ops *ops, const struct dedup
 		d->item[vm] = lazy_new(item_bytes(d, vm));
 		ok = ok && d->item[vm];
 	}
+	if (ok && d->seen) {
+		d->beyond = beyond_new(d);
+		ok = d->beyond || !errno;
+	}
 	if (ok && d->seen)
 		return true;
 	dedup_fini(d);
@@ -83,6 +88,7 @@ bool dedup_init(struct dedup *d, const struct dedup_ops *ops, const struct dedup
 
 void dedup_fini(struct dedup *d)
 {
+	beyond_free(d->beyond);
 	for (unsigned vm = 0; vm < d->cfg.nvms; vm++)
 		lazy_free(d->item[vm], item_bytes(d, vm));
 	lazy_free(d->seen, frames_total(d->cfg.frames) * sizeof(*d->seen));
@@ -93,8 +99,11 @@ void dedup_look(struct dedup *d, unsigned vm, gfn_t gfn, struct dedup_page *p)
 {
 	*p = (struct dedup_page){ .g = d->cfg.vms[vm], .item = &d->item[vm][gfn], .gfn = gfn, .vm = vm };
 	gmem_lookup(p->g, gfn, &p->page);
-	if (p->page.state == PAGE_RESIDENT && p->item->hfn_low != (uint32_t)p->page.hfn)
-		*p->item = (struct dedup_item){ .hfn_low = (uint32_t)p->page.hfn };
+	if (p->page.state != PAGE_RESIDENT || p->item->hfn_low == (uint32_t)p->page.hfn)
+		return;
+	*p->item = (struct dedup_item){ .hfn_low = (uint32_t)p->page.hfn };
+	if (d->beyond)
+		beyond_forget(d->beyond, vm, gfn);
 }
 
 bool dedup_candidate(struct dedup *d, struct dedup_page *p)
@@ -158,6 +167,26 @@ bool dedup_merge_pair(struct dedup *d, struct dedup_page *a, struct dedup_page *
 	if (!merged(b, gmem_share(b->g, b->gfn, *stable)))
 		g_assert_not_reached(); /* it was RESIDENT a moment ago, or it could not have been protected */
 	return true;
+}
+
+bool dedup_merge_alone(struct dedup *d, struct dedup_page *p)
+{
+	hfn_t hfn;
+
+	if (gmem_share_protect(p->g, p->gfn) || gmem_share_begin(p->g, p->gfn, &hfn))
+		return false;
+	*p->item = (struct dedup_item){ 0 };
+	gmem_lookup(p->g, p->gfn, &p->page);
+	if (d->ops->adopt)
+		d->ops->adopt(d, hfn);
+	return true;
+}
+
+void dedup_scan(struct dedup *d, uint64_t npages)
+{
+	d->ops->scan(d, npages);
+	if (d->beyond)
+		beyond_scan(d->beyond, npages);
 }
 
 uint64_t dedup_refs(const struct dedup *d, hfn_t stable)
@@ -226,6 +255,8 @@ static void report_page(struct dedup *d, struct dedup_page *p)
 	}
 	c->frames_backing++;
 	++*why[p->item->reason];
+	if (d->beyond)
+		beyond_report(d->beyond, p);
 }
 
 typedef void (*page_fn)(struct dedup *d, struct dedup_page *p);
@@ -321,10 +352,12 @@ void dedup_report(struct dedup *d)
 		c->pages_shared = c->pages_sharing = c->pages_unshared = c->pages_volatile = c->pages_huge = 0;
 		c->pages_limited = c->pages_unscanned = c->saved_zero = c->saved_self = c->saved_inter = 0;
 		c->pages_backed = c->frames_backing = c->pages_other_node = c->ksm_rmap_items = 0;
+		c->potential_patch = c->potential_compress = c->potential_both = 0;
 	}
 	blame_nodes(d);
 	for_each_page(d, report_page);
 	d->cfg.host->general_profit = profit(d);
+	d->cfg.host->frames_reference = d->cfg.swap ? swap_references(d->cfg.swap) : 0;
 }
 
 int dedup_unmerge(struct dedup *d)

@@ -16,6 +16,7 @@
 
 #include "mm/gmem.h"
 #include "mm/reclaim.h"
+#include "mm/swap.h"
 
 #define DEDUP_RMAP_ITEM 64 /* bytes that the kernel keeps for each page it has looked at */
 
@@ -36,7 +37,8 @@ struct dedup_item {
 	uint8_t reason;
 	uint8_t age;	   /* passes it has been looked at without being merged */
 	uint8_t skips;	   /* smart scan: passes it may still be skipped */
-	uint8_t seen;	   /* checksum is valid */
+	uint8_t seen : 1;  /* checksum is valid */
+	uint8_t cold : 7;  /* beyond.c: looks since it was last touched */
 };
 
 struct dedup_config {
@@ -49,6 +51,11 @@ struct dedup_config {
 	uint64_t max_page_sharing; /* at least 2 */
 	uint64_t prune_ns;	   /* frames that are gone stay in their chain for so long; 0: not at all */
 	uint64_t seed;
+	/* beyond.c */
+	struct swap *swap;	 /* whose compressed tier patches and compressed pages go to; NULL: none do */
+	bool patch, compress;	 /* pages that do not merge, when they are cold */
+	bool potential;		 /* measure what that would save, or would have saved */
+	unsigned cold_passes;	 /* looks without a touch in between until a page is cold, 1 to 127 */
 };
 
 struct dedup;
@@ -70,6 +77,8 @@ struct dedup_ops {
 	 * NULL: this algorithm has no quick answer.
 	 */
 	bool (*try_share)(struct dedup *d, struct dedup_page *p);
+	/* Frame @hfn has become a merged one for another reason: equal pages may merge with it. NULL: it will see. */
+	void (*adopt)(struct dedup *d, hfn_t hfn);
 	/* Forgets all, merges nothing more; what is merged stays so. */
 	void (*destroy)(struct dedup *d);
 };
@@ -83,12 +92,18 @@ struct dedup {
 	bool unmerging;
 	struct dedup_config cfg;
 	struct dedup_item **item; /* [vm][gfn] */
+	struct beyond *beyond;	  /* NULL: nothing beyond merging is asked for */
 	uint64_t *seen;		  /* dedup_report(): by hfn */
 	uint64_t epoch;
 	GHashTable *nodes;	  /* while dedup_report() runs */
 };
 
-/* Shared by all. */
+/*
+ * Shared by all.
+ *
+ * The loop, every sleep interval: the algorithm's scan, and as many pages looked at for what lies beyond merging.
+ */
+void dedup_scan(struct dedup *d, uint64_t npages);
 void dedup_report(struct dedup *d); /* bring the gauges of the VMs' and of the host's counters up to date */
 /*
  * For a reclaimer to ask before it swaps a page out (its sharer), if the algorithm knows how; else NULL. Lives as long
@@ -122,6 +137,8 @@ bool dedup_merge_zero(struct dedup *d, struct dedup_page *p);
 bool dedup_merge_into(struct dedup *d, struct dedup_page *p, hfn_t stable);
 /* Merge two pages that are not merged yet; the frame of @a becomes @stable. */
 bool dedup_merge_pair(struct dedup *d, struct dedup_page *a, struct dedup_page *b, hfn_t *stable);
+/* A candidate's frame becomes a merged one with this page alone, and the algorithm knows it. False: it was none. */
+bool dedup_merge_alone(struct dedup *d, struct dedup_page *p);
 uint64_t dedup_refs(const struct dedup *d, hfn_t stable);
 /*
  * Pages merge only within a domain: a NUMA node, or the host if merge_across_nodes is on. The domain of a frame, how

@@ -155,6 +155,14 @@ static bool merge_hint(struct hash *h, struct entry *e, struct dedup_page *p)
 	return true;
 }
 
+static void hash_adopt(struct dedup *d, hfn_t hfn)
+{
+	struct hash *h = (struct hash *)d;
+	struct entry *e = entry_of(h, d->cfg.machine->ops->checksum(d->cfg.machine, hfn), hfn);
+
+	e->stable = stable_add(&h->set, e->stable, hfn, e->key);
+}
+
 static bool hash_try_share(struct dedup *d, struct dedup_page *p)
 {
 	struct hash *h = (struct hash *)d;
@@ -269,5 +277,6 @@ const struct dedup_ops dedup_hash = {
 	.create = hash_create,
 	.scan = hash_scan,
 	.try_share = hash_try_share,
+	.adopt = hash_adopt,
 	.destroy = hash_destroy,
 };

@@ -190,6 +190,17 @@ static void merge_unstable(struct ksm *k, struct dedup_page *p, struct stable *f
 		g_tree_insert(k->stable[domain], s, s);
 }
 
+static void ksm_adopt(struct dedup *d, hfn_t hfn)
+{
+	struct ksm *k = (struct ksm *)d;
+	GTree *tree = k->stable[dedup_domain(d, hfn)];
+	struct stable probe = { .hfn = hfn }, *found = g_tree_lookup(tree, &probe);
+	struct stable *s = stable_add(&k->set, found, hfn, 0);
+
+	if (!found)
+		g_tree_insert(tree, s, s);
+}
+
 static void scan_page(struct ksm *k, struct dedup_page *p)
 {
 	struct dedup_item *item = p->item;
@@ -267,5 +278,6 @@ const struct dedup_ops dedup_ksm = {
 	.summary = "Linux's KSM: trees of stable and of unstable pages, a checksum keeps volatile ones out.",
 	.create = ksm_create,
 	.scan = ksm_scan,
+	.adopt = ksm_adopt,
 	.destroy = ksm_destroy,
 };

@@ -98,6 +98,9 @@ int gmem_share_protect(struct gmem *g, gfn_t gfn);
 int gmem_share_begin(struct gmem *g, gfn_t gfn, hfn_t *hfn);
 /* It maps merged frame @stable instead of its own, which goes back. -EINVAL: no merged frame. */
 int gmem_share(struct gmem *g, gfn_t gfn, hfn_t stable);
+/* Somebody else than a page needs the contents of merged frame @hfn, and no more: the frame goes with the last. */
+void gmem_share_hold(struct gmem *g, hfn_t hfn);
+void gmem_share_put(struct gmem *g, hfn_t hfn);
 /* It maps the host's one zero frame. -ENOMEM: there was none, nor memory for it. */
 int gmem_share_zero(struct gmem *g, gfn_t gfn);
 /* Undo it without a fault: SHARED or ZERO to RESIDENT, or to swap (0 if it is neither). -ENOMEM. */

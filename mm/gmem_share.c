@@ -145,6 +145,17 @@ void gmem_share_drop(struct gmem *g, gfn_t gfn, hfn_t hfn)
 	frames_release(fr, hfn, 1);
 }
 
+void gmem_share_hold(struct gmem *g, hfn_t hfn)
+{
+	g_assert(FRAME_KIND(frames_get(g->frames, hfn)) == FRAME_SHARED);
+	frames_get(g->frames, hfn)->refs++;
+}
+
+void gmem_share_put(struct gmem *g, hfn_t hfn)
+{
+	gmem_share_drop(g, GFN_NONE, hfn);
+}
+
 int gmem_share_break(struct gmem *g, gfn_t gfn)
 {
 	hfn_t from = hfn_of(g, gfn), to;

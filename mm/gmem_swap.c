@@ -36,7 +36,7 @@ void gmem_set_reclaimer(struct gmem *g, struct reclaimer *r)
 	g->reclaim = r;
 }
 
-int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
+static int evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot, hfn_t reference)
 {
 	const struct machine_ops *ops = g->machine->ops;
 	enum page_state from;
@@ -53,7 +53,9 @@ int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
 	word = g->page[gfn];
 	hfn = word >> WORD_HFN;
 	gmem_unmap(g, gfn, 1);
-	if (!(word & WORD_CACHED))
+	if (reference != HFN_NONE)
+		err = ops->save_patch(g->machine, g->cfg.vm, gfn, hfn, reference, slot);
+	else if (!(word & WORD_CACHED))
 		err = ops->save(g->machine, g->cfg.vm, gfn, hfn, slot);
 	if (err) {
 		gmem_tell_mapped(g, gfn, 1);
@@ -69,6 +71,16 @@ int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
 		gmem_share_drop(g, gfn, hfn);
 	gmem_charge(g, CHARGE_RELEASE, 1);
 	return 0;
+}
+
+int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
+{
+	return evict(g, gfn, to, slot, HFN_NONE);
+}
+
+int gmem_evict_patch(struct gmem *g, gfn_t gfn, uint64_t slot, hfn_t reference)
+{
+	return evict(g, gfn, PAGE_COMPRESSED, slot, reference);
 }
 
 int gmem_frame_for(struct gmem *g, gfn_t gfn, hfn_t *hfn)

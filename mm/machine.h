@@ -44,6 +44,8 @@ enum charge_kind {
 	CHARGE_KINDS,
 };
 
+#define MACHINE_BLOCK 64
+
 struct machine_ops {
 	const char *name; /* "sim", "kvm" */
 
@@ -71,6 +73,8 @@ struct machine_ops {
 	 */
 	int (*compare)(struct machine *m, hfn_t a, hfn_t b);
 	uint64_t (*checksum)(struct machine *m, hfn_t hfn);
+	/* dedup: the same of the MACHINE_BLOCK bytes at @offset, a multiple of that, of the frame. */
+	uint64_t (*block_checksum)(struct machine *m, hfn_t hfn, unsigned offset);
 
 	/* gmem_read and gmem_write on a page that is resident: @len bytes at @offset, within the page. */
 	int (*read)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len);
@@ -96,6 +100,14 @@ struct machine_ops {
 	int (*load)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot);
 	void (*drop)(struct machine *m, uint64_t slot);
 	int (*peek)(struct machine *m, uint64_t slot, void *page);
+
+	/*
+	 * gmem_evict_patch(): as save(), but the slot need only keep what differs from the contents of frame
+	 * @reference, which stay as they are until the slot is dropped. A machine without it leaves both NULL: no page
+	 * is patched. patched_size(), dedup: how many bytes that would be. Changes nothing.
+	 */
+	int (*save_patch)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, hfn_t reference, uint64_t slot);
+	unsigned (*patched_size)(struct machine *m, hfn_t hfn, hfn_t reference);
 
 	/* The reclaimer: how many bytes a compressor makes of the page in @hfn. Changes nothing. */
 	unsigned (*compressed_size)(struct machine *m, hfn_t hfn);

@@ -76,6 +76,9 @@ void gmem_set_reclaimer(struct gmem *g, struct reclaimer *r);
  */
 int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot);
 
+/* The same, to COMPRESSED, as a patch of the page in merged frame @reference (machine->save_patch). */
+int gmem_evict_patch(struct gmem *g, gfn_t gfn, uint64_t slot, hfn_t reference);
+
 /*
  * SWAPPED to RESIDENT ahead of a touch, which is noticed when it comes; the slot stays the page's copy. -EBUSY if it is
  * not swapped, -ENOMEM if no frame is free (none is made), -EIO.

@@ -79,12 +79,16 @@ static int resize_tier(struct swap *s)
 static void free_slot(struct swap *s, uint64_t slot)
 {
 	s->machine->ops->drop(s->machine, slot);
-	s->owner[slot] = 0;
 	if (s->nbytes[slot]) {
+		struct gmem *g = swap_gmem(s, s->owner[slot]);
+
+		swap_patch_gone(s, g, slot);
+		gmem_counters(g)->compressed_size -= s->nbytes[slot];
 		s->tier_bytes -= s->nbytes[slot];
 		s->nbytes[slot] = 0;
 		resize_tier(s);
 	}
+	s->owner[slot] = 0;
 	swap_slots_give(&s->slots, slot);
 }
 
@@ -161,6 +165,18 @@ static unsigned fit_in_tier(struct swap *s, struct gmem *g, hfn_t hfn)
 	return nbytes;
 }
 
+int swap_tier_put(struct swap *s, struct gmem *g, uint64_t slot, unsigned nbytes)
+{
+	struct counters *c = gmem_counters(g);
+
+	s->nbytes[slot] = (uint16_t)nbytes;
+	s->tier_bytes += nbytes;
+	c->swap_compressed++;
+	c->compressed_bytes += nbytes;
+	c->compressed_size += nbytes;
+	return resize_tier(s);
+}
+
 int swap_evict_dirty(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
 {
 	struct counters *c = gmem_counters(g);
@@ -183,11 +199,7 @@ int swap_evict_dirty(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
 		queue_write(s, slot);
 		return 0;
 	}
-	s->nbytes[slot] = (uint16_t)nbytes;
-	s->tier_bytes += nbytes;
-	c->swap_compressed++;
-	c->compressed_bytes += nbytes;
-	return resize_tier(s); /* a frame has just come back: cannot fail */
+	return swap_tier_put(s, g, slot, nbytes);
 }
 
 static int evict_clean(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
@@ -328,6 +340,8 @@ static bool swap_fetch(struct reclaimer *r, struct gmem *g, enum page_state stat
 {
 	struct swap *s = to_swap(r);
 
+	if (swap_is_patch(s, slot))
+		gmem_counters(g)->patch_faults++;
 	if (state == PAGE_COMPRESSED)
 		s->machine->ops->charge(s->machine, gmem_config(g)->vm, CHARGE_DECOMPRESS, 1);
 	if (state == PAGE_COMPRESSED || write || s->slots.nused * 2 > s->slots.nslots) {
@@ -402,6 +416,7 @@ struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct m
 	s->cfg = *cfg;
 	s->frames = fr;
 	s->machine = m;
+	swap_patches_init(s);
 	s->tier = g_array_new(FALSE, FALSE, sizeof(hfn_t));
 	s->owner = lazy_new(cfg->nslots * sizeof(*s->owner));
 	s->nbytes = lazy_new(cfg->nslots * sizeof(*s->nbytes));
@@ -422,6 +437,7 @@ void swap_free(struct swap *s)
 {
 	s->tier_bytes = 0;
 	resize_tier(s);
+	swap_patches_free(s);
 	g_array_unref(s->tier);
 	lazy_free(s->owner, s->cfg.nslots * sizeof(*s->owner));
 	lazy_free(s->nbytes, s->cfg.nslots * sizeof(*s->nbytes));
@@ -522,6 +538,8 @@ int swap_verify(struct swap *s)
 		why = "slots leaked";
 	if (!why && (t.bytes != s->tier_bytes || s->tier->len != (t.bytes + PAGE_SIZE - 1) / PAGE_SIZE))
 		why = "the compressed tier's size is wrong";
+	if (!why)
+		why = swap_patch_verify(s);
 	if (!why)
 		return 0;
 	g_warning("swap: %s", why);

@@ -41,6 +41,17 @@ int swap_attach(struct swap *s, struct gmem *g);
 int swap_set_limit(struct swap *s, unsigned vm, uint64_t npages);
 uint64_t swap_limit(const struct swap *s, unsigned vm);
 
+/*
+ * Put RESIDENT page @gfn into the compressed tier ahead of need, as @nbytes: a patch of the page in merged frame
+ * @reference, which stays as long as the patch does, or compressed if that is HFN_NONE. -EBUSY: not resident, or the
+ * device has a copy; -ENOSPC: no room; -EIO.
+ */
+int swap_store(struct swap *s, struct gmem *g, gfn_t gfn, unsigned nbytes, hfn_t reference);
+/* Is there room for that, and is the page one that may go? */
+bool swap_can_store(const struct swap *s, const struct gmem *g, gfn_t gfn, unsigned nbytes);
+/* Host frames that no page maps: they are there for patches alone. */
+uint64_t swap_references(const struct swap *s);
+
 struct reclaimer *swap_reclaimer(struct swap *s);
 
 /* Pages evicted since the beginning: who holds a frame's number over something that may evict can see that it did. */

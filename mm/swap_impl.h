@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* swap_impl.h - what swap.c and swap_merged.c share; private to them */
+/* swap_impl.h - what swap.c, swap_merged.c and swap_patch.c share; private to them */
 #ifndef OVERBOOK_MM_SWAP_IMPL_H
 #define OVERBOOK_MM_SWAP_IMPL_H
 
@@ -21,6 +21,8 @@ struct swap {
 	uint64_t ncached;   /* of those that are not 0 */
 	uint64_t tier_bytes;
 	GArray *tier;	    /* hfn_t: the frames of the tier */
+	GHashTable *reference; /* slot of a patch: the frame it refers to */
+	GHashTable *npatches;  /* such a frame: how many refer to it */
 	uint64_t nmerged;   /* pages that map merged frames, in all VMs */
 	uint64_t evictions;
 	uint64_t first, n;  /* slots written, not yet sent to the device */
@@ -47,5 +49,17 @@ int swap_evict_dirty(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn);
  * cannot be.
  */
 int swap_evict_merged(struct swap *s, uint64_t want);
+
+/* The page of @g that has just gone to @slot takes @nbytes of the tier. Its frame must have come back: cannot fail. */
+int swap_tier_put(struct swap *s, struct gmem *g, uint64_t slot, unsigned nbytes);
+
+/* swap_patch.c */
+void swap_patches_init(struct swap *s);
+void swap_patches_free(struct swap *s);
+bool swap_is_patch(const struct swap *s, uint64_t slot);
+/* What is in @slot, of @g, leaves the tier: if it is a patch, its reference may go. Before nbytes is cleared. */
+void swap_patch_gone(struct swap *s, struct gmem *g, uint64_t slot);
+/* NULL, or what is wrong. */
+const char *swap_patch_verify(const struct swap *s);
 
 #endif

@@ -73,6 +73,8 @@ struct conf_dedup {
 	bool smart_scan, use_zero_pages, split_huge, merge_across_nodes, share_before_swap;
 	uint64_t max_page_sharing, prune_ns;
 	int advisor; /* none, scan-time */
+	bool patch, compress, potential; /* beyond merging */
+	uint64_t cold_passes;
 	uint64_t advisor_target_ns, advisor_min_cpu_ppm, advisor_max_cpu_ppm, advisor_min_pages, advisor_max_pages;
 	uint64_t stop_ns; /* 0: never */
 	bool unmerge;	  /* at that time */

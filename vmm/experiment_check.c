@@ -355,6 +355,9 @@ static gboolean check_dedup(const struct experiment *e, GError **error)
 	if (d->advisor_min_pages > d->advisor_max_pages)
 		return fault(e, error, SECTION_DEDUP, d, "advisor-min-pages-to-scan",
 			     "it must not exceed advisor-max-pages-to-scan");
+	if ((d->patch || d->compress) && (!e->swap.size || !e->swap.pool))
+		return fault(e, error, SECTION_DEDUP, d, d->patch ? "patch" : "compress",
+			     "it keeps pages in the compressed tier: [swap] size and compressed-pool are required");
 	if (!d->algorithm)
 		return TRUE;
 	if (e->experiment.machine == 1)

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <xxhash.h>
 
+#include "mm/patch.h"
+
 static struct fake_machine *fake(struct machine *m)
 {
 	return (struct fake_machine *)m;
@@ -93,6 +95,11 @@ static uint64_t fake_checksum(struct machine *m, hfn_t hfn)
 	return XXH3_64bits(content(m, hfn), PAGE_SIZE) & fake(m)->checksum_mask;
 }
 
+static uint64_t fake_block_checksum(struct machine *m, hfn_t hfn, unsigned offset)
+{
+	return XXH3_64bits(content(m, hfn) + offset, MACHINE_BLOCK) & fake(m)->checksum_mask;
+}
+
 static int fake_read(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len)
 {
 	struct fake_machine *fm = fake(m);
@@ -129,10 +136,44 @@ static int fake_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint6
 	return 0;
 }
 
+struct fake_patch {
+	hfn_t reference;
+	unsigned nbytes;
+	uint8_t bytes[PATCH_MAX];
+};
+
+static int fake_save_patch(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, hfn_t reference, uint64_t slot)
+{
+	struct fake_machine *fm = fake(m);
+	struct fake_patch *p;
+
+	(void)vm, (void)gfn;
+	if (due(&fm->fail_save_in))
+		return -EIO;
+	g_assert(!g_hash_table_contains(fm->slots, GSIZE_TO_POINTER(slot)));
+	p = g_new0(struct fake_patch, 1);
+	p->reference = reference;
+	p->nbytes = patch_make(fm->patcher, fake_machine_page(fm, reference), fake_machine_page(fm, hfn), p->bytes);
+	g_assert(g_hash_table_insert(fm->patches, GSIZE_TO_POINTER(slot), p));
+	return 0;
+}
+
+static unsigned fake_patched_size(struct machine *m, hfn_t hfn, hfn_t reference)
+{
+	struct fake_machine *fm = fake(m);
+	uint8_t patch[PATCH_MAX];
+
+	return patch_make(fm->patcher, fake_machine_page(fm, reference), fake_machine_page(fm, hfn), patch);
+}
+
 static int fake_peek(struct machine *m, uint64_t slot, void *page)
 {
 	const void *bytes = g_hash_table_lookup(fake(m)->slots, GSIZE_TO_POINTER(slot));
+	const struct fake_patch *p = g_hash_table_lookup(fake(m)->patches, GSIZE_TO_POINTER(slot));
 
+	if (p)
+		return patch_apply(fake(m)->patcher, fake_machine_page(fake(m), p->reference), p->bytes, p->nbytes,
+				   page);
 	g_assert(bytes);
 	memcpy(page, bytes, PAGE_SIZE);
 	return 0;
@@ -151,7 +192,8 @@ static int fake_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint6
 
 static void fake_drop(struct machine *m, uint64_t slot)
 {
-	g_assert(g_hash_table_remove(fake(m)->slots, GSIZE_TO_POINTER(slot)));
+	g_assert(g_hash_table_remove(fake(m)->slots, GSIZE_TO_POINTER(slot)) !=
+		 g_hash_table_remove(fake(m)->patches, GSIZE_TO_POINTER(slot)));
 	fake(m)->dropped++;
 }
 
@@ -200,9 +242,12 @@ static const struct machine_ops fake_ops = {
 	.unshare = fake_unshare,
 	.compare = fake_compare,
 	.checksum = fake_checksum,
+	.block_checksum = fake_block_checksum,
 	.read = fake_read,
 	.write = fake_write,
 	.save = fake_save,
+	.save_patch = fake_save_patch,
+	.patched_size = fake_patched_size,
 	.load = fake_load,
 	.drop = fake_drop,
 	.peek = fake_peek,
@@ -220,6 +265,8 @@ struct fake_machine *fake_machine_new(uint64_t npages)
 	fm->base.ops = &fake_ops;
 	fm->npages = npages;
 	fm->checksum_mask = UINT64_MAX;
+	fm->patcher = patcher_new();
+	fm->patches = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
 	fm->slots = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
 	fm->bytes = mmap(NULL, npages * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 			 -1, 0);
@@ -230,6 +277,8 @@ struct fake_machine *fake_machine_new(uint64_t npages)
 void fake_machine_free(struct fake_machine *fm)
 {
 	g_hash_table_unref(fm->slots);
+	g_hash_table_unref(fm->patches);
+	patcher_free(fm->patcher);
 	munmap(fm->bytes, fm->npages * PAGE_SIZE);
 	g_free(fm);
 }

@@ -4,7 +4,8 @@
  *
  * Contents are real bytes, kept apart from frames_bytes(), so that a test sees a page's data follow it between
  * frames, and to swap and back. Every hook is counted; populate, move, save and load can be made to fail. A page's
- * compressed size is that of its words that are not zero.
+ * compressed size is that of its words that are not zero. Patches are kept as such: the page is made again from its
+ * reference's bytes.
  */
 #ifndef OVERBOOK_TESTS_FAKE_MACHINE_H
 #define OVERBOOK_TESTS_FAKE_MACHINE_H
@@ -26,6 +27,8 @@ struct fake_machine {
 	uint64_t saved, loaded, dropped;		    /* pages */
 	uint64_t io_reads, io_writes, io_pages;		    /* commands; pages of both */
 	GHashTable *slots;				    /* slot -> 4096 bytes */
+	GHashTable *patches;				    /* slot -> struct fake_patch */
+	struct patcher *patcher;
 	/* The n-th call from now returns -EIO; 0: never. */
 	uint64_t fail_populate_in, fail_move_in, fail_unshare_in, fail_save_in, fail_load_in;
 };

@@ -105,8 +105,7 @@ static struct pattern pattern_of(const struct sim *s, hfn_t hfn)
 	return hfn == HFN_NONE ? (struct pattern){ 0, 0 } : s->content[hfn];
 }
 
-/* The page's 4096 bytes as they are. */
-static void page_bytes(struct sim *s, hfn_t hfn, uint64_t *page)
+void sim_page_bytes(struct sim *s, hfn_t hfn, uint64_t *page)
 {
 	struct pattern c = pattern_of(s, hfn);
 
@@ -123,7 +122,7 @@ bool sim_all_words(struct sim *s, hfn_t hfn, uint64_t word)
 	uint64_t page[PAGE_SIZE / 8];
 	unsigned i = 0;
 
-	page_bytes(s, hfn, page);
+	sim_page_bytes(s, hfn, page);
 	while (i < PAGE_SIZE / 8 && page[i] == word)
 		i++;
 	return i == PAGE_SIZE / 8;
@@ -143,8 +142,8 @@ static int sim_compare(struct machine *m, hfn_t a, hfn_t b)
 		return x.stamp < y.stamp ? -1 : 1;
 	if (PATTERN_FAMILY(x.base) != PATTERN_BYTES && PATTERN_FAMILY(y.base) != PATTERN_BYTES)
 		return (x.base > y.base) - (x.base < y.base);
-	page_bytes(s, a, pa);
-	page_bytes(s, b, pb);
+	sim_page_bytes(s, a, pa);
+	sim_page_bytes(s, b, pb);
 	while (i < PAGE_SIZE / 8 && pa[i] == pb[i])
 		i++;
 	return i == PAGE_SIZE / 8 ? 0 : pa[i] < pb[i] ? -1 : 1;
@@ -158,13 +157,29 @@ static uint64_t sim_checksum(struct machine *m, hfn_t hfn)
 	uint64_t page[PAGE_SIZE / 8], made[PAGE_SIZE / 8];
 
 	if (PATTERN_FAMILY(c.base) == PATTERN_BYTES) {
-		page_bytes(s, hfn, page);
+		sim_page_bytes(s, hfn, page);
 		c.base = page[1];
 		pattern_fill(c, made);
 		if (memcmp(page, made, PAGE_SIZE))
 			return XXH3_64bits(page, PAGE_SIZE);
 	}
 	return XXH3_64bits(&c, sizeof(c));
+}
+
+static uint64_t sim_block_checksum(struct machine *m, hfn_t hfn, unsigned offset)
+{
+	struct sim *s = to_sim(m);
+	struct pattern c = pattern_of(s, hfn);
+	uint64_t word[MACHINE_BLOCK / 8];
+
+	if (PATTERN_FAMILY(c.base) == PATTERN_BYTES)
+		memcpy(word, frames_bytes(s->frames) + hfn * PAGE_SIZE + offset, MACHINE_BLOCK);
+	else
+		for (unsigned i = 0; i < MACHINE_BLOCK / 8; i++)
+			word[i] = pattern_word(c, offset / 8 + i);
+	if (!offset)
+		word[0] = c.stamp;
+	return XXH3_64bits(word, MACHINE_BLOCK);
 }
 
 static int sim_read(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len)
@@ -178,7 +193,7 @@ static int sim_read(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsign
 	}
 	if (s->vms[vm]->truth)
 		truth_touch(s->vms[vm]->truth, gfn);
-	page_bytes(s, hfn, page);
+	sim_page_bytes(s, hfn, page);
 	memcpy(buf, (uint8_t *)page + offset, len);
 	return 0;
 }
@@ -196,7 +211,7 @@ static int sim_write(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsig
 	}
 	if (s->vms[vm]->truth)
 		truth_touch(s->vms[vm]->truth, gfn);
-	page_bytes(s, hfn, page);
+	sim_page_bytes(s, hfn, page);
 	memcpy((uint8_t *)page + offset, buf, len);
 	s->content[hfn] = (struct pattern){ PATTERN_BASE(PATTERN_BYTES, 0), page[0] };
 	memcpy(bytes, page, PAGE_SIZE);
@@ -211,7 +226,7 @@ static void sim_take(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, struc
 	(void)gfn;
 	out->pattern = s->content[hfn];
 	if (PATTERN_FAMILY(out->pattern.base) == PATTERN_BYTES)
-		page_bytes(s, hfn, out->words);
+		sim_page_bytes(s, hfn, out->words);
 }
 
 static void sim_put(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, const struct page_content *in)
@@ -285,6 +300,11 @@ static uint64_t sim_now(struct machine *m)
 	return sim_cycles_to_ns(s, s->running->cpu->clock);
 }
 
+static unsigned compressed_size(struct machine *m, hfn_t hfn)
+{
+	return to_sim(m)->swap ? sim_compressed_size(m, hfn) : sim_patched_size(m, hfn, HFN_NONE);
+}
+
 static const struct machine_ops sim_machine_ops = {
 	.name = "sim",
 	.populate = sim_populate,
@@ -294,15 +314,18 @@ static const struct machine_ops sim_machine_ops = {
 	.unshare = sim_unshare,
 	.compare = sim_compare,
 	.checksum = sim_checksum,
+	.block_checksum = sim_block_checksum,
 	.read = sim_read,
 	.write = sim_write,
 	.take = sim_take,
 	.put = sim_put,
 	.save = sim_save,
+	.save_patch = sim_save_patch,
+	.patched_size = sim_patched_size,
 	.load = sim_load,
 	.drop = sim_drop,
 	.peek = sim_peek,
-	.compressed_size = sim_compressed_size,
+	.compressed_size = compressed_size,
 	.swap_io = sim_swap_io,
 	.flush = sim_flush,
 	.charge = sim_charge,
@@ -398,6 +421,7 @@ void sim_vm_refresh(struct sim_vm *vm)
 	c->operations = vm->operations;
 	guest_counts(k, c);
 	refresh_reach(vm);
+	c->frames_compressed = (c->compressed_size + PAGE_SIZE - 1) / PAGE_SIZE;
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 }
 
@@ -448,6 +472,7 @@ void sim_destroy(struct sim *s)
 		mmu_free(s->cpus[i].mmu);
 	g_free(s->cpus);
 	sim_swap_destroy(s);
+	sim_patch_destroy(s);
 	lazy_free(s->content, s->ncontent * sizeof(*s->content));
 	if (s->frames)
 		frames_free(s->frames);

@@ -26,6 +26,11 @@ int sim_scan_init(struct sim *s, GError **error)
 		.split_huge = c->split_huge,
 		.merge_across_nodes = c->merge_across_nodes,
 		.prune_ns = c->prune_ns,
+		.swap = s->swap ? s->swap->swap : NULL,
+		.patch = c->patch,
+		.compress = c->compress,
+		.potential = c->potential,
+		.cold_passes = (unsigned)c->cold_passes,
 		.max_page_sharing = c->max_page_sharing,
 		.seed = s->run->seed,
 	};
@@ -80,7 +85,7 @@ uint64_t sim_scan(struct sim *s, uint64_t now_ns)
 		return 0;
 	s->scanning = true;
 	if (!c->stop_ns || now_ns < c->stop_ns) {
-		s->dedup->ops->scan(s->dedup, pages_to_scan(s));
+		dedup_scan(s->dedup, pages_to_scan(s));
 	} else {
 		if (s->swap)
 			swap_reclaimer(s->swap->swap)->sharer = NULL;

@@ -158,6 +158,7 @@ struct sim {
 	struct advisor advisor;	  /* [dedup] advisor = scan-time */
 	uint64_t pages_to_scan, scan_sleep_ns; /* as [dedup] says, or a policy since */
 	struct sim_swap *swap;	  /* NULL: the host has no swap */
+	struct sim_patch *patch;  /* NULL: nobody has asked for a patch yet */
 	struct policy_run *policy; /* NULL: nobody decides */
 	struct estimate *estimate; /* NULL: no [estimate] */
 	bool estimating;	  /* charge() bills estimation */
@@ -175,6 +176,8 @@ void sim_spend(struct sim_vcpu *v, enum bucket bucket, uint64_t cycles);
 void sim_vm_refresh(struct sim_vm *vm);
 /* Is every word of the page in @hfn @word? */
 bool sim_all_words(struct sim *s, hfn_t hfn, uint64_t word);
+/* The 4096 bytes of a frame with a guest's page; HFN_NONE: zeros. */
+void sim_page_bytes(struct sim *s, hfn_t hfn, uint64_t *page);
 /* The page in frame @to becomes equal to the one in @from. */
 void sim_copy_content(struct sim *s, hfn_t to, hfn_t from);
 

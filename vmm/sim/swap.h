@@ -37,4 +37,9 @@ int sim_peek(struct machine *m, uint64_t slot, void *page);
 unsigned sim_compressed_size(struct machine *m, hfn_t hfn);
 void sim_swap_io(struct machine *m, bool write, uint64_t slot, uint64_t npages);
 
+/* patch.c */
+int sim_save_patch(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, hfn_t reference, uint64_t slot);
+unsigned sim_patched_size(struct machine *m, hfn_t hfn, hfn_t reference);
+void sim_patch_destroy(struct sim *s);
+
 #endif
