@@ -191,6 +191,7 @@ const char *event_cause_name(unsigned cause)
 		[EVENT_MERGE] = "merge",       [EVENT_UNSHARE] = "unshare",
 		[EVENT_EVICT] = "evict",       [EVENT_SWAP_IN] = "swap-in", [EVENT_READAHEAD] = "readahead",
 		[EVENT_HINT] = "hint",	       [EVENT_REPORT] = "report",
+		[EVENT_OVERWRITE] = "overwrite",
 	};
 
 	return cause < EVENT_CAUSES ? names[cause] : "unknown";

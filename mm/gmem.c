@@ -45,7 +45,7 @@ const char *page_state_name(unsigned state)
 	static const char *const names[PAGE_STATES] = {
 		[PAGE_ABSENT] = "absent",	[PAGE_RESIDENT] = "resident", [PAGE_ZERO] = "zero",
 		[PAGE_SHARED] = "shared",	[PAGE_BALLOONED] = "ballooned", [PAGE_SWAPPED] = "swapped",
-		[PAGE_COMPRESSED] = "compressed",
+		[PAGE_COMPRESSED] = "compressed", [PAGE_DROPPED] = "dropped",
 	};
 
 	return state < PAGE_STATES ? names[state] : "unknown";
@@ -62,6 +62,7 @@ static void metadata_free(struct gmem *g)
 	lazy_free(g->block, nblocks(g, 2) * sizeof(*g->block));
 	lazy_free(g->giga, nblocks(g, 3) * sizeof(*g->giga));
 	g_free(g->dirty);
+	gmem_disk_free(g);
 	g_free(g);
 }
 
@@ -186,7 +187,10 @@ void gmem_set(struct gmem *g, gfn_t gfn, uint64_t word, enum event_cause cause)
 		g->c->ksm_zero_pages += (uint64_t)(to == PAGE_ZERO) - (from == PAGE_ZERO);
 		g->c->pages_swapped += (uint64_t)(to == PAGE_SWAPPED) - (from == PAGE_SWAPPED);
 		g->c->pages_compressed += (uint64_t)(to == PAGE_COMPRESSED) - (from == PAGE_COMPRESSED);
+		g->c->pages_dropped += (uint64_t)(to == PAGE_DROPPED) - (from == PAGE_DROPPED);
 	}
+	if (g->disk && from != to && to != PAGE_RESIDENT && !word_away(word))
+		gmem_disk_forget(g, gfn);
 	if ((old ^ word) & WORD_IDLE)
 		count_idle(g, gfn, word & WORD_IDLE ? 1 : -1);
 	if ((old ^ word) & WORD_HINTED)
@@ -246,7 +250,8 @@ static void describe(const struct gmem *g, gfn_t gfn, struct gmem_page *out)
 		out->access = 0;
 	else if (out->state != PAGE_RESIDENT)
 		out->access &= ~ACC_W;
-	else if (word & WORD_CACHED || (g->dirty && !g->log_by_cpu && !(g->dirty[gfn / 64] >> (gfn % 64) & 1)))
+	else if (word & (WORD_CACHED | WORD_DISK) ||
+		 (g->dirty && !g->log_by_cpu && !(g->dirty[gfn / 64] >> (gfn % 64) & 1)))
 		out->access &= ~ACC_W;
 }
 
@@ -375,6 +380,10 @@ static bool touch(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source 
 		gmem_uncache(g, gfn);
 		changed = true;
 	}
+	if (word & WORD_DISK && access & ACC_W) {
+		gmem_disk_forget(g, gfn);
+		changed = true;
+	}
 	/* What the processor logs by itself it will log when it tries again. */
 	if (g->dirty && access & ACC_W && !(g->log_by_cpu && src == FAULT_CPU))
 		changed |= gmem_mark_dirty(g, gfn);
@@ -402,6 +411,8 @@ static int provide(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source
 	}
 	if (word_swapped(g->page[gfn]))
 		return gmem_swap_in(g, gfn, access, src);
+	if (word_state(g->page[gfn]) == PAGE_DROPPED)
+		return gmem_disk_in(g, gfn, src);
 	*changed = false;
 	return word_mapped(g->page[gfn]) ? 0 : ERR(-EPERM);
 }
@@ -438,7 +449,7 @@ int gmem_release(struct gmem *g, gfn_t gfn)
 		return ERR(-EBUSY);
 	if (word_state(g->page[gfn]) == PAGE_ABSENT)
 		return 0;
-	if (word_swapped(g->page[gfn])) {
+	if (word_away(g->page[gfn])) {
 		gmem_set(g, gfn, WORD(PAGE_ABSENT, 0), EVENT_RELEASE);
 		if (g->dirty)
 			gmem_mark_dirty(g, gfn);
@@ -532,6 +543,10 @@ int gmem_peek(const struct gmem *g, gfn_t gfn, void *page)
 	describe(g, gfn, &p);
 	if (gfn >= g->run_pages && word_swapped(g->page[gfn]))
 		return g->machine->ops->peek(g->machine, g->page[gfn] >> WORD_HFN, page);
+	if (p.state == PAGE_DROPPED) {
+		gmem_disk_peek(g, gfn, page);
+		return 0;
+	}
 	if (p.hfn == HFN_NONE) {
 		for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
 			((uint64_t *)page)[i] = g->page[gfn] & WORD_POISON ? g->poison : 0;

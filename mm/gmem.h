@@ -32,6 +32,7 @@ enum page_state {
 	PAGE_BALLOONED,	 /* given up by the guest's balloon; touching it is a guest error or a deflate */
 	PAGE_SWAPPED,	 /* contents in a swap slot */
 	PAGE_COMPRESSED, /* contents in the compressed tier */
+	PAGE_DROPPED,	 /* contents on the guest's own disk (gmem_disk.h) */
 	PAGE_STATES,
 };
 

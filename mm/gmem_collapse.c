@@ -44,6 +44,8 @@ static struct kinds classify(const struct gmem *g, gfn_t start, uint64_t n)
 			k.other++;
 		else if (word_state(word) != PAGE_RESIDENT)
 			k.shared++;
+		else if (word & WORD_DISK)
+			k.other++; /* khugepaged leaves pages of files alone, too */
 		else if (word & WORD_CACHED)
 			k.cached++;
 	}

@@ -154,7 +154,7 @@ static void hint(struct gmem *g, gfn_t gfn, bool poison)
 {
 	uint64_t word = g->page[gfn];
 
-	if (word_swapped(word)) {
+	if (word_away(word)) {
 		discard(g, gfn, poison, EVENT_HINT);
 		g->c->balloon_hints_dropped++;
 	} else if (word_state(word) == PAGE_RESIDENT && !(word & WORD_HINTED)) {

@@ -12,12 +12,12 @@
 
 /*
  * The word of a page. hfn is valid in states RESIDENT, SHARED and ZERO; SWAPPED and COMPRESSED have the number of
- * their slot there.
+ * their slot there, DROPPED that of its disk page.
  *
- *	 63           12  11    10     9     8      7     6     5     4     3    2   0
- *	+---------------+---+------+----+------+------+-----+------+-----+-----+-----+
- *	| hfn, slot	| 0 |SPARED|OWED|POISON|HINTED|AHEAD|CACHED|TOUCH|IDLE |state|
- *	+---------------+---+------+----+------+------+-----+------+-----+-----+-----+
+ *	 63           12 11    10     9     8      7     6     5     4     3    2   0
+ *	+---------------+----+------+----+------+------+-----+------+-----+-----+-----+
+ *	| hfn, slot	|DISK|SPARED|OWED|POISON|HINTED|AHEAD|CACHED|TOUCH|IDLE |state|
+ *	+---------------+----+------+----+------+------+-----+------+-----+-----+-----+
  */
 #define WORD_STATE   7ull
 #define WORD_IDLE    (1ull << 3) /* unmapped by test_clear_young: the next touch is a young fault */
@@ -28,6 +28,7 @@
 #define WORD_POISON  (1ull << 8) /* ABSENT: comes back filled with the poison value; HINTED: it will, once dropped */
 #define WORD_OWED    (1ull << 9) /* gmem_observe_young() was told of a touch, gmem_test_clear_young() was not yet */
 #define WORD_SPARED  (1ull << 10) /* the other way round */
+#define WORD_DISK    (1ull << 11) /* equal to its disk page and known to be: not mapped writable (gmem_disk.c) */
 #define WORD_HFN     12
 
 _Static_assert(PAGE_STATES <= WORD_STATE + 1, "a state fits its field");
@@ -66,6 +67,7 @@ struct gmem {
 	struct counters *c;
 	struct events *events;
 	struct reclaimer *reclaim; /* NULL: what is resident stays */
+	struct gmem_disk *disk;	   /* NULL: no disk moves whole pages (gmem_disk.c) */
 	uint64_t *page;		   /* [npages], lazily backed; unused below run_pages */
 	struct gmem_block *block;  /* [npages / 512], rounded up */
 	struct gmem_giga *giga;	   /* [npages / 262,144], rounded up */
@@ -137,9 +139,26 @@ int gmem_swap_in(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source s
 /* gmem_swap.c: a CACHED page is about to be written: its slot goes. */
 void gmem_uncache(struct gmem *g, gfn_t gfn);
 
+/* gmem_disk.c: the page is no longer known to equal any disk page; g->disk is there. */
+void gmem_disk_forget(struct gmem *g, gfn_t gfn);
+/* A DROPPED page becomes RESIDENT. -ENOMEM. */
+int gmem_disk_in(struct gmem *g, gfn_t gfn, enum fault_source src);
+/* The bytes of a DROPPED page. */
+void gmem_disk_peek(const struct gmem *g, gfn_t gfn, void *page);
+/* A page in @hfn goes to swap, written to the device or not; has come back from it to @hfn. */
+void gmem_disk_count_evict(struct gmem *g, gfn_t gfn, hfn_t hfn, bool written);
+void gmem_disk_count_read(struct gmem *g, gfn_t gfn, hfn_t hfn);
+void gmem_disk_free(struct gmem *g);
+
 static inline bool word_swapped(uint64_t w)
 {
 	return word_state(w) == PAGE_SWAPPED || word_state(w) == PAGE_COMPRESSED;
+}
+
+/* Are its contents somewhere else than in a frame? */
+static inline bool word_away(uint64_t w)
+{
+	return word_swapped(w) || word_state(w) == PAGE_DROPPED;
 }
 
 static inline void gmem_unmap(struct gmem *g, gfn_t gfn, uint64_t npages)

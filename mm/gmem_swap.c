@@ -63,6 +63,8 @@ static int evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot, h
 	}
 	gmem_shatter(g, gfn);
 	if (from == PAGE_RESIDENT)
+		gmem_disk_count_evict(g, gfn, hfn, to == PAGE_SWAPPED && !(word & WORD_CACHED));
+	if (from == PAGE_RESIDENT)
 		ops->release(g->machine, g->cfg.vm, gfn, hfn, 1);
 	gmem_set(g, gfn, WORD(to, slot), EVENT_EVICT);
 	if (from == PAGE_RESIDENT)
@@ -125,8 +127,10 @@ int gmem_swap_in(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source s
 		frames_release(g->frames, hfn, 1);
 		return ERR(err);
 	}
-	if (from == PAGE_SWAPPED)
+	if (from == PAGE_SWAPPED) {
+		gmem_disk_count_read(g, gfn, hfn);
 		g->reclaim->ops->read(g->reclaim, slot);
+	}
 	if (g->reclaim->ops->fetch(g->reclaim, g, from, slot, hfn, access & ACC_W))
 		flags = WORD_CACHED;
 	gmem_set(g, gfn, WORD(PAGE_RESIDENT, hfn) | flags, EVENT_SWAP_IN);

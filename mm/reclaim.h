@@ -50,6 +50,9 @@ struct reclaimer_ops {
 	 */
 	void (*read)(struct reclaimer *r, uint64_t slot);
 
+	/* gmem: may @g have one page more, ahead of its touch? Makes no room for it. */
+	bool (*room)(struct reclaimer *r, struct gmem *g);
+
 	/* gmem: the page in frame @hfn is about to be written, the copy in its slot is worth nothing any more. */
 	void (*forget)(struct reclaimer *r, hfn_t hfn);
 };
@@ -64,6 +67,9 @@ struct reclaimer {
 	const struct reclaimer_ops *ops;
 	struct page_sharer *sharer; /* NULL: nobody */
 	uint64_t reserve; /* frames that large backing leaves alone: tables are made of them */
+	unsigned cluster; /* readahead: aligned groups of 2^cluster pages */
+	bool mapper;	  /* drop clean pages that are on the guest's own disk (mm/gmem_disk.c) */
+	bool preventer;	  /* do not read what will be overwritten whole */
 };
 
 /* From now on @g's pages are @r's to take. Before the first of them has a frame. */
@@ -78,6 +84,12 @@ int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot);
 
 /* The same, to COMPRESSED, as a patch of the page in merged frame @reference (machine->save_patch). */
 int gmem_evict_patch(struct gmem *g, gfn_t gfn, uint64_t slot, hfn_t reference);
+
+/*
+ * RESIDENT to DROPPED, if the mapper knows that the page equals a page of the guest's disk; a slot that it may have
+ * is free then. Else -EBUSY.
+ */
+int gmem_evict_to_disk(struct gmem *g, gfn_t gfn);
 
 /*
  * SWAPPED to RESIDENT ahead of a touch, which is noticed when it comes; the slot stays the page's copy. -EBUSY if it is

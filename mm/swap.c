@@ -232,7 +232,9 @@ static int evict_one(struct swap *s, struct swap_pool *pool)
 		gmem_counters(g)->swap_shared++;
 		return 0;
 	}
-	err = s->clean[hfn] ? evict_clean(s, g, gfn, hfn) : swap_evict_dirty(s, g, gfn, hfn);
+	err = gmem_evict_to_disk(g, gfn);
+	if (err)
+		err = s->clean[hfn] ? evict_clean(s, g, gfn, hfn) : swap_evict_dirty(s, g, gfn, hfn);
 	if (err) {
 		gmem_counters(g)->swap_failures++;
 		pool->policy->spare(pool, hfn);
@@ -243,10 +245,10 @@ static int evict_one(struct swap *s, struct swap_pool *pool)
 	return 0;
 }
 
-/* Can any page go? Only clean ones when the device is full. */
+/* Can any page go? Only clean ones when the device is full; of those that the mapper could drop there is no count. */
 static bool has_victims(const struct swap *s)
 {
-	return s->whom.count && (s->slots.nused < s->slots.nslots || s->ncached);
+	return s->whom.count && (s->slots.nused < s->slots.nslots || s->ncached || s->base.mapper);
 }
 
 /* Who is beyond its limit gives first, unless that has failed @failed times. */
@@ -387,6 +389,13 @@ static void swap_read(struct reclaimer *r, uint64_t slot)
 	s->machine->ops->swap_io(s->machine, false, begin, last - begin + 1);
 }
 
+static bool swap_room(struct reclaimer *r, struct gmem *g)
+{
+	struct swap *s = to_swap(r);
+
+	return swap_nfree(s) > s->cfg.low / 2 && has_room(s, FRAME_OWNER(FRAME_GUEST, gmem_config(g)->vm, 0));
+}
+
 static const struct reclaimer_ops swap_ops = {
 	.name = "swap",
 	.admit = swap_admit,
@@ -395,6 +404,7 @@ static const struct reclaimer_ops swap_ops = {
 	.changed = swap_changed,
 	.fetch = swap_fetch,
 	.read = swap_read,
+	.room = swap_room,
 	.forget = swap_forget,
 };
 
@@ -413,6 +423,9 @@ struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct m
 	g_assert(cfg->nslots && cfg->nslots < UINT32_MAX && cfg->low <= cfg->high);
 	s->base.ops = &swap_ops;
 	s->base.reserve = cfg->high;
+	s->base.cluster = cfg->cluster;
+	s->base.mapper = cfg->mapper;
+	s->base.preventer = cfg->preventer;
 	s->cfg = *cfg;
 	s->frames = fr;
 	s->machine = m;

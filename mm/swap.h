@@ -22,6 +22,7 @@ struct swap_config {
 	uint64_t low, high;   /* frames: fewer than low free, evict until high are; low <= high. 0: only on demand */
 	unsigned cluster;     /* readahead: aligned groups of 2^cluster slots */
 	uint64_t pool_frames; /* most host frames of the compressed tier; 0: there is none */
+	bool mapper, preventer; /* see struct reclaimer */
 };
 
 /* NULL and ENOMEM when there is no address space for its tables. Pointers are borrowed for its life. */
@@ -58,6 +59,12 @@ struct reclaimer *swap_reclaimer(struct swap *s);
 uint64_t swap_evictions(const struct swap *s);
 /* Host frames that the compressed tier takes now. */
 uint64_t swap_pool_used(const struct swap *s);
+
+/*
+ * Set every VM's swap_dead: its pages in swap that @is_free says the guest does not use, so that their place is wasted.
+ * Goes over all slots.
+ */
+void swap_count_dead(struct swap *s, bool (*is_free)(void *ctx, unsigned vm, gfn_t gfn), void *ctx);
 
 /* Tests: pool, slots, tier and pages agree; 0, or -EUCLEAN after a warning that says what. */
 int swap_verify(struct swap *s);

@@ -80,29 +80,48 @@ static void broken(struct virtio_blk *b)
 	virtio_needs_reset(&b->virtio);
 }
 
-/* One way of copying: between the image at *@offset and the guest's buffer. */
+/* One way of copying or the other: between page @block of the image and the guest's. */
+static int copy_page(struct virtio_blk *b, uint64_t block, gfn_t gfn, bool to_guest)
+{
+	struct page_content page;
+	int err;
+
+	if (to_guest) {
+		disk_image_read(b->image, block, &page);
+		return gmem_page_from_disk(b->gmem, gfn, block, &page);
+	}
+	err = gmem_page_to_disk(b->gmem, gfn, block, &page);
+	if (!err)
+		disk_image_write(b->image, block, &page);
+	return err;
+}
+
+/* At most a page's length, and of one page of the image. */
+static int copy_bytes(struct virtio_blk *b, uint64_t offset, gpa_t gpa, uint64_t len, bool to_guest)
+{
+	uint8_t bytes[PAGE_SIZE];
+	int err;
+
+	if (to_guest) {
+		disk_image_read_bytes(b->image, offset, bytes, len);
+		return gmem_write(b->gmem, gpa, bytes, len);
+	}
+	err = gmem_read(b->gmem, gpa, bytes, len);
+	if (!err)
+		err = gmem_disk_changes(b->gmem, offset / PAGE_SIZE, 1);
+	if (!err)
+		disk_image_write_bytes(b->image, offset, bytes, len);
+	return err;
+}
+
+/* Between the image at *@offset and the guest's buffer. */
 static int copy_buffer(struct virtio_blk *b, uint64_t *offset, gpa_t gpa, uint64_t len, bool to_guest)
 {
 	while (len) {
 		uint64_t n = MIN(len, PAGE_SIZE - MAX(*offset % PAGE_SIZE, gpa % PAGE_SIZE));
-		struct page_content page;
-		int err;
+		int err = n == PAGE_SIZE ? copy_page(b, *offset / PAGE_SIZE, gpa >> PAGE_SHIFT, to_guest) :
+					   copy_bytes(b, *offset, gpa, n, to_guest);
 
-		if (n == PAGE_SIZE) {
-			if (to_guest)
-				disk_image_read(b->image, *offset / PAGE_SIZE, &page);
-			err = to_guest ? gmem_write_page(b->gmem, gpa >> PAGE_SHIFT, &page) :
-					 gmem_read_page(b->gmem, gpa >> PAGE_SHIFT, &page);
-			if (!err && !to_guest)
-				disk_image_write(b->image, *offset / PAGE_SIZE, &page);
-		} else {
-			if (to_guest)
-				disk_image_read_bytes(b->image, *offset, page.words, n);
-			err = to_guest ? gmem_write(b->gmem, gpa, page.words, n) :
-					 gmem_read(b->gmem, gpa, page.words, n);
-			if (!err && !to_guest)
-				disk_image_write_bytes(b->image, *offset, page.words, n);
-		}
 		if (err)
 			return err;
 		*offset += n;
@@ -175,6 +194,16 @@ static bool on_disk(const struct virtio_blk *b, uint64_t sector, uint64_t nsecto
 	return sector <= b->config.capacity && nsectors <= b->config.capacity - sector;
 }
 
+static int clear_range(struct virtio_blk *b, uint64_t offset, uint64_t nbytes)
+{
+	uint64_t end = (offset + nbytes + PAGE_SIZE - 1) / PAGE_SIZE;
+	int err = gmem_disk_changes(b->gmem, offset / PAGE_SIZE, end - offset / PAGE_SIZE);
+
+	if (!err)
+		disk_image_zero(b->image, offset, nbytes);
+	return err;
+}
+
 /* DISCARD and WRITE_ZEROES: both leave zeros. */
 static uint8_t clear_ranges(struct virtio_blk *b, const struct virtqueue_chain *c, bool discard)
 {
@@ -193,8 +222,8 @@ static uint8_t clear_ranges(struct virtio_blk *b, const struct virtqueue_chain *
 			return VIRTIO_BLK_IOERR;
 	}
 	for (uint64_t i = 0; i < len; i++)
-		disk_image_zero(b->image, r[i].sector * VIRTIO_BLK_SECTOR,
-				(uint64_t)r[i].num_sectors * VIRTIO_BLK_SECTOR);
+		if (clear_range(b, r[i].sector * VIRTIO_BLK_SECTOR, (uint64_t)r[i].num_sectors * VIRTIO_BLK_SECTOR))
+			return VIRTIO_BLK_IOERR;
 	b->c->blk_discards++;
 	return VIRTIO_BLK_OK;
 }
@@ -345,6 +374,20 @@ static void started(struct virtio_device *d)
 	(void)d;
 }
 
+static void block_content(void *ctx, uint64_t block, struct page_content *out)
+{
+	struct virtio_blk *b = ctx;
+
+	disk_image_read(b->image, block, out);
+}
+
+static void block_read(void *ctx, uint64_t block, uint64_t npages)
+{
+	struct virtio_blk *b = ctx;
+
+	b->host.read(b->host.ctx, block, npages);
+}
+
 static const struct virtio_ops blk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.nqueues = 1,
@@ -361,7 +404,19 @@ struct virtio_blk *virtio_blk_new(struct gmem *g, struct disk_image *image, cons
 				  const char *identity)
 {
 	struct virtio_blk *b = g_new0(struct virtio_blk, 1);
+	const struct gmem_backing backing = {
+		.file_pages = disk_image_config(image)->file_pages,
+		.npages = disk_image_pages(image),
+		.content = block_content,
+		.read = block_read,
+		.ctx = b,
+	};
 
+	if (gmem_set_backing(g, &backing)) {
+		g_free(b);
+		errno = ENOMEM;
+		return NULL;
+	}
 	b->gmem = g;
 	b->c = gmem_counters(g);
 	b->image = image;

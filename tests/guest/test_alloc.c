@@ -179,6 +179,9 @@ START_TEST(random_units)
 
 	for (unsigned i = 0; i < (top == 2 ? 60000 : 1500); i++)
 		step(&m, top);
+	for (uint64_t gfn = first; gfn < npages[_i]; gfn++)
+		g_assert(kernel_page_free(m.k, gfn) == !m.maps[gfn]);
+	ck_assert(!kernel_page_free(m.k, first - 1) && !kernel_page_free(m.k, npages[_i]));
 	while (m.n) {
 		page_put(m.k, m.leaf[m.n - 1].gfn, m.leaf[m.n - 1].level);
 		leaf_drop(&m, m.n - 1);

@@ -118,7 +118,7 @@ static void setup(void)
 {
 	const struct gmem_config cfg = { .vm = 1, .npages = NPAGES, .arena_pages = ARENA, .level = 1 };
 	const struct disk_image_config disk = { FILES, SWAP, PATTERN_BASE(PATTERN_TEXT, 0), 1 };
-	const struct virtio_blk_host host = { begin, cancel, NULL };
+	const struct virtio_blk_host host = { begin, NULL, cancel, NULL };
 
 	c = (struct counters){ 0 };
 	fr = frames_new(HOST, 1);

@@ -56,7 +56,7 @@ static void cancel(void *ctx)
 	npending = 0;
 }
 
-static const struct virtio_blk_host host = { begin, cancel, NULL };
+static const struct virtio_blk_host host = { begin, NULL, cancel, NULL };
 
 static void setup(void)
 {

@@ -25,6 +25,7 @@ struct pending {
 };
 
 struct sim_blk {
+	struct sim_vm *vm;
 	struct disk_image *image;
 	struct virtio_blk *device;
 	struct virtio_mmio mmio;
@@ -65,6 +66,18 @@ static void begin(void *ctx, unsigned id, bool write, uint64_t first, uint64_t n
 	g_array_insert_val(b->pending, at, p);
 }
 
+/* As for what comes from the host's swap (swap.c). */
+static void read_image(void *ctx, uint64_t first, uint64_t npages)
+{
+	struct sim_blk *b = ctx;
+	struct sim_vcpu *v = b->vm->sim->running;
+	uint64_t now = b->disk.alone || !v ? 0 : sim_cycles_to_ns(b->vm->sim, v->cpu->clock);
+	struct disk_times t = disk_submit(&b->disk, now, false, first, npages);
+
+	if (v)
+		sim_spend(v, BUCKET_SWAP, sim_ns_to_cycles(b->vm->sim, t.done - now));
+}
+
 static void cancel(void *ctx)
 {
 	g_array_set_size(((struct sim_blk *)ctx)->pending, 0);
@@ -80,13 +93,14 @@ int sim_blk_init(struct sim_vm *vm)
 		.key = rng_mix(vm->script->seed ^ rng_mix(c->disk)),
 	};
 	struct sim_blk *b;
-	struct virtio_blk_host host = { .begin = begin, .cancel = cancel };
+	struct virtio_blk_host host = { .begin = begin, .read = read_image, .cancel = cancel };
 	struct virtio_device *d;
 
 	if (!cfg.file_pages && !cfg.swap_pages)
 		return 0;
 	b = g_new0(struct sim_blk, 1);
 	vm->blk = b;
+	b->vm = vm;
 	b->c = &vm->counters;
 	b->pending = g_array_new(FALSE, FALSE, sizeof(struct pending));
 	disk_init(&b->disk, disk_profiles[c->disk_device],
@@ -96,6 +110,8 @@ int sim_blk_init(struct sim_vm *vm)
 		return ERR(-ENOMEM);
 	host.ctx = b;
 	b->device = virtio_blk_new(vm->gmem, b->image, &host, vm->out->name);
+	if (!b->device)
+		return ERR(-ENOMEM);
 	d = virtio_blk_virtio(b->device);
 	d->interrupt = raise_interrupt;
 	d->ctx = b;

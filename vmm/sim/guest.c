@@ -510,11 +510,11 @@ void sim_vm_free(struct sim_vm *vm)
 		return;
 	sim_balloon_free(vm->balloon);
 	truth_free(vm->truth);
-	sim_blk_free(vm->blk);
 	if (vm->paging)
 		vm->paging->ops->destroy(vm->paging);
 	if (vm->gmem)
 		gmem_free(vm->gmem);
+	sim_blk_free(vm->blk);
 	trace_feed_free(vm->feed);
 	g_free(vm->script);
 	for (unsigned i = 0; i < vm->nvcpus; i++)

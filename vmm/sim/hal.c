@@ -11,6 +11,7 @@
  */
 #include <string.h>
 
+#include "mm/gmem_disk.h"
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
 #include "vmm/sim/truth.h"
@@ -151,6 +152,8 @@ void hal_zero_pages(struct hal *h, uint64_t gfn, uint64_t npages)
 	struct sim *s = v->vm->sim;
 
 	for (uint64_t i = 0; i < npages; i++) {
+		gmem_overwrite(v->vm->gmem, gfn + i, FAULT_CPU);
+
 		hpa_t hpa = kernel_access(v, (gfn + i) << PAGE_SHIFT, ACC_W, NULL);
 
 		if (hpa == HFN_NONE)
@@ -169,6 +172,7 @@ void hal_copy_pages(struct hal *h, uint64_t dst_gfn, uint64_t src_gfn, uint64_t 
 		uint64_t evictions;
 		hpa_t src, dst;
 
+		gmem_overwrite(v->vm->gmem, dst_gfn + i, FAULT_CPU);
 		/* What the second access evicts may be the page of the first: then the instruction starts over. */
 		do {
 			src = kernel_access(v, (src_gfn + i) << PAGE_SHIFT, ACC_R, NULL);

@@ -20,6 +20,7 @@
 #include "vmm/policy_run.h"
 #include "vmm/sim/policy.h"
 #include "vmm/sim/sim.h"
+#include "vmm/sim/swap.h"
 
 static void collect_dirty(struct sim_vm *vm, uint64_t now)
 {
@@ -83,6 +84,7 @@ static void read_host(void *ctx, struct counters *out)
 	struct sim *s = ctx;
 
 	sim_scan_report(s);
+	sim_swap_report(s, false);
 	*out = s->host;
 }
 
@@ -336,6 +338,7 @@ gboolean sim_loop(struct sim *s, GError **error)
 	for (unsigned i = 0; i < s->nvms; i++)
 		for (unsigned j = 0; j < s->vms[i]->nvcpus; j++)
 			sim_drain_pml(&s->vms[i]->vcpu[j]);
+	sim_swap_report(s, true);
 	ok = sampler_finish(&s->sampler, s->now_ns, error);
 	sampler_destroy(&s->sampler);
 	for (unsigned i = 0; i < s->nvms && ok; i++)

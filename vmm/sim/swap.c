@@ -23,6 +23,7 @@
 
 #define MEMO_ENTRIES 65536u
 #define ZSTD_LEVEL   1
+#define DEAD_CREDIT  32768u /* slots for each sample: 128 MiB of swap are gone over for every one */
 
 struct size_memo {
 	struct pattern content;
@@ -148,6 +149,8 @@ int sim_swap_init(struct sim *s)
 		.high = npages * c->high_ppm / 1000000,
 		.cluster = (unsigned)c->page_cluster,
 		.pool_frames = c->pool / PAGE_SIZE,
+		.mapper = c->mapper,
+		.preventer = c->preventer,
 	};
 	struct sim_swap *w;
 
@@ -203,4 +206,24 @@ void sim_swap_balance(struct sim *s)
 uint64_t sim_swap_evictions(const struct sim *s)
 {
 	return s->swap ? swap_evictions(s->swap->swap) : 0;
+}
+
+static bool page_free(void *ctx, unsigned vm, gfn_t gfn)
+{
+	const struct sim *s = ctx;
+
+	return s->vms[vm]->kernel && kernel_page_free(s->vms[vm]->kernel, gfn);
+}
+
+void sim_swap_report(struct sim *s, bool final)
+{
+	struct sim_swap *w = s->swap;
+
+	if (!w)
+		return;
+	w->credit += DEAD_CREDIT;
+	if (!final && w->credit < w->nslots)
+		return;
+	w->credit = 0;
+	swap_count_dead(w->swap, page_free, s);
 }

@@ -17,6 +17,7 @@ struct sim_swap {
 	GHashTable *bytes;	 /* slot -> 4096 bytes, of those that are no pattern */
 	struct size_memo *memo;	 /* sizes of patterns compressed lately */
 	void *compressor;	 /* ZSTD_CCtx */
+	uint64_t credit;	 /* slots that may be looked at for dead pages */
 };
 
 /* As the experiment's [swap] says; nothing if its size is 0. -ENOMEM. */
@@ -26,6 +27,8 @@ void sim_swap_destroy(struct sim *s);
 int sim_swap_attach(struct sim_vm *vm);
 /* Between two faults: see that there are free frames. */
 void sim_swap_balance(struct sim *s);
+/* Bring the gauge of dead pages up to date, if it is time for so much work, or @final. */
+void sim_swap_report(struct sim *s, bool final);
 /* Changes whenever a page has been evicted. */
 uint64_t sim_swap_evictions(const struct sim *s);
 

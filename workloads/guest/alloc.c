@@ -364,3 +364,23 @@ void alloc_init(struct kernel *k)
 		block_open(k, 2, end, 0, tail);
 	k->counts.pages_free = a->end_gfn - a->first_gfn;
 }
+
+/* Whether a unit may be asked depends on its parent: below an open block's bump, its metadata means something. */
+bool kernel_page_free(const struct kernel *k, uint64_t gfn)
+{
+	const struct allocator *a = &k->alloc;
+
+	if (gfn < a->first_gfn || gfn >= a->end_gfn)
+		return false;
+	for (unsigned level = 3; level > 1; level--) {
+		const struct block *b = &a->level[level][gfn / LEVEL_PAGES(level)];
+
+		if (b->ref || b->state == BLOCK_WHOLE)
+			return !b->ref;
+		/* The end of memory that is no whole block is open without having been taken from its giant. */
+		if (gfn / LEVEL_PAGES(level - 1) % PT_ENTRIES >= b->bump &&
+		    (level == 2 || gfn / LEVEL_PAGES(2) != a->end_gfn / LEVEL_PAGES(2)))
+			return true;
+	}
+	return !a->pages[gfn - a->first_gfn].ref;
+}

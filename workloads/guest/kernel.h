@@ -112,6 +112,9 @@ void kernel_wake(struct kernel *k);
 /* A device raised its interrupt. */
 void kernel_interrupt(struct kernel *k);
 
+/* For the VMM, which would not know in a real host: is nothing of the guest's in this page above the arena? */
+bool kernel_page_free(const struct kernel *k, uint64_t gfn);
+
 const struct kernel_counts *kernel_counts(const struct kernel *k);
 
 #endif
