@@ -85,10 +85,14 @@ static void send_stats(struct kernel *k)
 {
 	const struct kernel_counts *c = &k->counts;
 	const uint64_t stat[BALLOON_S_TAGS] = {
-		[BALLOON_S_MINFLT] = c->faults_demand + c->faults_cow,
+		[BALLOON_S_SWAP_IN] = c->swap_ins << PAGE_SHIFT,
+		[BALLOON_S_SWAP_OUT] = c->swap_outs << PAGE_SHIFT,
+		[BALLOON_S_MAJFLT] = c->faults_major,
+		[BALLOON_S_MINFLT] = c->faults_demand + c->faults_cow + c->faults_minor,
 		[BALLOON_S_MEMFREE] = c->pages_free << PAGE_SHIFT,
 		[BALLOON_S_MEMTOT] = (k->alloc.end_gfn - k->alloc.first_gfn) << PAGE_SHIFT,
-		[BALLOON_S_AVAIL] = c->pages_free << PAGE_SHIFT,
+		[BALLOON_S_AVAIL] = memory_available(k) << PAGE_SHIFT,
+		[BALLOON_S_CACHES] = c->pages_cache << PAGE_SHIFT,
 	};
 	struct virtio_balloon_stat *to = balloon_queue_at(k, BALLOON_STATS, BALLOON_BUFFER);
 

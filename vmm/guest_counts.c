@@ -46,3 +46,27 @@ void guest_counts(const struct kernel_counts *k, struct counters *c)
 	c->guest_pages_cache = k->pages_cache;
 	c->guest_pages_swapped = k->pages_swapped;
 }
+
+/* "process 3 in [phase scan], which held 1,234 pages, at 12.345 ms" */
+static void tell_one(const struct conf_workload *w, const struct export_oom *o, GString *out)
+{
+	const char *phase = w && o->phase < g_strv_length(w->phases) ? w->phases[o->phase] : NULL;
+
+	g_string_append_printf(out, "%sprocess %u", out->len ? "; " : "", o->pid);
+	if (phase)
+		g_string_append_printf(out, " in [phase %s]", phase);
+	g_string_append_printf(out, ", which held %" G_GUINT64_FORMAT " pages, at %" G_GUINT64_FORMAT ".%03u ms",
+			       o->npages, o->now_ns / 1000000, (unsigned)(o->now_ns / 1000 % 1000));
+}
+
+char *guest_killed(const struct run *r, const struct conf_vm *vm, const struct guest_export *export)
+{
+	const struct conf_workload *w = experiment_workload(r->e, vm->workload);
+	g_autoptr(GString) out = g_string_new(NULL);
+
+	for (unsigned i = 0; i < EXPORT_OOMS && i < export->nooms; i++)
+		tell_one(w, &export->oom[i], out);
+	if (export->nooms > EXPORT_OOMS)
+		g_string_append_printf(out, "; and %" G_GUINT64_FORMAT " more", export->nooms - EXPORT_OOMS);
+	return out->len ? g_string_free(g_steal_pointer(&out), FALSE) : NULL;
+}

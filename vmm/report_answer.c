@@ -300,14 +300,44 @@ static void failed_with(const struct view *v, guint from, GString *out)
 	g_string_append(out, "</li>\n");
 }
 
+/* Guests that ran out of memory, and whom it cost. */
+static void report_killed(const struct view *v, GString *out)
+{
+	gboolean any = FALSE;
+
+	for (guint i = 0; i < v->rows->len; i++) {
+		const struct view_row *r = g_ptr_array_index(v->rows, i);
+
+		if (!r->killed)
+			continue;
+		if (!any)
+			g_string_append(out, "<section class=\"failed\"><p>Guests ran out of memory and killed:</p>\n<ul>\n");
+		any = TRUE;
+		g_string_append(out, "<li>");
+		strong(out, r->vm);
+		if (*r->label) {
+			g_string_append(out, " (");
+			text_html(out, r->label);
+			g_string_append_c(out, ')');
+		}
+		g_string_append(out, ": ");
+		text_html(out, r->killed);
+		g_string_append(out, "</li>\n");
+	}
+	if (any)
+		g_string_append(out, "</ul></section>\n");
+}
+
 void report_failures(const struct view *v, GString *out)
 {
 	guint n = 0;
+
 
 	if (v->interrupted)
 		g_string_append(
 			out, "<section class=\"failed\"><p>The run was interrupted: what follows is what it had done "
 			     "until then.</p></section>\n");
+	report_killed(v, out);
 	for (guint i = 0; i < v->rows->len; i++)
 		n += ((const struct view_row *)g_ptr_array_index(v->rows, i))->failure != NULL;
 	if (!n)

@@ -80,6 +80,26 @@ char *json_text(JsonBuilder *b)
 	return g_strconcat(text, "\n", NULL);
 }
 
+/* Only where the guest did so. */
+static void add_killed(JsonBuilder *b, const struct run *r)
+{
+	bool any = false;
+
+	for (guint i = 0; i < r->vms->len; i++) {
+		const struct run_vm *vm = g_ptr_array_index(r->vms, i);
+
+		if (!vm->killed)
+			continue;
+		if (!any)
+			begin_section(b, "killed");
+		any = true;
+		json_builder_set_member_name(b, vm->name);
+		json_builder_add_string_value(b, vm->killed);
+	}
+	if (any)
+		json_builder_end_object(b);
+}
+
 static char *summary_json(const struct run *r)
 {
 	g_autoptr(JsonBuilder) b = json_builder_new();
@@ -118,6 +138,7 @@ static char *summary_json(const struct run *r)
 	}
 	json_builder_end_object(b);
 
+	add_killed(b, r);
 	begin_section(b, "failures");
 	for (guint i = 0; i < r->vms->len; i++) {
 		const struct run_vm *vm = g_ptr_array_index(r->vms, i);

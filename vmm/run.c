@@ -16,6 +16,7 @@ static void run_vm_free(gpointer p)
 	g_free(vm->name);
 	g_free(vm->latency);
 	g_free(vm->failure);
+	g_free(vm->killed);
 	g_free(vm);
 }
 

@@ -150,6 +150,8 @@ static gboolean add_run(struct view *v, const char *run, const char *label, Json
 		}
 		if (!row->failure)
 			row->failure = text(section(summary, "failures"), l->data);
+		if (!row->killed)
+			row->killed = text(section(summary, "killed"), l->data);
 		g_ptr_array_add(row->counters, section(vms, l->data));
 		if (latency)
 			g_ptr_array_add(row->latency, latency);

@@ -19,6 +19,7 @@ struct view_row {
 	GPtrArray *latency;  /* likewise, of those that have latencies */
 	const char *digest;  /* of the first repetition, or NULL */
 	const char *failure; /* of any repetition, or NULL */
+	const char *killed;  /* processes that the guest killed for lack of memory, in any repetition, or NULL */
 };
 
 struct view {

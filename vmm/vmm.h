@@ -26,6 +26,7 @@ struct run_vm {
 	uint64_t digest;	  /* valid if has_digest */
 	bool has_digest;
 	char *failure;		  /* why the guest ended early, or NULL */
+	char *killed;		  /* which processes the guest killed for lack of memory, or NULL */
 };
 
 /* A row of samples.csv: cumulative counters of one VM (or of the host, vm == NULL) at one time. */

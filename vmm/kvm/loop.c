@@ -165,6 +165,7 @@ static void digest(struct kvm_vm *vm)
 {
 	struct run_vm *out = vm->out;
 
+	out->killed = guest_killed(vm->m->run, vm->conf, (const void *)(gmem_arena(vm->gmem) + EXPORT_GPA));
 	if (!vm->m->run->e->experiment.digest || out->failure)
 		return;
 	g_mutex_lock(&vm->m->lock);

@@ -17,6 +17,7 @@
  * In both, the run ends when all guests are done, when [experiment] duration is over, or at SIGINT.
  */
 #include "vmm/digest.h"
+#include "vmm/guest_counts.h"
 #include "vmm/policy_run.h"
 #include "vmm/sim/policy.h"
 #include "vmm/sim/sim.h"
@@ -313,6 +314,7 @@ static void finish_vm(struct sim *s, struct sim_vm *vm)
 
 	if (trace_feed_error(vm->feed))
 		sim_vm_fail(vm, "%s", trace_feed_error(vm->feed));
+	out->killed = guest_killed(s->run, vm->conf, (const void *)(gmem_arena(vm->gmem) + EXPORT_GPA));
 	if (!s->run->e->experiment.digest || out->failure)
 		return;
 	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, vm->conf->paging == MODE_PV ? pv_table : NULL,

@@ -108,3 +108,13 @@ uint64_t page_give_up(struct kernel *k)
 		return 0;
 	return !k->mem.page || k->counts.pages_free > k->mem.min ? page_alloc(k, 1) : 0;
 }
+
+/* Pages that new processes could have without swapping, as Linux's si_mem_available() guesses it. */
+uint64_t memory_available(const struct kernel *k)
+{
+	const struct memory *m = &k->mem;
+	uint64_t cache = k->counts.pages_cache, kept = cache / 2 < m->low ? cache / 2 : m->low;
+	uint64_t all = k->counts.pages_free + cache - kept;
+
+	return all > m->min ? all - m->min : 0;
+}

@@ -130,6 +130,7 @@ void memory_start(struct kernel *k);
 uint64_t page_take(struct kernel *k, unsigned level);
 uint64_t page_spare(struct kernel *k);
 uint64_t page_give_up(struct kernel *k);
+uint64_t memory_available(const struct kernel *k);
 
 /* lru.c */
 struct lru_page *lru_page(struct kernel *k, uint64_t gfn);
