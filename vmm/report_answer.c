@@ -311,7 +311,8 @@ static void report_killed(const struct view *v, GString *out)
 		if (!r->killed)
 			continue;
 		if (!any)
-			g_string_append(out, "<section class=\"failed\"><p>Guests ran out of memory and killed:</p>\n<ul>\n");
+			g_string_append(out, "<section class=\"failed\">"
+					     "<p>Guests ran out of memory and killed:</p>\n<ul>\n");
 		any = TRUE;
 		g_string_append(out, "<li>");
 		strong(out, r->vm);

@@ -145,8 +145,8 @@ static Suite *suite(void)
 	TCase *tc = tcase_create("memory");
 
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, every_mode, 0, 5);
-	tcase_add_loop_test(tc, host_takes, 0, 3);
+	tcase_add_loop_test(tc, every_mode, 0, 4);
+	tcase_add_loop_test(tc, host_takes, 0, 2);
 	tcase_add_test(tc, killed);
 	suite_add_tcase(s, tc);
 	return s;
