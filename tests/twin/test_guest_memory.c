@@ -80,7 +80,8 @@ START_TEST(every_mode)
 		first = &run_text_vm(&t[0], 0)->counters;
 		ck_assert_uint_gt(c->guest_stolen, 0);
 		ck_assert_uint_eq(c->guest_oom_kills, 0);
-		ck_assert_msg(run_text_vm(&t[i], 0)->digest == run_text_vm(&roomy, 0)->digest, "mode %u, seed %d", i, _i);
+		ck_assert_msg(run_text_vm(&t[i], 0)->digest == run_text_vm(&roomy, 0)->digest, "mode %u, seed %d", i,
+			      _i);
 		if (t[0].e->experiment.schedule != SCHEDULE_LOCKSTEP)
 			continue;
 		ck_assert_uint_eq(c->guest_faults_major, first->guest_faults_major);
@@ -127,7 +128,8 @@ START_TEST(killed)
 	g_autoptr(GError) error = NULL;
 
 	ck_assert(run_text(&t, &backend_sim,
-			   "[experiment]\nschedule = lockstep\n[vm g]\nworkload = w\nmemory = 16 MiB\nguest-swap = 1 MiB\n"
+			   "[experiment]\nschedule = lockstep\n"
+			   "[vm g]\nworkload = w\nmemory = 16 MiB\nguest-swap = 1 MiB\n"
 			   "[workload w]\nphases = hungry\n"
 			   "[phase hungry]\npattern = sequential\nsize = 32 MiB\noperations = 1000000\n",
 			   &error));
