@@ -40,6 +40,9 @@ static const uint16_t needs[KINDS] = {
 #define TALLY_FETCH (1ull << 32)
 static const uint64_t tallies[] = { [OP_READ] = 0, [OP_WRITE] = TALLY_WRITE, [OP_EXEC] = TALLY_FETCH };
 
+/* So many hits one after the other are the beginning of a row. */
+#define MANY_HITS 4
+
 /* A block is looked at ahead if this many operations of the last one missed. */
 #define AHEAD_MISSES (MMU_BUDGET_OPS / 4)
 
@@ -88,8 +91,15 @@ static inline __attribute__((always_inline)) void look_ahead(const struct batch 
 		__builtin_prefetch(ahead_entry(a->stage1, bytes, op->va_kind), 0, 0);
 	if (b->x->walk == MMU_1D)
 		return;
-	for (const struct op *op = near; op < far; op++)
+	const struct assoc *l2 = b->m->tlb.l2[1];
+
+	for (const struct op *op = near; op < far; op++) {
+		const uint8_t *row = assoc_row(l2, op->va_kind >> PAGE_SHIFT);
+
+		__builtin_prefetch(row);
+		__builtin_prefetch(row + 64);
 		__builtin_prefetch(ahead_entry(a->stage2, bytes, *ahead_entry(a->stage1, bytes, op->va_kind)), 0, 0);
+	}
 }
 
 /* An operation is done, translated to @hpa at @cycles (op_cycles not included). */
@@ -266,23 +276,43 @@ static struct stop run_hits_any(struct batch *b, const struct op *ops, uint32_t 
 	return (struct stop){ i, false };
 }
 
+/* A hit does all there is to an access, at flat costs. */
+ALWAYS uint64_t hit(const struct op *op, struct slot s, uint64_t val, uint32_t now, struct pattern *content)
+{
+	unsigned kind = OP_KIND(op);
+	struct pattern nowhere, *to = kind == OP_WRITE && content ? &content[(val & PTE_ADDR) >> PAGE_SHIFT] : &nowhere;
+
+	*slot_stamp(s) = now;
+	to->stamp = op->arg;
+	return tallies[kind];
+}
+
 /*
- * Operations from @i to @n as long as they miss the first-level TLB; a row of hits ended at @i, which is one that
+ * Operations from @i to @n while most miss the first-level TLB; a row of hits ended at @i, which is one that
  * misses, or @found there without the rights it needs. *ok: false if the one it stopped at faulted or is no access.
  */
 ALWAYS uint32_t run_misses(struct batch *b, const struct op *ops, uint32_t i, uint32_t n, bool found, bool *ok,
 			   struct mmu_result *r, bool simple)
 {
 	struct assoc *l1 = b->m->tlb.l1[1];
-	uint32_t first = i, stride = simple ? 4 : l1->stride;
-	uint64_t tally = b->tally;
+	uint32_t first = i, hits = 0, row_hits = 0, stride = simple ? 4 : l1->stride;
+	uint64_t tally = b->tally, hit_tally = 0;
 
 	for (; i < n; i++) {
 		uint64_t page = ops[i].va_kind >> PAGE_SHIFT, key = assoc_key(page, 1, b->m->ids.own);
 		uint8_t *row = simple ? assoc_row4(l1, page) : assoc_row(l1, page);
+		struct slot s = { 0 };
 
-		if (i > first && row_find(row, stride, key).row)
-			break;
+		if (i > first)
+			s = row_find(row, stride, key);
+		if (s.row) {
+			if (!simple || row_hits == MANY_HITS || (~*slot_val(s) & needs[OP_KIND(&ops[i])]))
+				break;
+			row_hits++;
+			hits++;
+			hit_tally += hit(&ops[i], s, *slot_val(s), ++b->m->clock, b->x->content);
+			continue;
+		}
 		if (__builtin_expect(OP_KIND(&ops[i]) > OP_EXEC, 0))
 			*ok = false;
 		else if (__builtin_expect(found || !b->only_4k || OP_VA(&ops[i]) >= b->limit, 0))
@@ -292,9 +322,11 @@ ALWAYS uint32_t run_misses(struct batch *b, const struct op *ops, uint32_t i, ui
 		if (__builtin_expect(!*ok, 0))
 			break;
 		found = false;
+		row_hits = 0;
 	}
-	b->missed += i - first;
+	b->missed += i - first - hits;
 	b->missed_writes += (uint32_t)(b->tally - tally);
+	b->tally += hit_tally;
 	return i;
 }
 
