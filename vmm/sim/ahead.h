@@ -7,9 +7,11 @@
  *
  * Idea. mmu_run() knows the accesses to come. A walk leaves a *hint* for its 2 MiB of address: where the table with the
  * leaf entries is. AHEAD_FAR operations ahead the guest's entry is prefetched through the hint; AHEAD_NEAR ahead it is
- * read, which gives the guest-physical address, and the second-stage entry is prefetched likewise. Nothing else depends
+ * read, which gives the guest-physical address, and the second-stage entry is prefetched likewise; AHEAD_STORE ahead
+ * that one is read, and if the operation is a store, the content of its frame is prefetched. Nothing else depends
  * on hints, so they may be stale or missing: only time is lost. They are consulted while many accesses miss (they cost
- * a stream of hits twice its time).
+ * a stream of hits twice its time). The distances are as short as a miss of the host's caches allows: what is fetched
+ * early is thrown out again before it is used.
  *
  * A hint is the frame number of the table, four bytes, so that those of 16 GiB stay in the host's second-level cache.
  * It is not tagged: one that belongs to another space or region, or is stale, only fetches a useless line.
@@ -21,9 +23,10 @@
 
 #include "mm/types.h"
 
-/* In operations: the block after the next, and the next. */
-#define AHEAD_FAR   64u
-#define AHEAD_NEAR  32u
+/* In operations. */
+#define AHEAD_FAR   16u
+#define AHEAD_NEAR  8u
+#define AHEAD_STORE 4u
 #define AHEAD_HINTS 16384u /* a power of two: 32 GiB of 2 MiB regions */
 
 struct ahead {

@@ -8,8 +8,8 @@
  * Idea. Blocks of MMU_BUDGET_OPS operations. A load, store or fetch whose 4K page is in the first-level TLB with every
  * right it needs is done here, in a few instructions and without a branch on what it is; anything else takes the
  * plain model's code, entered as late as possible. What a hit counts and costs is the same for all of a kind, so it is
- * counted in registers and accounted per batch. While many of a block's operations missed, the next block is looked at
- * ahead (ahead.h).
+ * counted in registers and accounted per batch. If many of a block's operations missed, those of the next prepare what
+ * later ones will need (ahead.h).
  *
  * Invariant: counters, cycles, results, TLB contents, A/D bits, log and contents are those of a loop over mmu_access()
  * (tests/model/test_mmu_run.c).
@@ -19,6 +19,8 @@
 static const unsigned access_of[] = {
 	[OP_READ] = ACC_R | ACC_U, [OP_WRITE] = ACC_R | ACC_W | ACC_U, [OP_EXEC] = ACC_X | ACC_U
 };
+
+#define ALWAYS static inline __attribute__((always_inline))
 
 #define KINDS 128 /* of operations, as far as seven bits tell */
 #define NEVER (1u << 11) /* a flag that no entry has: operations that are no accesses need it */
@@ -51,6 +53,7 @@ struct batch {
 	const struct mmu_context *x;
 	bool simple;	   /* a four-way TLB, flat costs, one node */
 	bool only_4k;	   /* nothing but the space's own 4K entries can map its addresses */
+	const struct op *end; /* of the operations */
 	uint64_t limit;	   /* canonical addresses of user level lie below */
 	uint64_t done;	   /* operations */
 	uint64_t missed;   /* of them, those that run_miss() did: the others hit the first level of TLB */
@@ -67,8 +70,6 @@ static inline uint64_t batch_writes(const struct batch *b)
 }
 
 
-#define ALWAYS static inline __attribute__((always_inline))
-
 static inline void count_latency(const struct batch *b, uint64_t cycles, uint64_t n)
 {
 	if (b->x->latency)
@@ -76,29 +77,32 @@ static inline void count_latency(const struct batch *b, uint64_t cycles, uint64_
 }
 
 /*
- * Fetch what the block after the next will need of the guest's leaf entries, and the next one of the second stage's.
- * (Always inlined: as a function of its own it has no effect that GCC would see, and is dropped.)
+ * Fetch what operations after @op will need: the guest's leaf entry, then the second stage's and the set of the
+ * second-level TLB, then where a store goes. (Always inlined: as a function of its own it has no effect that GCC would
+ * see, and is dropped.)
  */
-static inline __attribute__((always_inline)) void look_ahead(const struct batch *b, const struct op *ops, uint32_t n)
+ALWAYS void look_ahead(const struct batch *b, const struct op *op)
 {
-	struct ahead *a = &b->m->ahead;
-	const uint8_t *bytes = b->x->bytes;
+	const struct ahead *a = &b->m->ahead;
+	const uint8_t *bytes = b->x->bytes, *row;
 
-	const struct op *far = ops + (n < AHEAD_FAR ? n : AHEAD_FAR), *near = ops + (n < AHEAD_NEAR ? n : AHEAD_NEAR);
-	const struct op *end = ops + (n < AHEAD_FAR + MMU_BUDGET_OPS ? n : AHEAD_FAR + MMU_BUDGET_OPS);
-
-	for (const struct op *op = far; op < end; op++)
-		__builtin_prefetch(ahead_entry(a->stage1, bytes, op->va_kind), 0, 0);
-	if (b->x->walk == MMU_1D)
+	if (op + AHEAD_FAR < b->end)
+		__builtin_prefetch(ahead_entry(a->stage1, bytes, op[AHEAD_FAR].va_kind));
+	if (op + AHEAD_NEAR >= b->end)
 		return;
-	const struct assoc *l2 = b->m->tlb.l2[1];
+	op += AHEAD_NEAR;
+	row = assoc_row(b->m->tlb.l2[1], op->va_kind >> PAGE_SHIFT);
+	__builtin_prefetch(row);
+	__builtin_prefetch(row + 64);
+	if (b->x->walk == MMU_2D)
+		__builtin_prefetch(ahead_entry(a->stage2, bytes, *ahead_entry(a->stage1, bytes, op->va_kind)));
+	op -= AHEAD_NEAR - AHEAD_STORE;
+	if (OP_KIND(op) == OP_WRITE && b->x->content) {
+		uint64_t e = *ahead_entry(a->stage1, bytes, op->va_kind);
 
-	for (const struct op *op = near; op < far; op++) {
-		const uint8_t *row = assoc_row(l2, op->va_kind >> PAGE_SHIFT);
-
-		__builtin_prefetch(row);
-		__builtin_prefetch(row + 64);
-		__builtin_prefetch(ahead_entry(a->stage2, bytes, *ahead_entry(a->stage1, bytes, op->va_kind)), 0, 0);
+		if (b->x->walk == MMU_2D)
+			e = *ahead_entry(a->stage2, bytes, e);
+		__builtin_prefetch(&b->x->content[((e & PTE_ADDR) + b->x->bias) >> PAGE_SHIFT], 1);
 	}
 }
 
@@ -303,6 +307,8 @@ ALWAYS uint32_t run_misses(struct batch *b, const struct op *ops, uint32_t i, ui
 		uint8_t *row = simple ? assoc_row4(l1, page) : assoc_row(l1, page);
 		struct slot s = { 0 };
 
+		if (b->m->ahead.on)
+			look_ahead(b, &ops[i]);
 		if (i > first)
 			s = row_find(row, stride, key);
 		if (s.row) {
@@ -385,7 +391,7 @@ static void account(const struct batch *b, uint64_t *work, uint64_t *walk)
 uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op *ops, uint32_t n, uint64_t budget,
 		 uint64_t *work, uint64_t *walk, struct mmu_result *r)
 {
-	struct batch b = { .m = m, .x = x, .limit = 1ull << (x->levels == 5 ? 56 : 47) };
+	struct batch b = { .m = m, .x = x, .end = ops + n, .limit = 1ull << (x->levels == 5 ? 56 : 47) };
 	struct assoc *l1 = m->tlb.l1[1];
 	uint32_t done = 0;
 
@@ -397,8 +403,6 @@ uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op
 		uint32_t block = n - done < MMU_BUDGET_OPS ? n - done : MMU_BUDGET_OPS, k;
 
 		mmu_wind(m);
-		if (m->ahead.on)
-			look_ahead(&b, ops + done, n - done);
 		k = run_block(&b, ops + done, block, r);
 		done += k;
 		if (k < block)
