@@ -43,7 +43,7 @@ help:
 	@echo 'make deps        install what is missing (Debian, Ubuntu; elsewhere: says what)'
 	@echo 'make demo        deps, build, run an experiment on a real trace, draw it'
 	@echo 'make check       every test; make asan: the same under sanitizers'
-	@echo 'make soak        ten million fuzzed virtio accesses under sanitizers'
+	@echo 'make soak        ten million fuzzed virtio accesses, ten million events of accounting, under sanitizers'
 	@echo 'make golden      rewrite the golden results (then review the diff)'
 	@echo 'make bench       speed and memory, into results/bench/'
 	@echo 'make tidy        clang-tidy'
@@ -143,7 +143,8 @@ asan-tests: $(B)/overbook $(TESTS)
 # Ten million descriptors and register accesses under sanitizers; make check tries a share of them without.
 soak:
 	$(Q)$(MAKE) --no-print-directory B=build/asan OPT=-O1 SAN='-fsanitize=address,undefined -fno-sanitize-recover=all' soak-tests
-soak-tests: $(B)/tests/fuzz/test_virtio_fuzz $(B)/tests/fuzz/test_blk_fuzz
+soak-tests: $(B)/tests/fuzz/test_virtio_fuzz $(B)/tests/fuzz/test_blk_fuzz $(B)/tests/model/test_accounting \
+		$(B)/tests/model/test_accounting_hash
 	$(Q)for t in $^; do SOAK=10000000 UBSAN_OPTIONS=print_stacktrace=1 $$t || exit 1; done
 
 golden: $(B)/overbook
