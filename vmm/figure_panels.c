@@ -4,7 +4,8 @@
  *
  * A panel for each guest in each combination (its first repetition) that has something to show, in it a line for each
  * gauge, in MiB. A row of the CSV has values for one panel; gnuplot draws lines through the cells that are not empty.
- * `balloon`: what was asked for, what it held. `working-set`: the truth and the estimates.
+ * `balloon`: what was asked for, what it held. `working-set`: the truth and the estimates. `guest-memory`: what a guest
+ * with a disk has in its memory and in its swap.
  */
 #include <string.h>
 
@@ -17,6 +18,7 @@
 struct lines {
 	const char *counter[LINES_MAX], *title[LINES_MAX];
 	guint n;
+	const char *more[LINES_MAX]; /* a counter to be added, or NULL */
 };
 
 struct panel {
@@ -42,15 +44,23 @@ static int column_of(char **header, const char *name)
 	return -1;
 }
 
+/* Where a line's values are. */
+struct columns {
+	int first, more; /* to be added; -1: none */
+};
+
 /* One sample as a row, in the columns of panel number @index; the largest value in *most. */
-static void add_point(struct panel *panel, char **f, const int *column, guint nlines, guint index, double *most)
+static void add_point(struct panel *panel, char **f, const struct columns *column, guint nlines, guint index,
+		      double *most)
 {
 	g_string_append_printf(panel->rows, "%.9g", g_ascii_strtod(f[0], NULL) / 1e6);
 	for (guint i = 0; i < nlines * index; i++)
 		g_string_append_c(panel->rows, ',');
 	for (guint i = 0; i < nlines; i++) {
-		double mib = g_ascii_strtod(f[column[i]], NULL) / 256;
+		double mib = g_ascii_strtod(f[column[i].first], NULL) / 256;
 
+		if (column[i].more >= 0)
+			mib += g_ascii_strtod(f[column[i].more], NULL) / 256;
 		*most = MAX(*most, mib);
 		g_string_append_printf(panel->rows, ",%.6g", mib);
 	}
@@ -65,7 +75,7 @@ static struct panel *panel_of(const struct view *v, const struct view_row *row, 
 	g_autofree char *path = g_build_filename(v->dir, row->run, "samples.csv", NULL), *text = NULL;
 	g_auto(GStrv) lines = NULL, header = NULL;
 	struct panel *panel;
-	int column[LINES_MAX];
+	struct columns column[LINES_MAX];
 	double most = 0;
 
 	if (!g_file_get_contents(path, &text, NULL, NULL))
@@ -73,8 +83,9 @@ static struct panel *panel_of(const struct view *v, const struct view_row *row, 
 	lines = g_strsplit(text, "\n", -1);
 	header = g_strsplit(lines[0], ",", -1);
 	for (guint i = 0; i < l->n; i++) {
-		column[i] = column_of(header, l->counter[i]);
-		if (column[i] < 0)
+		column[i].first = column_of(header, l->counter[i]);
+		column[i].more = l->more[i] ? column_of(header, l->more[i]) : -1;
+		if (column[i].first < 0)
 			return NULL;
 	}
 	panel = g_new0(struct panel, 1);
@@ -162,9 +173,32 @@ static gboolean draw(const struct view *v, const char *name, const struct lines 
 
 gboolean figure_balloon(const struct view *v, GString *csv, GString *vars)
 {
-	static const struct lines lines = { { "balloon_target", "balloon_actual" }, { "target", "actual" }, 2 };
+	static const struct lines lines = { .counter = { "balloon_target", "balloon_actual" },
+					    .title = { "target", "actual" },
+					    .n = 2 };
 
 	return draw(v, "balloon", &lines, NULL, csv, vars);
+}
+
+/* Only if some guest has a page cache or swaps. */
+gboolean figure_guest_memory(const struct view *v, GString *csv, GString *vars)
+{
+	static const struct lines lines = {
+		.counter = { "guest_pages_cache", "guest_pages_active_anon", "guest_pages_swapped", "guest_pages_free",
+			     "balloon_actual" },
+		.title = { "page cache", "anonymous", "swap slots", "free", "balloon" },
+		.more = { NULL, "guest_pages_inactive_anon" },
+		.n = 5,
+	};
+	gboolean any = FALSE;
+
+	for (guint i = 0; i < v->rows->len; i++) {
+		const struct view_row *row = g_ptr_array_index(v->rows, i);
+
+		any = any || view_counter(row, "guest_pages_cache", NULL) > 0 ||
+		      view_counter(row, "guest_pages_swapped", NULL) > 0;
+	}
+	return any && draw(v, "guest_memory", &lines, NULL, csv, vars);
 }
 
 const struct figure_part figure_estimates[] = {
@@ -217,7 +251,7 @@ gboolean figure_working_set(const struct view *v, GString *csv, GString *vars)
 	const char *label = figure_most_methods(v);
 	const struct figure_part *used[FIGURE_ESTIMATES];
 	guint n = label ? figure_methods(v, label, used) : 0;
-	struct lines l = { { "wss_truth" }, { "truth" }, 1 };
+	struct lines l = { .counter = { "wss_truth" }, .title = { "truth" }, .n = 1 };
 
 	for (guint i = 0; i < n; i++, l.n++) {
 		l.counter[l.n] = used[i]->counter;

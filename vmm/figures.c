@@ -24,6 +24,8 @@ const struct figure figure_table[] = {
 	  figure_latency },
 	{ "memory", "Guest memory resident in host frames, over time.", FALSE, figure_memory },
 	{ "balloon", "What each balloon was asked for and what it held, over time.", FALSE, figure_balloon },
+	{ "guest-memory", "What guests with a disk have in memory and in their swap, over time.", FALSE,
+	  figure_guest_memory },
 	{ "throughput", "Operations in each second, over time.", FALSE, figure_throughput },
 	{ "working-set", "What each guest uses in a window of time: the truth and estimates, over time.", FALSE,
 	  figure_working_set },
