@@ -63,6 +63,9 @@ gboolean figure_sharing(const struct view *v, GString *csv, GString *vars);
 gboolean figure_merging(const struct view *v, GString *csv, GString *vars);
 gboolean figure_working_set(const struct view *v, GString *csv, GString *vars);
 gboolean figure_working_set_error(const struct view *v, GString *csv, GString *vars);
+gboolean figure_savings(const struct view *v, GString *csv, GString *vars);
+gboolean figure_large_pages(const struct view *v, GString *csv, GString *vars);
+gboolean figure_tlb_reach(const struct view *v, GString *csv, GString *vars);
 gboolean figure_walk_references(const struct view *v, GString *csv, GString *vars);
 
 #endif

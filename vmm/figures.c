@@ -35,6 +35,12 @@ const struct figure figure_table[] = {
 	  FALSE, figure_sharing },
 	{ "merging", "What merging made of each page of the guests: merged, or the reason why it is not.", FALSE,
 	  figure_merging },
+	{ "savings", "Memory saved by merging, patches and compression, all guests together, over time.", FALSE,
+	  figure_savings },
+	{ "large-pages", "Guest memory behind large host pages, all guests together, over time.", TRUE,
+	  figure_large_pages },
+	{ "tlb-reach", "What a second-level TLB translates when full, mean of the guests, over time.", TRUE,
+	  figure_tlb_reach },
 	{ NULL, NULL, FALSE, NULL },
 };
 

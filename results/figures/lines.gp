@@ -10,6 +10,11 @@ set xtics font "sans,12"
 set xrange [0:*]
 set yrange [0:*]
 set offsets 0, 0, graph 0.05, 0
+# A figure whose values span orders of magnitude sets log_y.
+if (exists("log_y")) {
+	set logscale y
+	set yrange [*:*]
+}
 do for [p = 1:npanels] {
 	set lmargin at screen left(p)
 	set rmargin at screen right(p) - 10 / fig_px
