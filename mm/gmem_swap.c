@@ -17,7 +17,7 @@
  * The order of changes is that of gmem.c: unmap, save, new state, frame back; what fails, fails before the state
  * changes.
  *
- * Invariants (tests/model/test_swap_model.c against runs with unlimited memory, tests/unit/test_swap.c):
+ * Invariants (tests/model/test_swap_model.c, test_swap_runs.c against unlimited memory, tests/unit/test_swap.c):
  *  - contents survive: save() before the frame goes, load() before the page may be reached;
  *  - a CACHED page is resident, and no mapping of it is writable;
  *  - who faults, how often and on what is counted once per change of state, as in gmem.c.

@@ -79,6 +79,7 @@ static int resize_tier(struct swap *s)
 static void free_slot(struct swap *s, uint64_t slot)
 {
 	s->machine->ops->drop(s->machine, slot);
+	s->shadow[slot] = 0;
 	if (s->nbytes[slot]) {
 		struct gmem *g = swap_gmem(s, s->owner[slot]);
 
@@ -122,7 +123,8 @@ static void swap_changed(struct reclaimer *r, struct gmem *g, gfn_t gfn, enum pa
 		if (s->clean[from_ref])
 			swap_forget(r, from_ref);
 	} else if (to == PAGE_RESIDENT) {
-		swap_whom_add(&s->whom, vm, to_ref);
+		swap_whom_add(&s->whom, vm, to_ref, s->refault);
+		s->refault = 0;
 	} else if (from == PAGE_SWAPPED || from == PAGE_COMPRESSED) {
 		free_slot(s, from_ref);
 	}
@@ -240,6 +242,8 @@ static int evict_one(struct swap *s, struct swap_pool *pool)
 		pool->policy->spare(pool, hfn);
 		return err;
 	}
+	if (pool->policy->evicted)
+		s->shadow[gmem_slot(g, gfn)] = pool->policy->evicted(pool);
 	s->evictions++;
 	gmem_counters(g)->swap_outs++;
 	return 0;
@@ -281,13 +285,15 @@ static bool evict_from(struct swap *s, struct swap_vm *vm, uint64_t n)
 	unsigned failed = 0;
 
 	while (n && failed < GIVE_UP && pool->count && has_victims(s)) {
+		uint64_t before = c->swap_outs; /* it may have merged instead */
+
 		if (evict_one(s, pool)) {
 			failed++;
 			continue;
 		}
 		failed = 0;
 		n--;
-		c->swap_outs_limit++;
+		c->swap_outs_limit += c->swap_outs - before;
 	}
 	swap_write_out(s);
 	return !n;
@@ -344,6 +350,7 @@ static bool swap_fetch(struct reclaimer *r, struct gmem *g, enum page_state stat
 
 	if (swap_is_patch(s, slot))
 		gmem_counters(g)->patch_faults++;
+	s->refault = s->shadow[slot];
 	if (state == PAGE_COMPRESSED)
 		s->machine->ops->charge(s->machine, gmem_config(g)->vm, CHARGE_DECOMPRESS, 1);
 	if (state == PAGE_COMPRESSED || write || s->slots.nused * 2 > s->slots.nslots) {
@@ -416,10 +423,35 @@ static bool swap_young(void *ctx, hfn_t hfn)
 	return gmem_test_clear_young(swap_gmem(s, owner), OWNER_GFN(owner));
 }
 
+static uint32_t swap_next_use(void *ctx, hfn_t hfn)
+{
+	struct swap *s = ctx;
+	uint64_t owner = frames_owner(s->frames, hfn);
+
+	return swap_future_next(s->cfg.future, OWNER_VM(owner), OWNER_GFN(owner));
+}
+
+bool swap_used(struct swap *s, unsigned vm, gfn_t gfn)
+{
+	struct swap_vm *v = swap_whom_vm(&s->whom, vm);
+	struct swap_pool *pool = v ? swap_whom_pool(&s->whom, v) : NULL;
+	struct gmem_page page;
+
+	/* The arena is nobody's to take. */
+	if (!v || gfn < gmem_config(v->g)->arena_pages)
+		return true;
+	if (!swap_future_note(s->cfg.future, vm, gfn))
+		return false;
+	if (pool->policy->used && !gmem_lookup(v->g, gfn, &page) && page.state == PAGE_RESIDENT)
+		pool->policy->used(pool, (uint32_t)page.hfn);
+	return true;
+}
+
 struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct machine *m)
 {
 	struct swap *s = g_new0(struct swap, 1);
 
+	g_assert(!cfg->policy->offline || cfg->future);
 	g_assert(cfg->nslots && cfg->nslots < UINT32_MAX && cfg->low <= cfg->high);
 	s->base.ops = &swap_ops;
 	s->base.reserve = cfg->high;
@@ -432,16 +464,18 @@ struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct m
 	swap_patches_init(s);
 	s->tier = g_array_new(FALSE, FALSE, sizeof(hfn_t));
 	s->owner = lazy_new(cfg->nslots * sizeof(*s->owner));
+	s->shadow = lazy_new(cfg->nslots * sizeof(*s->shadow));
 	s->nbytes = lazy_new(cfg->nslots * sizeof(*s->nbytes));
 	s->clean = lazy_new(frames_total(fr) * sizeof(*s->clean));
 	swap_slots_init(&s->slots, cfg->nslots);
-	if (swap_whom_init(&s->whom, cfg->policy, frames_total(fr), cfg->seed, cfg->order) || !s->owner || !s->nbytes ||
-	    !s->clean) {
+	if (swap_whom_init(&s->whom, cfg->policy, frames_total(fr), cfg->seed, cfg->order) || !s->owner || !s->shadow ||
+	    !s->nbytes || !s->clean) {
 		swap_free(s);
 		errno = ENOMEM;
 		return NULL;
 	}
 	s->whom.common.young = swap_young;
+	s->whom.common.next_use = cfg->future ? swap_next_use : NULL;
 	s->whom.common.ctx = s;
 	return s;
 }
@@ -453,6 +487,7 @@ void swap_free(struct swap *s)
 	swap_patches_free(s);
 	g_array_unref(s->tier);
 	lazy_free(s->owner, s->cfg.nslots * sizeof(*s->owner));
+	lazy_free(s->shadow, s->cfg.nslots * sizeof(*s->shadow));
 	lazy_free(s->nbytes, s->cfg.nslots * sizeof(*s->nbytes));
 	lazy_free(s->clean, frames_total(s->frames) * sizeof(*s->clean));
 	swap_slots_destroy(&s->slots);

@@ -9,6 +9,7 @@
 #define OVERBOOK_MM_SWAP_H
 
 #include "mm/reclaim.h"
+#include "mm/swap_future.h"
 #include "mm/swap_pool.h"
 #include "mm/swap_whom.h"
 
@@ -20,6 +21,7 @@ struct swap_config {
 	enum swap_order order; /* from whom the next page is taken, when frames run out */
 	uint64_t seed;	      /* for policies that draw lots */
 	uint64_t low, high;   /* frames: fewer than low free, evict until high are; low <= high. 0: only on demand */
+	struct swap_future *future; /* for offline policies; else NULL. Borrowed. */
 	unsigned cluster;     /* readahead: aligned groups of 2^cluster slots */
 	uint64_t pool_frames; /* most host frames of the compressed tier; 0: there is none */
 	bool mapper, preventer; /* see struct reclaimer */
@@ -54,6 +56,12 @@ bool swap_can_store(const struct swap *s, const struct gmem *g, gfn_t gfn, unsig
 uint64_t swap_references(const struct swap *s);
 
 struct reclaimer *swap_reclaimer(struct swap *s);
+
+/*
+ * With a future: a guest has used the page. Between the use and this call nothing else of any guest is used. False: the
+ * run is not the one that the future was learned from.
+ */
+bool swap_used(struct swap *s, unsigned vm, gfn_t gfn);
 
 /* Pages evicted since the beginning: who holds a frame's number over something that may evict can see that it did. */
 uint64_t swap_evictions(const struct swap *s);

@@ -17,6 +17,8 @@ struct swap {
 	struct swap_slots slots;
 	uint64_t *owner;    /* [nslots] FRAME_OWNER() of the page in it */
 	uint16_t *nbytes;   /* [nslots] of a compressed page; 0: on the device */
+	uint32_t *shadow;   /* [nslots] what the policy remembers of the page in it */
+	uint32_t refault;   /* of the page that is just coming back */
 	uint32_t *clean;    /* [frames] slot + 1 of the page's copy, or 0 */
 	uint64_t ncached;   /* of those that are not 0 */
 	uint64_t tier_bytes;

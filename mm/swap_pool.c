@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * swap_pool.c - victim selection: fifo, random, clock
+ * swap_pool.c - victim selection: fifo, random, clock; what all policies share
  *
  * Problem: a page must go, now, and it should be one that is not wanted soon. A host does not see its guests'
  * accesses, only what it asks for: whether a page was touched since it last asked, at the price of unmapping it.
@@ -26,16 +26,16 @@
 
 #include "mm/lazy.h"
 
-static int ring_create(struct swap_pool *p)
+void swap_ring_create(struct swap_pool *p, unsigned k)
 {
-	p->links->next[p->sentinel] = p->links->prev[p->sentinel] = p->sentinel;
-	return 0;
+	uint32_t s = p->sentinel + k;
+
+	p->links->next[s] = p->links->prev[s] = s;
 }
 
-/* As the youngest. */
-static void ring_add(struct swap_pool *p, uint32_t hfn)
+void swap_ring_add(struct swap_pool *p, unsigned k, uint32_t hfn)
 {
-	uint32_t s = p->sentinel, last = p->links->prev[s];
+	uint32_t s = p->sentinel + k, last = p->links->prev[s];
 
 	p->links->next[last] = hfn;
 	p->links->prev[hfn] = last;
@@ -43,13 +43,13 @@ static void ring_add(struct swap_pool *p, uint32_t hfn)
 	p->links->prev[s] = hfn;
 }
 
-static void ring_remove(struct swap_pool *p, uint32_t hfn)
+void swap_ring_remove(struct swap_pool *p, uint32_t hfn)
 {
 	p->links->next[p->links->prev[hfn]] = p->links->next[hfn];
 	p->links->prev[p->links->next[hfn]] = p->links->prev[hfn];
 }
 
-static void ring_rename(struct swap_pool *p, uint32_t from, uint32_t to)
+void swap_ring_rename(struct swap_pool *p, uint32_t from, uint32_t to)
 {
 	uint32_t before = p->links->prev[from], after = p->links->next[from];
 
@@ -59,25 +59,37 @@ static void ring_rename(struct swap_pool *p, uint32_t from, uint32_t to)
 	p->links->prev[after] = to;
 }
 
+static int ring_create(struct swap_pool *p)
+{
+	swap_ring_create(p, 0);
+	return 0;
+}
+
+static void ring_add(struct swap_pool *p, uint32_t hfn, uint32_t shadow)
+{
+	(void)shadow;
+	swap_ring_add(p, 0, hfn);
+}
+
 static void ring_spare(struct swap_pool *p, uint32_t hfn)
 {
-	ring_remove(p, hfn);
-	ring_add(p, hfn);
+	swap_ring_remove(p, hfn);
+	swap_ring_add(p, 0, hfn);
 }
 
 static uint32_t fifo_victim(struct swap_pool *p)
 {
-	return p->links->next[p->sentinel];
+	return swap_ring_oldest(p, 0);
 }
 
 /* Nobody touches a page while this runs, so the second lap finds one at the latest. */
 static uint32_t clock_victim(struct swap_pool *p)
 {
-	uint32_t hfn = p->links->next[p->sentinel];
+	uint32_t hfn = swap_ring_oldest(p, 0);
 
 	for (uint64_t i = 0; i < p->count && p->young(p->ctx, hfn); i++) {
 		ring_spare(p, hfn);
-		hfn = p->links->next[p->sentinel];
+		hfn = swap_ring_oldest(p, 0);
 	}
 	return hfn;
 }
@@ -89,10 +101,11 @@ static int random_create(struct swap_pool *p)
 	return p->table && p->hole ? 0 : -ENOMEM;
 }
 
-static void random_add(struct swap_pool *p, uint32_t hfn)
+static void random_add(struct swap_pool *p, uint32_t hfn, uint32_t shadow)
 {
 	uint32_t place = p->nholes ? p->hole[--p->nholes] : (uint32_t)p->nplaces++;
 
+	(void)shadow;
 	p->table[place] = hfn;
 	p->links->place[hfn] = place;
 }
@@ -143,8 +156,8 @@ const struct swap_policy swap_fifo = {
 	.summary = "takes the page that has been resident longest",
 	.create = ring_create,
 	.add = ring_add,
-	.remove = ring_remove,
-	.rename = ring_rename,
+	.remove = swap_ring_remove,
+	.rename = swap_ring_rename,
 	.victim = fifo_victim,
 	.spare = ring_spare,
 };
@@ -165,40 +178,45 @@ const struct swap_policy swap_clock = {
 	.summary = "takes the oldest page that was not touched since it was last looked at",
 	.create = ring_create,
 	.add = ring_add,
-	.remove = ring_remove,
-	.rename = ring_rename,
+	.remove = swap_ring_remove,
+	.rename = swap_ring_rename,
 	.victim = clock_victim,
 	.spare = ring_spare,
 };
 
-const struct swap_policy *const swap_policies[] = { &swap_fifo, &swap_random, &swap_clock, NULL };
+const struct swap_policy *const swap_policies[] = {
+	&swap_fifo, &swap_random, &swap_clock, &swap_lru, &swap_mglru, &swap_opt, NULL
+};
 
 int swap_links_init(struct swap_links *l, uint64_t nframes)
 {
-	uint64_t nbytes = (nframes + SWAP_POOLS) * sizeof(uint32_t);
+	uint64_t nbytes = (nframes + SWAP_POOLS * SWAP_RINGS) * sizeof(uint32_t);
 
-	g_assert(nframes + SWAP_POOLS < UINT32_MAX);
+	g_assert(nframes + SWAP_POOLS * SWAP_RINGS < UINT32_MAX);
 	*l = (struct swap_links){ .nframes = nframes };
 	l->next = lazy_new(nbytes);
 	l->prev = lazy_new(nbytes);
 	l->place = lazy_new(nframes * sizeof(uint32_t));
-	return l->next && l->prev && l->place ? 0 : -ENOMEM;
+	l->key = lazy_new(nframes * sizeof(uint32_t));
+	return l->next && l->prev && l->place && l->key ? 0 : -ENOMEM;
 }
 
 void swap_links_destroy(struct swap_links *l)
 {
-	uint64_t nbytes = (l->nframes + SWAP_POOLS) * sizeof(uint32_t);
+	uint64_t nbytes = (l->nframes + SWAP_POOLS * SWAP_RINGS) * sizeof(uint32_t);
 
 	lazy_free(l->next, nbytes);
 	lazy_free(l->prev, nbytes);
 	lazy_free(l->place, l->nframes * sizeof(uint32_t));
+	lazy_free(l->key, l->nframes * sizeof(uint32_t));
 }
 
 int swap_pool_init(struct swap_pool *p, const struct swap_policy *policy, const struct swap_links *links,
 		   unsigned number, uint64_t seed)
 {
 	g_assert(number < SWAP_POOLS);
-	*p = (struct swap_pool){ .policy = policy, .links = links, .sentinel = (uint32_t)links->nframes + number };
+	*p = (struct swap_pool){ .policy = policy, .links = links };
+	p->sentinel = (uint32_t)links->nframes + number * SWAP_RINGS;
 	rng_seed(&p->rng, seed);
 	return policy->create(p);
 }
@@ -211,9 +229,9 @@ void swap_pool_destroy(struct swap_pool *p)
 	lazy_free(p->hole, nbytes);
 }
 
-void swap_pool_add(struct swap_pool *p, hfn_t hfn)
+void swap_pool_add(struct swap_pool *p, hfn_t hfn, uint32_t shadow)
 {
-	p->policy->add(p, (uint32_t)hfn);
+	p->policy->add(p, (uint32_t)hfn, shadow);
 	p->count++;
 }
 

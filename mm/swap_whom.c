@@ -67,7 +67,7 @@ struct swap_pool *swap_whom_pool(struct swap_whom *w, struct swap_vm *vm)
 static int separate(struct swap_whom *w, struct swap_vm *vm)
 {
 	unsigned number = 1 + gmem_config(vm->g)->vm;
-	int err = swap_pool_init(&vm->pool, w->common.policy, &w->links, number, rng_mix(w->seed + number));
+	int err = swap_pool_init(&vm->pool, w->common.policy, &w->links, number, w->seed + number - 1);
 	struct gmem_page page;
 
 	if (err) {
@@ -75,13 +75,14 @@ static int separate(struct swap_whom *w, struct swap_vm *vm)
 		return ERR(err);
 	}
 	vm->pool.young = w->common.young;
+	vm->pool.next_use = w->common.next_use;
 	vm->pool.ctx = w->common.ctx;
 	for (gfn_t gfn = gmem_next_mapped(vm->g, 0); gfn != GFN_NONE; gfn = gmem_next_mapped(vm->g, gfn + 1)) {
 		gmem_lookup(vm->g, gfn, &page);
 		if (page.state != PAGE_RESIDENT)
 			continue;
 		swap_pool_remove(&w->common, page.hfn);
-		swap_pool_add(&vm->pool, page.hfn);
+		swap_pool_add(&vm->pool, page.hfn, 0);
 	}
 	vm->own = true;
 	w->nown++;
@@ -101,11 +102,11 @@ int swap_whom_attach(struct swap_whom *w, struct gmem *g)
 	return w->order == SWAP_FROM_HOST ? 0 : separate(w, vm);
 }
 
-void swap_whom_add(struct swap_whom *w, unsigned vm, hfn_t hfn)
+void swap_whom_add(struct swap_whom *w, unsigned vm, hfn_t hfn, uint32_t shadow)
 {
 	struct swap_vm *v = swap_whom_vm(w, vm);
 
-	swap_pool_add(swap_whom_pool(w, v), hfn);
+	swap_pool_add(swap_whom_pool(w, v), hfn, shadow);
 	v->resident++;
 	w->count++;
 }

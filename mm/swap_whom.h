@@ -44,7 +44,7 @@ int swap_whom_attach(struct swap_whom *w, struct gmem *g);
 struct swap_vm *swap_whom_vm(const struct swap_whom *w, unsigned vm);
 struct swap_pool *swap_whom_pool(struct swap_whom *w, struct swap_vm *vm);
 
-void swap_whom_add(struct swap_whom *w, unsigned vm, hfn_t hfn);
+void swap_whom_add(struct swap_whom *w, unsigned vm, hfn_t hfn, uint32_t shadow);
 void swap_whom_remove(struct swap_whom *w, unsigned vm, hfn_t hfn);
 
 /* Whatever the limit, so many pages are left to a VM: an instruction of it may need several at once. */

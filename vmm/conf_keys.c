@@ -19,7 +19,7 @@ static const char *const dedup_names[] = { "none", "ksm", "hash", "oracle", NULL
 static const char *const advisors[] = { "none", "scan-time", NULL };
 static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
 static const char *const orders[] = { "host", "proportional", "largest", NULL }; /* enum swap_order */
-static const char *const victims[] = { "fifo", "random", "clock", NULL };
+static const char *const victims[] = { "fifo", "random", "clock", "lru", "mglru", "opt", NULL };
 static const char *const policy_names[] = { "none", "static", "swap-only", "proportional", "esx",
 					   "esx-minfree", "mom", "psi", "refault", NULL };
 static const char *const backings[] = { "anonymous", "file", NULL }; /* enum backing */

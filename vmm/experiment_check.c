@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mm/estimate.h"
+#include "mm/swap_pool.h"
 #include "vmm/conf.h"
 #include "vmm/figure.h"
 #include "vmm/sim/profile.h"
@@ -134,6 +135,34 @@ static gboolean check_logging(const struct experiment *e, const struct sim_profi
 /* Fewer frames than this kept free and a fault might find none for its tables. */
 #define SWAP_MIN_LOW 64
 
+/* One process, of which nothing depends on time? */
+static bool is_timeless(const struct experiment *e, const struct conf_vm *vm)
+{
+	const struct conf_workload *w = experiment_workload(e, vm->workload);
+
+	if (vm->count > 1 || !w || w->processes > 1 || e->experiment.duration_ns || vm->balloon_target)
+		return false;
+	for (char **name = w->phases; *name; name++) {
+		const struct conf_phase *ph = experiment_phase(e, *name);
+
+		if (ph && (ph->think_ns || ph->duration_ns || *ph->forks))
+			return false;
+	}
+	return true;
+}
+
+/* The optimum learns the future from a first run: the second must access the same pages in the same order. */
+static gboolean check_optimum(const struct experiment *e, GError **error)
+{
+	if (!swap_policies[e->swap.policy]->offline || e->experiment.schedule == SCHEDULE_LOCKSTEP)
+		return TRUE;
+	if (e->vms->len == 1 && is_timeless(e, g_ptr_array_index(e->vms, 0)))
+		return TRUE;
+	return fault(e, error, SECTION_SWAP, &e->swap, "policy",
+		     "the order of accesses must not depend on time: it needs [experiment] schedule = lockstep, or one "
+		     "VM with one process that neither sleeps, nor forks, nor is timed, and no balloon");
+}
+
 static gboolean check_swap(const struct experiment *e, GError **error)
 {
 	const struct conf_swap *w = &e->swap;
@@ -156,7 +185,7 @@ static gboolean check_swap(const struct experiment *e, GError **error)
 	if (w->pool > e->host.memory / 2)
 		return fault(e, error, SECTION_SWAP, w, "compressed-pool",
 			     "it must not exceed half of the host's memory");
-	return TRUE;
+	return check_optimum(e, error);
 }
 
 /* The profile, and each override of one of its fields. */

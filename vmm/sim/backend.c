@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* backend.c - the simulator as `overbook run` sees it */
+#include "vmm/sim/future.h"
 #include "vmm/sim/policy.h"
 #include "vmm/sim/sim.h"
 
@@ -9,9 +10,9 @@ static gboolean sim_available(GError **error)
 	return TRUE;
 }
 
-static gboolean sim_run(struct run *r, GError **error)
+static gboolean simulate(struct run *r, struct swap_future *future, GError **error)
 {
-	struct sim s = { .run = r };
+	struct sim s = { .run = r, .future = future };
 	gboolean ok = FALSE;
 
 	if (sim_init(&s, error) == 0) {
@@ -25,6 +26,17 @@ static gboolean sim_run(struct run *r, GError **error)
 		     sim_policy_init(&s, error) == 0 && sim_loop(&s, error);
 	}
 	sim_destroy(&s);
+	return ok;
+}
+
+static gboolean sim_run(struct run *r, GError **error)
+{
+	struct swap_future *future;
+	gboolean ok = sim_future_learn(r, simulate, &future, error);
+
+	if (ok)
+		ok = simulate(r, future, error);
+	swap_future_free(future);
 	return ok;
 }
 

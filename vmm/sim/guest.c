@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmm/sim/future.h"
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
 #include "vmm/sim/truth.h"
@@ -193,7 +194,7 @@ static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, u
 	uint32_t odd = rt->pos % MMU_BUDGET_OPS;
 
 	v->ctx.latency = retry ? NULL : v->latency;
-	n = retry ? 1 : odd ? MIN(n, MMU_BUDGET_OPS - odd) : n;
+	n = retry || v->vm->sim->future ? 1 : odd ? MIN(n, MMU_BUDGET_OPS - odd) : n;
 
 	uint32_t done = mmu_run(v->cpu->mmu, &v->ctx, rt->ops + rt->pos, n, budget, &work, &walk, &r);
 
@@ -202,6 +203,8 @@ static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, u
 	if (v->vm->truth)
 		truth_accesses(v, rt->ops + rt->pos, done);
 	account(v, rt, done);
+	if (v->vm->sim->future && done)
+		sim_future_access(v, OP_VA(&rt->ops[rt->pos - 1]));
 	if (retry && done) {
 		hist_add(v->vm->out->latency, sim_cycles_to_ns(v->vm->sim, v->cpu->clock - v->fault_start), 1);
 		v->fault_pid = 0;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "mm/gmem_disk.h"
+#include "vmm/sim/future.h"
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
 #include "vmm/sim/truth.h"
@@ -159,6 +160,7 @@ void hal_zero_pages(struct hal *h, uint64_t gfn, uint64_t npages)
 		if (hpa == HFN_NONE)
 			return;
 		s->content[hpa >> PAGE_SHIFT] = (struct pattern){ 0, 0 };
+		sim_future_use(s, v->vm->id, gfn + i);
 		sim_spend(v, BUCKET_KERNEL, s->profile->zero_page_cycles);
 	}
 }
@@ -182,6 +184,8 @@ void hal_copy_pages(struct hal *h, uint64_t dst_gfn, uint64_t src_gfn, uint64_t 
 				return;
 		} while (evictions != sim_swap_evictions(s));
 		sim_copy_content(s, dst >> PAGE_SHIFT, src >> PAGE_SHIFT);
+		sim_future_use(s, v->vm->id, src_gfn + i);
+		sim_future_use(s, v->vm->id, dst_gfn + i);
 		sim_spend(v, BUCKET_KERNEL, s->profile->copy_page_cycles);
 	}
 }
@@ -194,6 +198,7 @@ void hal_fill_page(struct hal *h, uint64_t gfn, uint64_t base)
 	if (hpa == HFN_NONE)
 		return;
 	v->vm->sim->content[hpa >> PAGE_SHIFT].base = base;
+	sim_future_use(v->vm->sim, v->vm->id, gfn);
 	sim_spend(v, BUCKET_KERNEL, v->vm->sim->profile->fill_page_cycles);
 }
 

@@ -18,6 +18,7 @@
 #include "mm/lazy.h"
 #include "vmm/guest_counts.h"
 #include "vmm/policy_run.h"
+#include "vmm/sim/future.h"
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
 #include "vmm/sim/truth.h"
@@ -195,6 +196,8 @@ static int sim_read(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsign
 		truth_touch(s->vms[vm]->truth, gfn);
 	sim_page_bytes(s, hfn, page);
 	memcpy(buf, (uint8_t *)page + offset, len);
+	if (s->running)
+		sim_future_use(s, vm, gfn);
 	return 0;
 }
 
@@ -215,6 +218,8 @@ static int sim_write(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsig
 	memcpy((uint8_t *)page + offset, buf, len);
 	s->content[hfn] = (struct pattern){ PATTERN_BASE(PATTERN_BYTES, 0), page[0] };
 	memcpy(bytes, page, PAGE_SIZE);
+	if (s->running)
+		sim_future_use(s, vm, gfn);
 	return 0;
 }
 

@@ -144,7 +144,8 @@ int sim_swap_init(struct sim *s)
 		.nslots = c->size / PAGE_SIZE,
 		.policy = swap_policies[c->policy],
 		.order = (enum swap_order)c->order,
-		.seed = rng_mix(s->run->seed ^ rng_mix(npages)),
+		.seed = s->run->seed, /* as that of `trace mrc --seed` */
+		.future = s->future,
 		.low = npages * c->low_ppm / 1000000,
 		.high = npages * c->high_ppm / 1000000,
 		.cluster = (unsigned)c->page_cluster,
@@ -156,6 +157,9 @@ int sim_swap_init(struct sim *s)
 
 	if (!c->size)
 		return 0;
+	/* The optimum's first run. */
+	if (cfg.policy->offline && !swap_future_known(s->future))
+		cfg.policy = &swap_fifo;
 	w = g_new0(struct sim_swap, 1);
 	s->swap = w;
 	disk_init(&w->disk, disk_profiles[c->device], s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP);
