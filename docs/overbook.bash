@@ -25,7 +25,7 @@ _overbook()
 		[ "$COMP_CWORD" -eq 2 ] && mapfile -t COMPREPLY < <(compgen -W 'record import info mrc' -- "$cur")
 		;;
 	list)
-		mapfile -t COMPREPLY < <(compgen -W 'counters workloads patterns profiles modes costs figures policies replacement dedup victims estimators devices keys' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'counters workloads patterns profiles modes costs figures policies replacement dedup victims estimators compressors devices keys' -- "$cur")
 		;;
 	compare)
 		mapfile -t COMPREPLY < <(compgen -W '--all' -- "$cur")

@@ -56,8 +56,9 @@ static int evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot, h
 	if (reference != HFN_NONE)
 		err = ops->save_patch(g->machine, g->cfg.vm, gfn, hfn, reference, slot);
 	else if (!(word & WORD_CACHED))
-		err = ops->save(g->machine, g->cfg.vm, gfn, hfn, slot);
+		err = ops->save(g->machine, g->cfg.vm, gfn, hfn, slot, to == PAGE_SWAPPED);
 	if (err) {
+		g->c->swap_write_errors++;
 		gmem_tell_mapped(g, gfn, 1);
 		return ERR(err);
 	}
@@ -83,6 +84,21 @@ int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot)
 int gmem_evict_patch(struct gmem *g, gfn_t gfn, uint64_t slot, hfn_t reference)
 {
 	return evict(g, gfn, PAGE_COMPRESSED, slot, reference);
+}
+
+int gmem_write_back(struct gmem *g, gfn_t gfn)
+{
+	uint64_t slot = g->page[gfn] >> WORD_HFN;
+	int err;
+
+	g_assert(word_state(g->page[gfn]) == PAGE_COMPRESSED);
+	err = g->machine->ops->write_back(g->machine, slot);
+	if (err) {
+		g->c->swap_write_errors++;
+		return ERR(err);
+	}
+	gmem_set(g, gfn, WORD(PAGE_SWAPPED, slot), EVENT_EVICT);
+	return 0;
 }
 
 int gmem_frame_for(struct gmem *g, gfn_t gfn, hfn_t *hfn)
@@ -122,9 +138,10 @@ int gmem_swap_in(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source s
 
 	if (err)
 		return err;
-	err = g->machine->ops->load(g->machine, g->cfg.vm, gfn, hfn, slot);
+	err = g->machine->ops->load(g->machine, g->cfg.vm, gfn, hfn, slot, from == PAGE_SWAPPED);
 	if (err) {
 		frames_release(g->frames, hfn, 1);
+		g->c->swap_read_errors++;
 		return ERR(err);
 	}
 	if (from == PAGE_SWAPPED) {
@@ -152,9 +169,10 @@ int gmem_swap_ahead(struct gmem *g, gfn_t gfn)
 	err = frames_alloc(g->frames, 1, g->cfg.node, false, FRAME_OWNER(FRAME_GUEST, g->cfg.vm, gfn), &hfn);
 	if (err)
 		return err;
-	err = g->machine->ops->load(g->machine, g->cfg.vm, gfn, hfn, slot);
+	err = g->machine->ops->load(g->machine, g->cfg.vm, gfn, hfn, slot, true);
 	if (err) {
 		frames_release(g->frames, hfn, 1);
+		g->c->swap_read_errors++;
 		return ERR(err);
 	}
 	flags = WORD_IDLE | WORD_AHEAD;

@@ -92,12 +92,14 @@ struct machine_ops {
 	 * Swapping. Slots are numbered from 0 to the size the reclaimer was made with; the machine knows where their
 	 * bytes are. A machine without swap leaves these NULL.
 	 *
-	 * gmem_evict(), the page being unmapped: the contents of @hfn go to @slot. -EIO. load() is the inverse, and
-	 * leaves the slot as it is. drop(), by the reclaimer: nobody wants the slot's contents any more. peek(): one
+	 * gmem_evict(), the page being unmapped: the contents of @hfn go to @slot, on the device or, compressed, in
+	 * memory. -EIO. load() is the inverse, and leaves the slot as it is. write_back(): what was in memory goes to
+	 * the device. drop(), by the reclaimer: nobody wants the slot's contents any more. peek(): one
 	 * slot's 4096 bytes, for digests.
 	 */
-	int (*save)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot);
-	int (*load)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot);
+	int (*save)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device);
+	int (*load)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device);
+	int (*write_back)(struct machine *m, uint64_t slot);
 	void (*drop)(struct machine *m, uint64_t slot);
 	int (*peek)(struct machine *m, uint64_t slot, void *page);
 

@@ -85,6 +85,9 @@ int gmem_evict(struct gmem *g, gfn_t gfn, enum page_state to, uint64_t slot);
 /* The same, to COMPRESSED, as a patch of the page in merged frame @reference (machine->save_patch). */
 int gmem_evict_patch(struct gmem *g, gfn_t gfn, uint64_t slot, hfn_t reference);
 
+/* COMPRESSED to SWAPPED, in the same slot. -EIO: then nothing has changed. */
+int gmem_write_back(struct gmem *g, gfn_t gfn);
+
 /*
  * RESIDENT to DROPPED, if the mapper knows that the page equals a page of the guest's disk; a slot that it may have
  * is free then. Else -EBUSY.

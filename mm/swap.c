@@ -57,38 +57,22 @@ static struct swap *to_swap(struct reclaimer *r)
 	return (struct swap *)r;
 }
 
-/* The tier shrinks as its bytes do; it grows by a page's worth after that page's frame has gone back. */
-static int resize_tier(struct swap *s)
+/* The compressed page in @slot is no longer there. */
+static void leave_tier(struct swap *s, uint64_t slot)
 {
-	uint64_t want = (s->tier_bytes + PAGE_SIZE - 1) / PAGE_SIZE;
+	struct gmem *g = swap_gmem(s, s->owner[slot]);
 
-	while (s->tier->len > want) {
-		frames_release(s->frames, g_array_index(s->tier, hfn_t, s->tier->len - 1), 1);
-		g_array_set_size(s->tier, s->tier->len - 1);
-	}
-	while (s->tier->len < want) {
-		hfn_t hfn;
-
-		if (frames_alloc(s->frames, 1, 0, false, FRAME_OWNER(FRAME_TIER, 0, 0), &hfn))
-			return ERR(-ENOMEM);
-		g_array_append_val(s->tier, hfn);
-	}
-	return 0;
+	swap_patch_gone(s, g, slot);
+	gmem_counters(g)->compressed_size -= s->tier.nbytes[slot];
+	swap_tier_remove(&s->tier, slot);
 }
 
 static void free_slot(struct swap *s, uint64_t slot)
 {
 	s->machine->ops->drop(s->machine, slot);
 	s->shadow[slot] = 0;
-	if (s->nbytes[slot]) {
-		struct gmem *g = swap_gmem(s, s->owner[slot]);
-
-		swap_patch_gone(s, g, slot);
-		gmem_counters(g)->compressed_size -= s->nbytes[slot];
-		s->tier_bytes -= s->nbytes[slot];
-		s->nbytes[slot] = 0;
-		resize_tier(s);
-	}
+	if (swap_tier_has(&s->tier, slot))
+		leave_tier(s, slot);
 	s->owner[slot] = 0;
 	swap_slots_give(&s->slots, slot);
 }
@@ -125,7 +109,7 @@ static void swap_changed(struct reclaimer *r, struct gmem *g, gfn_t gfn, enum pa
 	} else if (to == PAGE_RESIDENT) {
 		swap_whom_add(&s->whom, vm, to_ref, s->refault);
 		s->refault = 0;
-	} else if (from == PAGE_SWAPPED || from == PAGE_COMPRESSED) {
+	} else if ((from == PAGE_SWAPPED || from == PAGE_COMPRESSED) && to != PAGE_SWAPPED) {
 		free_slot(s, from_ref);
 	}
 }
@@ -146,6 +130,43 @@ static void queue_write(struct swap *s, uint64_t slot)
 	s->n++;
 }
 
+/* One page of the tier goes to the device, and its slot with it. False: it cannot. */
+static bool write_back(struct swap *s, uint64_t slot)
+{
+	struct gmem *g = swap_gmem(s, s->owner[slot]);
+	struct counters *c = gmem_counters(g);
+
+	if (gmem_write_back(g, OWNER_GFN(s->owner[slot]))) {
+		c->swap_failures++;
+		return false;
+	}
+	s->machine->ops->charge(s->machine, gmem_config(g)->vm, CHARGE_DECOMPRESS, 1);
+	leave_tier(s, slot);
+	c->swap_writebacks++;
+	queue_write(s, slot);
+	return true;
+}
+
+bool swap_tier_fits(const struct swap *s, unsigned nbytes)
+{
+	uint64_t growth = swap_tier_growth(&s->tier, nbytes);
+
+	return s->tier.want + growth <= s->cfg.pool_frames && growth <= swap_nfree(s) + 1;
+}
+
+/* A full tier writes its oldest pages to the device, a tenth of it at once, if it is told to. */
+static bool tier_has_room(struct swap *s, unsigned nbytes)
+{
+	struct swap_tier *t = &s->tier;
+	uint64_t limit = s->cfg.pool_frames, aim = limit - limit / 10;
+
+	if (t->want + swap_tier_growth(t, nbytes) > limit && s->cfg.writeback)
+		while (t->count && (t->want > aim || t->want + swap_tier_growth(t, nbytes) > limit) &&
+		       write_back(s, swap_tier_oldest(t)))
+			;
+	return swap_tier_fits(s, nbytes);
+}
+
 /* The size of the page in the tier, or 0: to the device. */
 static unsigned fit_in_tier(struct swap *s, struct gmem *g, hfn_t hfn)
 {
@@ -160,23 +181,21 @@ static unsigned fit_in_tier(struct swap *s, struct gmem *g, hfn_t hfn)
 		c->swap_incompressible++;
 		return 0;
 	}
-	if (s->tier_bytes + nbytes > s->cfg.pool_frames * PAGE_SIZE) {
+	if (!tier_has_room(s, nbytes)) {
 		c->swap_pool_full++;
 		return 0;
 	}
 	return nbytes;
 }
 
-int swap_tier_put(struct swap *s, struct gmem *g, uint64_t slot, unsigned nbytes)
+int swap_put_in_tier(struct swap *s, struct gmem *g, uint64_t slot, unsigned nbytes)
 {
 	struct counters *c = gmem_counters(g);
 
-	s->nbytes[slot] = (uint16_t)nbytes;
-	s->tier_bytes += nbytes;
 	c->swap_compressed++;
 	c->compressed_bytes += nbytes;
 	c->compressed_size += nbytes;
-	return resize_tier(s);
+	return swap_tier_add(&s->tier, slot, nbytes);
 }
 
 int swap_evict_dirty(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
@@ -201,7 +220,7 @@ int swap_evict_dirty(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
 		queue_write(s, slot);
 		return 0;
 	}
-	return swap_tier_put(s, g, slot, nbytes);
+	return swap_put_in_tier(s, g, slot, nbytes);
 }
 
 static int evict_clean(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
@@ -218,6 +237,16 @@ static int evict_clean(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn)
 	s->ncached--;
 	gmem_counters(g)->swap_clean_drops++;
 	return 0;
+}
+
+/* What the policy has to say of a page that went, until it comes back. One that is on its guest's disk has no slot. */
+static void remember(struct swap *s, struct gmem *g, gfn_t gfn, uint32_t shadow)
+{
+	struct gmem_page page;
+
+	gmem_lookup(g, gfn, &page);
+	if (page.state == PAGE_SWAPPED || page.state == PAGE_COMPRESSED)
+		s->shadow[gmem_slot(g, gfn)] = shadow;
 }
 
 /* @pool is not empty. */
@@ -243,7 +272,7 @@ static int evict_one(struct swap *s, struct swap_pool *pool)
 		return err;
 	}
 	if (pool->policy->evicted)
-		s->shadow[gmem_slot(g, gfn)] = pool->policy->evicted(pool);
+		remember(s, g, gfn, pool->policy->evicted(pool));
 	s->evictions++;
 	gmem_counters(g)->swap_outs++;
 	return 0;
@@ -367,7 +396,7 @@ static bool only_on_device(const struct swap *s, uint64_t slot)
 {
 	struct gmem_page page;
 
-	return swap_slots_used(&s->slots, slot) && !s->nbytes[slot] &&
+	return swap_slots_used(&s->slots, slot) && !swap_tier_has(&s->tier, slot) &&
 	       !gmem_lookup(swap_gmem(s, s->owner[slot]), OWNER_GFN(s->owner[slot]), &page) &&
 	       page.state == PAGE_SWAPPED;
 }
@@ -462,14 +491,12 @@ struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct m
 	s->frames = fr;
 	s->machine = m;
 	swap_patches_init(s);
-	s->tier = g_array_new(FALSE, FALSE, sizeof(hfn_t));
 	s->owner = lazy_new(cfg->nslots * sizeof(*s->owner));
 	s->shadow = lazy_new(cfg->nslots * sizeof(*s->shadow));
-	s->nbytes = lazy_new(cfg->nslots * sizeof(*s->nbytes));
 	s->clean = lazy_new(frames_total(fr) * sizeof(*s->clean));
 	swap_slots_init(&s->slots, cfg->nslots);
-	if (swap_whom_init(&s->whom, cfg->policy, frames_total(fr), cfg->seed, cfg->order) || !s->owner || !s->shadow ||
-	    !s->nbytes || !s->clean) {
+	if (swap_whom_init(&s->whom, cfg->policy, frames_total(fr), cfg->seed, cfg->order) ||
+	    swap_tier_init(&s->tier, cfg->nslots, fr) || !s->owner || !s->shadow || !s->clean) {
 		swap_free(s);
 		errno = ENOMEM;
 		return NULL;
@@ -482,13 +509,10 @@ struct swap *swap_new(const struct swap_config *cfg, struct frames *fr, struct m
 
 void swap_free(struct swap *s)
 {
-	s->tier_bytes = 0;
-	resize_tier(s);
+	swap_tier_destroy(&s->tier);
 	swap_patches_free(s);
-	g_array_unref(s->tier);
 	lazy_free(s->owner, s->cfg.nslots * sizeof(*s->owner));
 	lazy_free(s->shadow, s->cfg.nslots * sizeof(*s->shadow));
-	lazy_free(s->nbytes, s->cfg.nslots * sizeof(*s->nbytes));
 	lazy_free(s->clean, frames_total(s->frames) * sizeof(*s->clean));
 	swap_slots_destroy(&s->slots);
 	swap_whom_destroy(&s->whom);
@@ -530,7 +554,7 @@ uint64_t swap_evictions(const struct swap *s)
 
 uint64_t swap_pool_used(const struct swap *s)
 {
-	return s->tier->len;
+	return s->tier.held->len;
 }
 
 struct tally {
@@ -554,8 +578,8 @@ static const char *verify_page(const struct swap *s, struct gmem *g, gfn_t gfn, 
 	} else if (page.state == PAGE_SWAPPED || page.state == PAGE_COMPRESSED) {
 		t->swapped++;
 		slot = gmem_slot(g, gfn);
-		t->bytes += s->nbytes[slot];
-		if ((page.state == PAGE_COMPRESSED) != (s->nbytes[slot] != 0))
+		t->bytes += s->tier.nbytes[slot];
+		if ((page.state == PAGE_COMPRESSED) != swap_tier_has(&s->tier, slot))
 			return "a page is not in the tier its state says";
 	} else {
 		return NULL;
@@ -584,7 +608,8 @@ int swap_verify(struct swap *s)
 		why = "the pools are not the resident pages";
 	if (!why && (t.cached != s->ncached || t.cached + t.swapped != s->slots.nused))
 		why = "slots leaked";
-	if (!why && (t.bytes != s->tier_bytes || s->tier->len != (t.bytes + PAGE_SIZE - 1) / PAGE_SIZE))
+	if (!why && (t.bytes != s->tier.bytes || s->tier.held->len != s->tier.want ||
+		     s->tier.want * PAGE_SIZE < t.bytes || s->tier.want > MAX(s->cfg.pool_frames, 0)))
 		why = "the compressed tier's size is wrong";
 	if (!why)
 		why = swap_patch_verify(s);

@@ -25,6 +25,7 @@ struct swap_config {
 	unsigned cluster;     /* readahead: aligned groups of 2^cluster slots */
 	uint64_t pool_frames; /* most host frames of the compressed tier; 0: there is none */
 	bool mapper, preventer; /* see struct reclaimer */
+	bool writeback;	      /* a full tier writes its oldest pages to the device */
 };
 
 /* NULL and ENOMEM when there is no address space for its tables. Pointers are borrowed for its life. */

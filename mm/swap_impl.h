@@ -7,6 +7,7 @@
 
 #include "mm/swap.h"
 #include "mm/swap_slots.h"
+#include "mm/swap_tier.h"
 
 struct swap {
 	struct reclaimer base; /* first */
@@ -16,13 +17,11 @@ struct swap {
 	struct swap_whom whom;
 	struct swap_slots slots;
 	uint64_t *owner;    /* [nslots] FRAME_OWNER() of the page in it */
-	uint16_t *nbytes;   /* [nslots] of a compressed page; 0: on the device */
 	uint32_t *shadow;   /* [nslots] what the policy remembers of the page in it */
 	uint32_t refault;   /* of the page that is just coming back */
 	uint32_t *clean;    /* [frames] slot + 1 of the page's copy, or 0 */
 	uint64_t ncached;   /* of those that are not 0 */
-	uint64_t tier_bytes;
-	GArray *tier;	    /* hfn_t: the frames of the tier */
+	struct swap_tier tier;
 	GHashTable *reference; /* slot of a patch: the frame it refers to */
 	GHashTable *npatches;  /* such a frame: how many refer to it */
 	uint64_t nmerged;   /* pages that map merged frames, in all VMs */
@@ -52,8 +51,11 @@ int swap_evict_dirty(struct swap *s, struct gmem *g, gfn_t gfn, hfn_t hfn);
  */
 int swap_evict_merged(struct swap *s, uint64_t want);
 
-/* The page of @g that has just gone to @slot takes @nbytes of the tier. Its frame must have come back: cannot fail. */
-int swap_tier_put(struct swap *s, struct gmem *g, uint64_t slot, unsigned nbytes);
+/* The page of @g that has just gone to @slot takes @nbytes of the tier. swap_tier_fits() said yes: cannot fail. */
+int swap_put_in_tier(struct swap *s, struct gmem *g, uint64_t slot, unsigned nbytes);
+
+/* May the tier have an object of @nbytes? Are there frames for it, with that of its page, which comes back? */
+bool swap_tier_fits(const struct swap *s, unsigned nbytes);
 
 /* swap_patch.c */
 void swap_patches_init(struct swap *s);

@@ -89,7 +89,7 @@ void swap_patch_gone(struct swap *s, struct gmem *g, uint64_t slot)
 	else
 		g_hash_table_remove(s->npatches, key_of(reference));
 	gmem_counters(g)->pages_patched--;
-	gmem_counters(g)->patch_size -= s->nbytes[slot];
+	gmem_counters(g)->patch_size -= s->tier.nbytes[slot];
 	gmem_share_put(g, reference);
 }
 
@@ -98,7 +98,7 @@ bool swap_can_store(const struct swap *s, const struct gmem *g, gfn_t gfn, unsig
 	struct gmem_page page;
 
 	return !gmem_lookup(g, gfn, &page) && page.state == PAGE_RESIDENT && !s->clean[page.hfn] &&
-	       s->tier_bytes + nbytes <= s->cfg.pool_frames * PAGE_SIZE && s->slots.nused < s->slots.nslots;
+	       swap_tier_fits(s, nbytes) && s->slots.nused < s->slots.nslots;
 }
 
 int swap_store(struct swap *s, struct gmem *g, gfn_t gfn, unsigned nbytes, hfn_t reference)
@@ -123,7 +123,7 @@ int swap_store(struct swap *s, struct gmem *g, gfn_t gfn, unsigned nbytes, hfn_t
 		hold(s, g, slot, nbytes, reference);
 	s->evictions++;
 	c->swap_outs++;
-	return swap_tier_put(s, g, slot, nbytes);
+	return swap_put_in_tier(s, g, slot, nbytes);
 }
 
 uint64_t swap_references(const struct swap *s)
@@ -156,7 +156,7 @@ const char *swap_patch_verify(const struct swap *s)
 		return "patches and references disagree";
 	g_hash_table_iter_init(&it, s->reference);
 	while (g_hash_table_iter_next(&it, &hfn, &n))
-		if (!s->nbytes[GPOINTER_TO_SIZE(hfn)] || !swap_slots_used(&s->slots, GPOINTER_TO_SIZE(hfn)))
+		if (!s->tier.nbytes[GPOINTER_TO_SIZE(hfn)] || !swap_slots_used(&s->slots, GPOINTER_TO_SIZE(hfn)))
 			return "a patch has no place in the tier";
 	return NULL;
 }

@@ -13,6 +13,7 @@
 #include "vmm/conf.h"
 #include "vmm/figure.h"
 #include "vmm/policy/policies.h"
+#include "vmm/sim/compress.h"
 #include "vmm/sim/disk.h"
 #include "vmm/sim/profile.h"
 #include "vmm/vmm.h"
@@ -126,6 +127,12 @@ static void list_estimators(void)
 		printf("%-8s %s\n", estimator_table[i]->name, estimator_table[i]->summary);
 }
 
+static void list_compressors(void)
+{
+	for (int i = 0; compressors[i]; i++)
+		printf("%-8s %s\n", compressors[i]->name, compressors[i]->summary);
+}
+
 static void list_devices(void)
 {
 	printf("%-8s %10s %10s %10s %8s %8s %6s  %s\n", "device", "read_ns", "write_ns", "seek_ns", "MB/s", "parallel",
@@ -161,6 +168,7 @@ static const struct {
 	{ "dedup", "how equal pages are found and merged", list_dedup },
 	{ "victims", "which page the host swaps out ([swap] policy)", list_victims },
 	{ "estimators", "how working sets are estimated ([estimate] methods)", list_estimators },
+	{ "compressors", "what compresses swapped pages ([swap] compressor)", list_compressors },
 	{ "devices", "swap devices ([swap] device)", list_devices },
 	{ "keys", "sections and keys of an experiment file", list_keys },
 };

@@ -18,6 +18,7 @@ static const char *const numberings[] = { "linux", "spec", NULL };
 static const char *const dedup_names[] = { "none", "ksm", "hash", "oracle", NULL };
 static const char *const advisors[] = { "none", "scan-time", NULL };
 static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
+static const char *const compressor_names[] = { "zstd", "lz4", "table", NULL };
 static const char *const orders[] = { "host", "proportional", "largest", NULL }; /* enum swap_order */
 static const char *const victims[] = { "fifo", "random", "clock", "lru", "mglru", "opt", NULL };
 static const char *const policy_names[] = { "none", "static", "swap-only", "proportional", "esx",
@@ -175,6 +176,10 @@ static const struct conf_key swap_keys[] = {
 	 "A read from swap brings in its aligned group of 2^n slots; 0: no readahead." },
 	{ "compressed-pool", CONF_SIZE, SWAP(pool), "0", 0, 1ull << 43, NULL, 0,
 	 "Most host memory that compressed pages may take before the device is used; 0: nothing is compressed." },
+	{ "compressor", CONF_ENUM, SWAP(compressor), "zstd", 0, 0, compressor_names, 0,
+	 "What compresses them, and what it costs; table: sizes that do not depend on any library's version." },
+	{ "writeback", CONF_BOOL, SWAP(writeback), "no", 0, 0, NULL, 0,
+	 "When it is full, its oldest pages go to the device; no: new ones go there." },
 	{ "mapper", CONF_BOOL, SWAP(mapper), "no", 0, 0, NULL, 0,
 	 "A page that is equal to a page of the guest's own disk is dropped instead, and read from there again." },
 	{ "preventer", CONF_BOOL, SWAP(preventer), "no", 0, 0, NULL, 0,

@@ -88,6 +88,8 @@ struct conf_swap {
 	int order;     /* enum swap_order */
 	uint64_t page_cluster;
 	uint64_t pool; /* bytes of host memory for compressed pages, at most */
+	int compressor; /* index into compressors[] */
+	bool writeback; /* a full pool writes its oldest pages to the device */
 	bool mapper, preventer; /* VSwapper's remedies */
 	uint64_t low_ppm, high_ppm; /* watermarks, of the host's memory */
 };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <lz4.h>
 #include <zstd.h>
 
 #include "vmm/results.h"
@@ -199,6 +200,7 @@ void manifest_common(JsonBuilder *b, const struct manifest *m)
 	add_string(b, "host_cpu", cpu);
 	add_string(b, "host_kernel", kernel);
 	add_string(b, "zstd", ZSTD_versionString());
+	add_string(b, "lz4", LZ4_versionString());
 	add_string(b, "machine", m->machine);
 	if (m->seed <= G_MAXINT64) {
 		json_builder_set_member_name(b, "seed");

@@ -123,11 +123,11 @@ static int fake_write(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsi
 	return 0;
 }
 
-static int fake_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot)
+static int fake_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device)
 {
 	struct fake_machine *fm = fake(m);
 
-	(void)vm, (void)gfn;
+	(void)vm, (void)gfn, (void)device;
 	if (due(&fm->fail_save_in))
 		return -EIO;
 	g_assert(!g_hash_table_contains(fm->slots, GSIZE_TO_POINTER(slot)));
@@ -179,15 +179,28 @@ static int fake_peek(struct machine *m, uint64_t slot, void *page)
 	return 0;
 }
 
-static int fake_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot)
+static int fake_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device)
 {
 	struct fake_machine *fm = fake(m);
 
-	(void)vm, (void)gfn;
+	(void)vm, (void)gfn, (void)device;
 	if (due(&fm->fail_load_in))
 		return -EIO;
 	fm->loaded++;
 	return fake_peek(m, slot, fake_machine_page(fm, hfn));
+}
+
+/* What was a patch becomes a whole page. */
+static int fake_write_back(struct machine *m, uint64_t slot)
+{
+	uint8_t page[PAGE_SIZE];
+
+	if (due(&fake(m)->fail_save_in))
+		return -EIO;
+	fake_peek(m, slot, page);
+	g_hash_table_remove(fake(m)->patches, GSIZE_TO_POINTER(slot));
+	g_hash_table_insert(fake(m)->slots, GSIZE_TO_POINTER(slot), g_memdup2(page, PAGE_SIZE));
+	return 0;
 }
 
 static void fake_drop(struct machine *m, uint64_t slot)
@@ -249,6 +262,7 @@ static const struct machine_ops fake_ops = {
 	.save_patch = fake_save_patch,
 	.patched_size = fake_patched_size,
 	.load = fake_load,
+	.write_back = fake_write_back,
 	.drop = fake_drop,
 	.peek = fake_peek,
 	.compressed_size = fake_compressed_size,

@@ -86,7 +86,7 @@ static void check_frames(struct world *w)
 	must_eq(c->frames_reference, swap_references(w->m->swap));
 	must_eq(c->pages_merged, c->pages_shared + c->pages_sharing);
 	must(c->pages_patched <= c->pages_compressed && c->patch_size <= c->compressed_size);
-	must_eq(swap_pool_used(w->m->swap), (c->compressed_size + PAGE_SIZE - 1) / PAGE_SIZE);
+	must(swap_pool_used(w->m->swap) >= (c->compressed_size + PAGE_SIZE - 1) / PAGE_SIZE);
 }
 
 static void check_all(struct world *w)

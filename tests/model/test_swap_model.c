@@ -45,6 +45,8 @@ static const struct swap_config configs[] = {
 	{ .nslots = 4000, .policy = &swap_fifo, .low = 40, .high = 90, .cluster = 3 },
 	{ .nslots = 4000, .policy = &swap_random, .seed = 4, .low = 40, .high = 90, .cluster = 2, .pool_frames = 100 },
 	{ .nslots = 4000, .policy = &swap_clock, .low = 40, .high = 60, .cluster = 0, .pool_frames = 30 },
+	{ .nslots = 4000, .policy = &swap_clock, .low = 40, .high = 60, .cluster = 3, .pool_frames = 9,
+	  .writeback = true },
 	{ .nslots = 1500, .policy = &swap_clock, .low = 0, .high = 0, .cluster = 4 },
 	{ .nslots = 900, .policy = &swap_random, .seed = 8, .low = 10, .high = 300, .cluster = 3 },
 	{ .nslots = 4000, .policy = &swap_clock, .low = 20, .high = 60, .cluster = 3, .order = SWAP_FROM_PROPORTIONAL },
@@ -325,6 +327,7 @@ START_TEST(contents_survive)
 	must(w->merges > 1000 && w->gone > 0);
 	must(sum.swap_outs_limit > 0);
 	must(sum.swap_outs_merged > 0 || cfg->nslots < 2000);
+	must((sum.swap_writebacks > 0) == cfg->writeback);
 	must((sum.swap_compressed > 0) == (cfg->pool_frames > 0));
 	must((sum.swap_readahead_hits > 0) == (cfg->cluster > 0));
 	world_teardown(w);

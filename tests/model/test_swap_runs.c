@@ -13,7 +13,8 @@
 static const char experiment[] =
 	"[experiment]\nschedule = %s\nsample-interval = 0\n"
 	"[host]\ncpus = 2\nmemory = %s\npage-size = %s\n"
-	"[swap]\nsize = %s\npolicy = %s\ncompressed-pool = %s\npage-cluster = %u\nhigh-watermark = %s\n"
+	"[swap]\nsize = %s\npolicy = %s\nwriteback = yes\ncompressor = %s\n"
+	"compressed-pool = %s\npage-cluster = %u\nhigh-watermark = %s\n"
 	"[dedup]\nalgorithm = %s\nsleep = 50 us\n"
 	"[vm a]\ncount = 2\nmemory = 48 MiB\npaging = %s\nworkload = w\n"
 	"[vm b]\nmemory = 48 MiB\npaging = %s\nworkload = f\n"
@@ -58,7 +59,8 @@ static void run_one(struct text_run *t, unsigned i, bool small)
 {
 	g_autofree char *text =
 		g_strdup_printf(experiment, runs[i].schedule, small ? "40 MiB" : "256 MiB", runs[i].page_size,
-				small ? "256 MiB" : "0", runs[i].policy, runs[i].pool, runs[i].cluster, runs[i].high,
+				small ? "256 MiB" : "0", runs[i].policy, i % 2 ? "lz4" : "zstd",
+				runs[i].pool, runs[i].cluster, runs[i].high,
 				small ? runs[i].dedup : "none", runs[i].paging, runs[i].paging);
 	GError *error = NULL;
 

@@ -49,6 +49,7 @@ START_TEST(every_list)
 		     { "replacement", "clock0" },
 		     { "dedup", "oracle" },
 		     { "victims", "clock" },
+		     { "compressors", "lz4" },
 		     { "devices", "nvme" },
 		     { "keys", "[swap]" },
 		     { "keys", "[vm NAME]" } };

@@ -9,6 +9,7 @@
 #include "mm/swap_pool.h"
 #include "tests/lib/suite.h"
 #include "vmm/conf.h"
+#include "vmm/sim/compress.h"
 #include "vmm/sim/disk.h"
 #include "workloads/pattern.h"
 
@@ -227,11 +228,15 @@ END_TEST
 START_TEST(swap_choices)
 {
 	const struct conf_swap w = {0};
-	struct conf_key policy, device;
+	struct conf_key policy, device, compressor;
 	unsigned i;
 
 	ck_assert(conf_find_key(SECTION_SWAP, &w, "policy", &policy));
 	ck_assert(conf_find_key(SECTION_SWAP, &w, "device", &device));
+	ck_assert(conf_find_key(SECTION_SWAP, &w, "compressor", &compressor));
+	for (i = 0; compressors[i]; i++)
+		ck_assert_str_eq(compressor.choices[i], compressors[i]->name);
+	ck_assert_ptr_null(compressor.choices[i]);
 	for (i = 0; swap_policies[i]; i++)
 		ck_assert_str_eq(policy.choices[i], swap_policies[i]->name);
 	ck_assert_ptr_null(policy.choices[i]);

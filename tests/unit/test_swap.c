@@ -394,6 +394,38 @@ START_TEST(what_cannot_go_stays)
 }
 END_TEST
 
+/* What if the tier is full and may write back? The oldest go to the device, in one command, and new ones come in. */
+START_TEST(full_tier_writes_the_oldest_back)
+{
+	struct world *w = world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo, .pool_frames = 20,
+							  .writeback = true }, true);
+
+	for (gfn_t gfn = 0; gfn < HOST + 80; gfn++)
+		fill(w, gfn, 127);
+	/* Frames that the tier takes are frames that pages have to leave. */
+	ck_assert_uint_eq(w->c.swap_compressed, w->c.swap_outs);
+	ck_assert_uint_eq(w->c.swap_pool_full, 0);
+	ck_assert_uint_le(swap_pool_used(w->swap), 20);
+	ck_assert_uint_gt(w->c.swap_writebacks, 0);
+	ck_assert_uint_eq(w->c.pages_swapped, w->c.swap_writebacks);
+	ck_assert_uint_eq(w->c.pages_compressed, w->c.swap_outs - w->c.swap_writebacks);
+	for (gfn_t gfn = 0; gfn < w->c.swap_outs; gfn++) {
+		must(lookup(w, gfn).state == (gfn < w->c.swap_writebacks ? PAGE_SWAPPED : PAGE_COMPRESSED));
+		must_eq(look(w, gfn), gfn + 1);
+	}
+	/* The device fails: what is there stays, and who comes goes to the device, which may work for it. */
+	w->fm->fail_save_in = 1;
+	for (gfn_t gfn = HOST + 80; !w->c.swap_pool_full && gfn < HOST + 400; gfn++)
+		fill(w, gfn, 127);
+	ck_assert_uint_eq(w->c.swap_write_errors, 1);
+	for (gfn_t gfn = 0; gfn < HOST; gfn++)
+		must_eq(look(w, gfn), gfn + 1);
+	fault(w, 0, ACC_W);
+	ck_assert_uint_eq(w->c.faults_swapped, 1);
+	world_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("swap");
@@ -406,6 +438,7 @@ int main(void)
 	tcase_add_test(t, readahead_brings_the_group);
 	tcase_add_test(t, watermarks_evict_in_batches);
 	tcase_add_test(t, tier_takes_what_shrinks);
+	tcase_add_test(t, full_tier_writes_the_oldest_back);
 	tcase_add_test(t, full_and_failing_devices);
 	tcase_add_test(t, what_cannot_go_stays);
 	suite_add_tcase(s, t);

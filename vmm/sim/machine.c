@@ -277,13 +277,15 @@ static void sim_charge(struct machine *m, unsigned vm, enum charge_kind kind, ui
 {
 	struct sim *s = to_sim(m);
 	const struct sim_profile *p = s->profile;
+	bool fast = compress_kind(s->compress)->fast;
 	const uint32_t price[CHARGE_KINDS] = {
 		[CHARGE_POPULATE] = p->populate_cycles,	      [CHARGE_RELEASE] = p->release_cycles,
 		[CHARGE_MOVE] = p->move_cycles,		      [CHARGE_TABLE_WRITE] = p->table_write_cycles,
 		[CHARGE_TABLE_PAGE] = p->table_page_cycles, [CHARGE_GUEST_READ] = p->guest_read_cycles,
 		[CHARGE_CHECKSUM] = p->checksum_cycles,	      [CHARGE_COMPARE] = p->compare_cycles,
 		[CHARGE_MERGE] = p->merge_cycles,
-		[CHARGE_COMPRESS] = p->compress_cycles,	      [CHARGE_DECOMPRESS] = p->decompress_cycles,
+		[CHARGE_COMPRESS] = fast ? p->lz4_compress_cycles : p->compress_cycles,
+		[CHARGE_DECOMPRESS] = fast ? p->lz4_decompress_cycles : p->decompress_cycles,
 	};
 	bool memory = kind <= CHARGE_MOVE || kind == CHARGE_COMPRESS || kind == CHARGE_DECOMPRESS;
 
@@ -305,11 +307,6 @@ static uint64_t sim_now(struct machine *m)
 	return sim_cycles_to_ns(s, s->running->cpu->clock);
 }
 
-static unsigned compressed_size(struct machine *m, hfn_t hfn)
-{
-	return to_sim(m)->swap ? sim_compressed_size(m, hfn) : sim_patched_size(m, hfn, HFN_NONE);
-}
-
 static const struct machine_ops sim_machine_ops = {
 	.name = "sim",
 	.populate = sim_populate,
@@ -328,9 +325,10 @@ static const struct machine_ops sim_machine_ops = {
 	.save_patch = sim_save_patch,
 	.patched_size = sim_patched_size,
 	.load = sim_load,
+	.write_back = sim_write_back,
 	.drop = sim_drop,
 	.peek = sim_peek,
-	.compressed_size = compressed_size,
+	.compressed_size = sim_compressed_size,
 	.swap_io = sim_swap_io,
 	.flush = sim_flush,
 	.charge = sim_charge,
@@ -448,6 +446,7 @@ int sim_init(struct sim *s, GError **error)
 	s->frames = frames_new(h->memory / PAGE_SIZE, (unsigned)h->nodes);
 	s->ncontent = h->memory / PAGE_SIZE;
 	s->content = lazy_new(s->ncontent * sizeof(*s->content));
+	s->compress = compress_new(compressors[e->swap.compressor]);
 	if (!s->frames || !s->content || sim_swap_init(s)) {
 		g_set_error(error, VMM_ERROR, VMM_LACKS,
 			    "no address space for a simulated host of %" G_GUINT64_FORMAT
@@ -478,6 +477,7 @@ void sim_destroy(struct sim *s)
 	g_free(s->cpus);
 	sim_swap_destroy(s);
 	sim_patch_destroy(s);
+	compress_free(s->compress);
 	lazy_free(s->content, s->ncontent * sizeof(*s->content));
 	if (s->frames)
 		frames_free(s->frames);

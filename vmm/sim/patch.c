@@ -25,7 +25,7 @@ struct sim_patch {
 int sim_save_patch(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, hfn_t reference, uint64_t slot)
 {
 	(void)reference;
-	return sim_save(m, vm, gfn, hfn, slot);
+	return sim_save(m, vm, gfn, hfn, slot, false);
 }
 
 static bool same(struct pattern a, struct pattern b)

@@ -64,6 +64,7 @@ static const struct field fields[] = {
 	CYCLES(populate_cycles), CYCLES(release_cycles), CYCLES(move_cycles), CYCLES(table_write_cycles),
 	CYCLES(checksum_cycles), CYCLES(compare_cycles), CYCLES(merge_cycles),
 	CYCLES(table_page_cycles), CYCLES(guest_read_cycles), CYCLES(compress_cycles), CYCLES(decompress_cycles),
+	CYCLES(lz4_compress_cycles), CYCLES(lz4_decompress_cycles),
 	CYCLES(pv_update_cycles), CYCLES(remote_node_cycles),
 };
 

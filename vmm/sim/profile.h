@@ -65,6 +65,7 @@ struct sim_profile {
 	uint32_t populate_cycles, release_cycles, move_cycles, table_write_cycles, table_page_cycles, guest_read_cycles;
 	uint32_t checksum_cycles, compare_cycles, merge_cycles; /* of a page */
 	uint32_t compress_cycles, decompress_cycles;
+	uint32_t lz4_compress_cycles, lz4_decompress_cycles;
 	uint32_t pv_update_cycles; /* validating one update in a batch */
 	uint32_t remote_node_cycles; /* added to a reference that leaves the node */
 };

@@ -19,7 +19,8 @@
 	.copy_page_cycles = 600, .fill_page_cycles = 1000, .op_cycles = 4, .populate_cycles = 1000,                 \
 	.release_cycles = 400, .move_cycles = 2000, .table_write_cycles = 40, .table_page_cycles = 1200,            \
 	.guest_read_cycles = 40, .pv_update_cycles = 150, .checksum_cycles = 800, .compare_cycles = 1200,             \
-	.merge_cycles = 10000, .compress_cycles = 25000, .decompress_cycles = 9000
+	.merge_cycles = 10000, .compress_cycles = 25000, .decompress_cycles = 9000, \
+	.lz4_compress_cycles = 12000, .lz4_decompress_cycles = 4000
 
 static const struct sim_profile skylake_sp = {
 	.name = "skylake-sp",

@@ -29,6 +29,7 @@
 #include "mm/paging.h"
 #include "vmm/sampler.h"
 #include "vmm/sim/balloon.h"
+#include "vmm/sim/compress.h"
 #include "vmm/sim/blk.h"
 #include "vmm/sim/mmu.h"
 #include "vmm/sim/profile.h"
@@ -159,6 +160,7 @@ struct sim {
 	uint64_t pages_to_scan, scan_sleep_ns; /* as [dedup] says, or a policy since */
 	struct sim_swap *swap;	  /* NULL: the host has no swap */
 	struct sim_patch *patch;  /* NULL: nobody has asked for a patch yet */
+	struct compress *compress; /* sizes of compressed pages */
 	struct swap_future *future; /* NULL: nobody asks for it; see future.h. Borrowed. */
 	struct policy_run *policy; /* NULL: nobody decides */
 	struct estimate *estimate; /* NULL: no [estimate] */

@@ -5,8 +5,7 @@
  * Contents. A slot has a pattern, as a frame has (machine.c): 16 bytes a page, whatever the device's size. Pages of
  * real bytes, which are few, have a copy in a table.
  *
- * Compression. A page's size in the compressed tier is what zstd, level 1, really makes of its 4096 bytes. Sizes of
- * patterns are remembered, since the same pages come and go.
+ * Compression. A page's size in the compressed tier is what a compressor really makes of its bytes (compress.c).
  *
  * Time. A read lets the running vCPU wait until the device is done, a write only until the device accepts it; both are
  * billed as ns_swap. The vCPU waits with its CPU: nobody else runs there meanwhile. In lockstep, where CPUs' clocks are
@@ -16,19 +15,11 @@
 
 #include <errno.h>
 #include <string.h>
-#include <zstd.h>
 
 #include "mm/err.h"
 #include "mm/lazy.h"
 
-#define MEMO_ENTRIES 65536u
-#define ZSTD_LEVEL   1
 #define DEAD_CREDIT  32768u /* slots for each sample: 128 MiB of swap are gone over for every one */
-
-struct size_memo {
-	struct pattern content;
-	unsigned nbytes; /* 0: empty */
-};
 
 static struct sim *to_sim(struct machine *m)
 {
@@ -45,27 +36,36 @@ static uint8_t *frame_bytes(struct sim *s, hfn_t hfn)
 	return frames_bytes(s->frames) + hfn * PAGE_SIZE;
 }
 
-int sim_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot)
+int sim_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device)
 {
 	struct sim *s = to_sim(m);
 
 	(void)vm;
 	(void)gfn;
+	(void)device;
 	s->swap->content[slot] = s->content[hfn];
 	if (is_bytes(s->content[hfn]))
 		g_hash_table_insert(s->swap->bytes, GSIZE_TO_POINTER(slot), g_memdup2(frame_bytes(s, hfn), PAGE_SIZE));
 	return 0;
 }
 
-int sim_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot)
+int sim_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device)
 {
 	struct sim *s = to_sim(m);
 
 	(void)vm;
 	(void)gfn;
+	(void)device;
 	s->content[hfn] = s->swap->content[slot];
 	if (is_bytes(s->content[hfn]))
 		memcpy(frame_bytes(s, hfn), g_hash_table_lookup(s->swap->bytes, GSIZE_TO_POINTER(slot)), PAGE_SIZE);
+	return 0;
+}
+
+int sim_write_back(struct machine *m, uint64_t slot)
+{
+	(void)m;
+	(void)slot;
 	return 0;
 }
 
@@ -98,29 +98,16 @@ int sim_peek(struct machine *m, uint64_t slot, void *page)
 	return 0;
 }
 
-static unsigned compress(struct sim *s, hfn_t hfn)
-{
-	uint64_t page[PAGE_SIZE / 8];
-	char out[ZSTD_COMPRESSBOUND(PAGE_SIZE)];
-	size_t n;
-
-	fill(s->content[hfn], frame_bytes(s, hfn), page);
-	n = ZSTD_compressCCtx(s->swap->compressor, out, sizeof(out), page, PAGE_SIZE, ZSTD_LEVEL);
-	g_assert(!ZSTD_isError(n));
-	return (unsigned)n;
-}
-
 unsigned sim_compressed_size(struct machine *m, hfn_t hfn)
 {
 	struct sim *s = to_sim(m);
 	struct pattern p = s->content[hfn];
-	struct size_memo *memo = &s->swap->memo[(rng_mix(p.base) ^ rng_mix(~p.stamp)) % MEMO_ENTRIES];
+	uint64_t page[PAGE_SIZE / 8];
 
-	if (is_bytes(p))
-		return compress(s, hfn);
-	if (!memo->nbytes || memo->content.base != p.base || memo->content.stamp != p.stamp)
-		*memo = (struct size_memo){ p, compress(s, hfn) };
-	return memo->nbytes;
+	if (!is_bytes(p))
+		return compress_pattern(s->compress, p);
+	fill(p, frame_bytes(s, hfn), page);
+	return compress_bytes(s->compress, page);
 }
 
 void sim_swap_io(struct machine *m, bool write, uint64_t slot, uint64_t npages)
@@ -152,6 +139,7 @@ int sim_swap_init(struct sim *s)
 		.pool_frames = c->pool / PAGE_SIZE,
 		.mapper = c->mapper,
 		.preventer = c->preventer,
+		.writeback = c->writeback,
 	};
 	struct sim_swap *w;
 
@@ -165,8 +153,6 @@ int sim_swap_init(struct sim *s)
 	disk_init(&w->disk, disk_profiles[c->device], s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP);
 	w->nslots = cfg.nslots;
 	w->bytes = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
-	w->memo = g_new0(struct size_memo, MEMO_ENTRIES);
-	w->compressor = ZSTD_createCCtx();
 	w->content = lazy_new(cfg.nslots * sizeof(*w->content));
 	w->swap = w->content ? swap_new(&cfg, s->frames, &s->machine) : NULL;
 	return w->swap ? 0 : ERR(-ENOMEM);
@@ -182,8 +168,6 @@ void sim_swap_destroy(struct sim *s)
 		swap_free(w->swap);
 	disk_destroy(&w->disk);
 	g_hash_table_unref(w->bytes);
-	g_free(w->memo);
-	ZSTD_freeCCtx(w->compressor);
 	lazy_free(w->content, w->nslots * sizeof(*w->content));
 	g_free(w);
 }

@@ -15,8 +15,6 @@ struct sim_swap {
 	struct pattern *content; /* by slot, lazily backed */
 	uint64_t nslots;
 	GHashTable *bytes;	 /* slot -> 4096 bytes, of those that are no pattern */
-	struct size_memo *memo;	 /* sizes of patterns compressed lately */
-	void *compressor;	 /* ZSTD_CCtx */
 	uint64_t credit;	 /* slots that may be looked at for dead pages */
 };
 
@@ -33,8 +31,9 @@ void sim_swap_report(struct sim *s, bool final);
 uint64_t sim_swap_evictions(const struct sim *s);
 
 /* machine_ops */
-int sim_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot);
-int sim_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot);
+int sim_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device);
+int sim_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device);
+int sim_write_back(struct machine *m, uint64_t slot);
 void sim_drop(struct machine *m, uint64_t slot);
 int sim_peek(struct machine *m, uint64_t slot, void *page);
 unsigned sim_compressed_size(struct machine *m, hfn_t hfn);
