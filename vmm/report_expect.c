@@ -62,7 +62,8 @@ void report_expect(const struct view *v, GString *out)
 				       "<h2>Against the literature</h2>\n"
 				       "<p>%u reproduced, %u not reproduced, %u not comparable.</p>\n"
 				       "<div class=\"box\"><table>\n<tr><th>Found before</th><th>Here, in</th>"
-				       "<th>Value</th><th>Expected</th><th>Verdict</th><th>What it is</th></tr>\n",
+				       "<th>Value</th><th>Expected</th><th class=\"prose\">Verdict</th>"
+				       "<th class=\"prose\">What it is</th></tr>\n",
 				       n[VERDICT_REPRODUCED], n[VERDICT_NOT_REPRODUCED], n[VERDICT_NOT_COMPARABLE]);
 		for (guint i = 0; i < x->judgements->len; i++)
 			row(g_ptr_array_index(x->judgements, i), out);

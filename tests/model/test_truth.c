@@ -19,7 +19,8 @@ static void run(struct text_run *t, const char *text)
 {
 	GError *error = NULL;
 
-	must(run_text(t, &backend_sim, text, &error));
+	if (!run_text(t, &backend_sim, text, &error))
+		ck_abort_msg("%s", error->message);
 	must(!run_text_vm(t, 0)->failure);
 }
 
@@ -121,14 +122,49 @@ START_TEST(nothing_else_changes)
 }
 END_TEST
 
+/* Whoever looks, and however often: guests compute the same; and looking twice shows the same. */
+START_TEST(estimators_change_no_contents)
+{
+	static const char *const modes[] = { "ept", "shadow", "pv" };
+	static const char methods[] = "[estimate]\nmethods = esx, idle, refault, mrc\nwindow = 300 us\ntruth = yes\n"
+				      "[swap]\nsize = 64 MiB\n";
+	g_autofree char *body = g_strdup_printf(HEAD("3") BUSY, modes[_i], modes[_i]), *plain = NULL, *text = NULL;
+	struct text_run with, again, without;
+	GString *s = g_string_new(body);
+
+	g_string_replace(s, "digest = no", "digest = yes", 1);
+	plain = g_strdup(s->str);
+	g_string_replace(s, "memory = 256 MiB", "memory = 14 MiB", 1);
+	text = g_strconcat(s->str, methods, NULL);
+	g_string_free(s, TRUE);
+	run(&with, text);
+	run(&again, text);
+	run(&without, plain);
+	for (unsigned vm = 0; vm < 2; vm++) {
+		const struct run_vm *a = run_text_vm(&with, vm), *b = run_text_vm(&again, vm);
+
+		must(a->has_digest);
+		must_eq(a->digest, run_text_vm(&without, vm)->digest);
+		must(!memcmp(&a->counters, &b->counters, sizeof(a->counters)));
+		must(a->counters.faults_young > 100 && a->counters.wss_windows >= 8);
+	}
+	must(run_text_vm(&with, 0)->counters.swap_outs + run_text_vm(&with, 1)->counters.swap_outs > 0);
+	run_text_free(&with);
+	run_text_free(&again);
+	run_text_free(&without);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("truth");
 	TCase *tc = tcase_create("truth");
 
+	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, what_is_known_beforehand, 0, G_N_ELEMENTS(known));
 	tcase_add_test(tc, modes_agree);
 	tcase_add_test(tc, nothing_else_changes);
+	tcase_add_loop_test(tc, estimators_change_no_contents, 0, 3);
 	suite_add_tcase(s, tc);
 	return suite_run(s);
 }
