@@ -31,8 +31,8 @@ enum event_cause {
 	EVENT_SWAP_IN,	 /* a touch brought it back */
 	EVENT_READAHEAD, /* read in with a neighbour */
 	EVENT_HINT,	 /* the guest said that it is free; absent: frames were short and it was dropped */
-	EVENT_OVERWRITE, /* what was in swap of it is not wanted: it is about to be overwritten */
 	EVENT_REPORT,	 /* the guest reported it as free */
+	EVENT_OVERWRITE, /* what was in swap of it is not wanted: it is about to be overwritten */
 	EVENT_CAUSES,
 };
 

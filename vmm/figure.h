@@ -60,6 +60,7 @@ gboolean figure_throughput(const struct view *v, GString *csv, GString *vars);
 gboolean figure_balloon(const struct view *v, GString *csv, GString *vars);
 gboolean figure_guest_memory(const struct view *v, GString *csv, GString *vars);
 gboolean figure_sharing(const struct view *v, GString *csv, GString *vars);
+gboolean figure_pathologies(const struct view *v, GString *csv, GString *vars);
 gboolean figure_merging(const struct view *v, GString *csv, GString *vars);
 gboolean figure_working_set(const struct view *v, GString *csv, GString *vars);
 gboolean figure_working_set_error(const struct view *v, GString *csv, GString *vars);

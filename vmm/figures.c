@@ -31,6 +31,8 @@ const struct figure figure_table[] = {
 	  figure_working_set },
 	{ "working-set-error", "How far estimates of working sets were off, in per cent of the truth.", FALSE,
 	  figure_working_set_error },
+	{ "pathologies", "Pages that the host's swapping moved or kept in vain, by VSwapper's names.", TRUE,
+	  figure_pathologies },
 	{ "sharing", "Guest memory in host frames, and saved by merging: zeros, within a guest, between guests.",
 	  FALSE, figure_sharing },
 	{ "merging", "What merging made of each page of the guests: merged, or the reason why it is not.", FALSE,

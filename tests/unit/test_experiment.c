@@ -212,6 +212,7 @@ START_TEST(shipped_files_load)
 	static const char *const files[] = { "workloads/hello.ini", "workloads/paging-modes.ini",
 					     "workloads/walk-references.ini",
 					    "workloads/swap-policies.ini",
+					    "workloads/swap-pathologies.ini",
 					    "workloads/working-set.ini", "workloads/guest-reclaim.ini"};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
