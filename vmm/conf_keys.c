@@ -19,6 +19,7 @@ static const char *const dedup_names[] = { "none", "ksm", "hash", "oracle", NULL
 static const char *const advisors[] = { "none", "scan-time", NULL };
 static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
 static const char *const compressor_names[] = { "zstd", "lz4", "table", NULL };
+static const char *const latencies[] = { "fixed", "spread", NULL }; /* enum swap_latency */
 static const char *const orders[] = { "host", "proportional", "largest", NULL }; /* enum swap_order */
 static const char *const victims[] = { "fifo", "random", "clock", "lru", "mglru", "opt", NULL };
 static const char *const policy_names[] = { "none", "static", "swap-only", "proportional", "esx",
@@ -184,6 +185,14 @@ static const struct conf_key swap_keys[] = {
 	 "A page that is equal to a page of the guest's own disk is dropped instead, and read from there again." },
 	{ "preventer", CONF_BOOL, SWAP(preventer), "no", 0, 0, NULL, 0,
 	 "A page in swap that is about to be overwritten whole is not read from there first." },
+	{ "latency", CONF_ENUM, SWAP(latency), "fixed", 0, 0, latencies, 0,
+	 "fixed: each command takes the device's latency; spread: drawn from its quantiles, from the seed." },
+	{ "read-error-rate", CONF_SHARE, SWAP(read_error_ppm), "0", 0, 1000000, NULL, 0,
+	 "Share of pages that the device fails to read, from the seed: the VM that needs one ends." },
+	{ "write-error-rate", CONF_SHARE, SWAP(write_error_ppm), "0", 0, 1000000, NULL, 0,
+	 "Share of pages that it fails to write: they stay in memory." },
+	{ "fails-at", CONF_TIME, SWAP(fails_at_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
+	 "From then on it fails to read or write any page; 0: never." },
 	{ "low-watermark", CONF_SHARE, SWAP(low_ppm), "2%", 1, 500000, NULL, 0,
 	 "With less of the host's memory free, pages are evicted ahead of need." },
 	{ "high-watermark", CONF_SHARE, SWAP(high_ppm), "3%", 1, 500000, NULL, 0,

@@ -80,6 +80,9 @@ struct conf_dedup {
 	bool unmerge;	  /* at that time */
 };
 
+/* conf_swap.latency */
+enum swap_latency { SWAP_LATENCY_FIXED, SWAP_LATENCY_SPREAD };
+
 /* The host's swap; size 0: there is none. */
 struct conf_swap {
 	uint64_t size; /* bytes */
@@ -92,6 +95,8 @@ struct conf_swap {
 	bool writeback; /* a full pool writes its oldest pages to the device */
 	bool mapper, preventer; /* VSwapper's remedies */
 	uint64_t low_ppm, high_ppm; /* watermarks, of the host's memory */
+	int latency;		    /* enum swap_latency */
+	uint64_t read_error_ppm, write_error_ppm, fails_at_ns; /* of the device */
 };
 
 /* Who gives up how much memory. */

@@ -154,6 +154,45 @@ START_TEST(test_shadow_registers)
 }
 END_TEST
 
+#define SWAPPING                                                                                                       \
+	"[vm s]\nmemory = 64 MiB\nswap-limit = 2 MiB\nworkload = s\n[workload s]\nphases = s\n[phase s]\n"             \
+	"pattern = uniform\nsize = 8 MiB\noperations = 4000\nwrites = 0%\n"
+
+/* What if a vCPU waits for the host's swap, and another wants the CPU? That one has it meanwhile. */
+START_TEST(test_waiting_gives_the_cpu_up)
+{
+	static const char *const host = "[host]\nmemory = 512 MiB\ntimeslice = 50 us\n"
+					"[swap]\nsize = 64 MiB\ndevice = nvme\npage-cluster = 0\n";
+	static const char *const busy = "[vm a]\nmemory = 64 MiB\nworkload = w\n[workload w]\nphases = p\n[phase p]\n"
+					"pattern = uniform\nsize = 4 MiB\noperations = 8000000\nwrites = 30%\n";
+	g_autofree char *one = g_strconcat(host, SWAPPING, NULL), *other = g_strconcat(host, busy, NULL);
+	g_autofree char *two = g_strconcat(host, SWAPPING, busy, NULL);
+	struct text_run a = sim_run(one), b = sim_run(other), both = sim_run(two);
+	const struct counters *s = &run_text_vm(&both, 0)->counters, *w = &run_text_vm(&both, 1)->counters;
+	const struct counters *h = &both.run->host;
+
+	/* Nearly all of the first VM's time is waiting: with both, the run lasts hardly longer than the second. */
+	ck_assert_uint_gt(s->ns_swap * 10, s->ns_total * 8);
+	ck_assert_uint_gt(s->swap_ins, 1000);
+	ck_assert_uint_lt(both.run->end_ns, b.run->end_ns + a.run->end_ns / 2);
+	ck_assert_uint_ge(both.run->end_ns, w->ns_total);
+	ck_assert_uint_eq(w->ns_swap, 0);
+	/* Whose time is whose: of the VM that ended last it adds up, and waiting is not idleness. */
+	ck_assert_uint_lt(w->ns_idle + w->ns_total, both.run->end_ns + 100000);
+	ck_assert_uint_gt(w->ns_idle + w->ns_total + 20000000, both.run->end_ns);
+	/* Alone, whoever waits stops the host; with another, hardly ever. */
+	ck_assert_uint_le(h->ns_stall_some, s->ns_swap + s->ns_swap / 100);
+	ck_assert_uint_gt(h->ns_stall_some * 10, s->ns_swap * 8);
+	ck_assert_uint_lt(h->ns_stall_full * 5, h->ns_stall_some);
+	ck_assert_uint_gt(a.run->host.ns_stall_full * 10, a.run->host.ns_stall_some * 9);
+	ck_assert_uint_eq(b.run->host.ns_stall_some, 0);
+	ck_assert_uint_eq(run_text_vm(&both, 0)->digest, run_text_vm(&a, 0)->digest);
+	run_text_free(&a);
+	run_text_free(&b);
+	run_text_free(&both);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("sim-loop");
@@ -166,6 +205,7 @@ int main(void)
 	tcase_add_test(tc, test_affinity);
 	tcase_add_test(tc, test_fairness);
 	tcase_add_test(tc, test_shadow_registers);
+	tcase_add_test(tc, test_waiting_gives_the_cpu_up);
 	suite_add_tcase(s, tc);
 	return suite_run(s);
 }

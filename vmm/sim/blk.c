@@ -71,11 +71,11 @@ static void read_image(void *ctx, uint64_t first, uint64_t npages)
 {
 	struct sim_blk *b = ctx;
 	struct sim_vcpu *v = b->vm->sim->running;
-	uint64_t now = b->disk.alone || !v ? 0 : sim_cycles_to_ns(b->vm->sim, v->cpu->clock);
+	uint64_t now = b->disk.alone || !v ? 0 : sim_cycles_to_ns(b->vm->sim, sim_clock(v));
 	struct disk_times t = disk_submit(&b->disk, now, false, first, npages);
 
 	if (v)
-		sim_spend(v, BUCKET_SWAP, sim_ns_to_cycles(b->vm->sim, t.done - now));
+		sim_wait(v, sim_ns_to_cycles(b->vm->sim, t.done - now));
 }
 
 static void cancel(void *ctx)

@@ -11,6 +11,9 @@
  * the next. Simulated CPUs are up to a timeslice apart, so commands come out of order: a queue would let the one that
  * is behind wait for what the others do in its future. With intervals it finds the time that they have left it.
  *
+ * On request no command takes what it should: latencies, seeks with them, are drawn from quantiles of the device, so
+ * that there is a tail. A device may also fail: a share of pages, or all from some time on.
+ *
  * A write is accepted at once unless more work is queued before it than `queue` commands make.
  *
  * Invariants (tests/unit/test_disk.c): accepted <= done; an idle device takes latency + size / bandwidth; a device kept
@@ -25,8 +28,30 @@
 
 #include "workloads/x86.h"
 
+/* Flash: a read waits for others on its die, or for the collection of garbage. */
+static const struct disk_quantile nvme_spread[] = {
+	{ 0, 800 }, { 500000, 1000 }, { 900000, 1200 }, { 990000, 2000 }, { 999000, 6000 }, { 1000000, 25000 },
+};
+
+static const struct disk_quantile ssd_spread[] = {
+	{ 0, 700 }, { 500000, 1000 }, { 900000, 1500 }, { 990000, 4000 }, { 999000, 20000 }, { 1000000, 80000 },
+};
+
+/* Where the head is and where the platter: anything between nothing and a whole stroke and a turn. */
+static const struct disk_quantile disk_spread[] = { { 0, 50 }, { 500000, 1000 }, { 1000000, 2000 } };
+
+static const struct disk_quantile zram_spread[] = {
+	{ 0, 900 }, { 500000, 1000 }, { 990000, 1700 }, { 1000000, 4000 },
+};
+
+/* A network with others on it. */
+static const struct disk_quantile far_spread[] = {
+	{ 0, 850 }, { 500000, 1000 }, { 900000, 1300 }, { 990000, 2500 }, { 999000, 10000 }, { 1000000, 50000 },
+};
+
 static const struct disk_profile nvme = {
 	.name = "nvme",
+	.spread = nvme_spread,
 	.summary = "NVMe flash drive",
 	.read_ns = 80000,
 	.write_ns = 20000,
@@ -37,6 +62,7 @@ static const struct disk_profile nvme = {
 
 static const struct disk_profile ssd = {
 	.name = "ssd",
+	.spread = ssd_spread,
 	.summary = "SATA flash drive",
 	.read_ns = 120000,
 	.write_ns = 60000,
@@ -47,6 +73,7 @@ static const struct disk_profile ssd = {
 
 static const struct disk_profile hard_disk = {
 	.name = "disk",
+	.spread = disk_spread,
 	.summary = "hard disk, 7,200 turns a minute",
 	.read_ns = 100000,
 	.write_ns = 100000,
@@ -58,6 +85,7 @@ static const struct disk_profile hard_disk = {
 
 static const struct disk_profile zram = {
 	.name = "zram",
+	.spread = zram_spread,
 	.summary = "compressed RAM disk; its memory is not taken from the host's",
 	.read_ns = 3000,
 	.write_ns = 9000,
@@ -68,6 +96,7 @@ static const struct disk_profile zram = {
 
 static const struct disk_profile far_memory = {
 	.name = "far",
+	.spread = far_spread,
 	.summary = "memory of another machine, by RDMA",
 	.read_ns = 4000,
 	.write_ns = 4000,
@@ -87,6 +116,38 @@ void disk_init(struct disk *d, const struct disk_profile *profile, bool alone)
 void disk_destroy(struct disk *d)
 {
 	g_free(d->calendar);
+}
+
+void disk_vary(struct disk *d, uint64_t seed)
+{
+	d->vary = true;
+	rng_seed(&d->latency, seed);
+}
+
+void disk_break(struct disk *d, const struct disk_faults *faults, uint64_t seed)
+{
+	d->faults = *faults;
+	rng_seed(&d->fate, seed);
+}
+
+bool disk_fails(struct disk *d, uint64_t now, bool write)
+{
+	uint32_t ppm = write ? d->faults.write_ppm : d->faults.read_ppm;
+
+	if (d->faults.fails_at && now >= d->faults.fails_at)
+		return true;
+	return ppm && rng_below(&d->fate, 1000000) < ppm;
+}
+
+/* One command's share of the latency it should have, in permille. */
+static uint64_t draw(struct disk *d)
+{
+	const struct disk_quantile *q = d->profile->spread;
+	uint64_t at = rng_below(&d->latency, 1000000);
+
+	while (q[1].ppm <= at)
+		q++;
+	return q->permille + (q[1].permille - q->permille) * (at - q->ppm) / (q[1].ppm - q->ppm);
 }
 
 /* The interval's entry; NULL if the ring has gone so far ahead that it holds a later one there. */
@@ -128,9 +189,12 @@ struct disk_times disk_submit(struct disk *d, uint64_t now, bool write, uint64_t
 	const struct disk_profile *p = d->profile;
 	uint64_t latency = (write ? p->write_ns : p->read_ns) + (first != d->position ? p->seek_ns : 0);
 	uint64_t transfer = npages * PAGE_SIZE * 1000 / p->bytes_per_us, backlog = latency * p->queue / p->parallel;
-	struct disk_times t = { .accepted = now, .done = now + latency + transfer };
+	struct disk_times t;
 
 	d->position = first + npages;
+	if (d->vary)
+		latency = latency * draw(d) / 1000;
+	t = (struct disk_times){ .accepted = now, .done = now + latency + transfer };
 	if (d->alone)
 		return t;
 	t.done = take(d, take(d, now, latency, p->parallel, false), transfer, 1, true);

@@ -132,6 +132,7 @@ static enum sim_verdict ask_paging(struct sim_vcpu *v, struct mmu_result *r)
 	sim_vm_fail(vm, "access to 0x%" G_GINT64_MODIFIER "x (guest-physical 0x%" G_GINT64_MODIFIER "x): %s",
 		    r->gva, r->gpa,
 		    err == -ENOMEM ? "the host has no memory left" :
+		    err == -EIO	   ? "machine check: the host could not read the page back from its swap device" :
 		    err == -EFAULT ? "beyond the guest's memory" :
 				     g_strerror(-err));
 	return SIM_FAILED;

@@ -206,13 +206,13 @@ static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, u
 	if (v->vm->sim->future && done)
 		sim_future_access(v, OP_VA(&rt->ops[rt->pos - 1]));
 	if (retry && done) {
-		hist_add(v->vm->out->latency, sim_cycles_to_ns(v->vm->sim, v->cpu->clock - v->fault_start), 1);
+		hist_add(v->vm->out->latency, sim_cycles_to_ns(v->vm->sim, sim_clock(v) - v->fault_start), 1);
 		v->fault_pid = 0;
 	}
 	if (r.outcome == MMU_OK)
 		return;
 	if (!retry) {
-		v->fault_start = v->cpu->clock;
+		v->fault_start = sim_clock(v);
 		v->fault_pid = pid;
 	}
 	sim_spend(v, BUCKET_WALK, r.cycles);
@@ -281,6 +281,12 @@ static bool run_until(struct sim_vcpu *v, uint64_t limit)
 			return false;
 		if (limit && v->cpu->clock >= limit)
 			return true;
+		/*
+		 * It waits for the host's swap. An access that was begun comes first, lest the page go again before it
+		 * is made.
+		 */
+		if (v->waiting && v->fault_pid != p->pid)
+			return false;
 
 		struct runtime *rt = kernel_runtime(vm->kernel, p);
 
@@ -462,7 +468,7 @@ static const char *vm_boot(struct sim_vm *vm)
 		}
 	}
 	vm->sim->running = NULL;
-	v->ready_at = v->off_at = v->cpu->clock;
+	v->ready_at = v->off_at = v->stalled_at = v->cpu->clock;
 	vm->blocked_until = vm->conf->start_ns;
 	vm->waiting = experiment_has_policy(vm->sim->run->e);
 	if (vm->conf->start_ns)

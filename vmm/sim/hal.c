@@ -284,7 +284,7 @@ uint64_t hal_now(struct hal *h)
 
 	if (s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP)
 		return v->vm->operations * LOCKSTEP_NS + v->vm->idle_ns;
-	return sim_cycles_to_ns(s, v->cpu->clock);
+	return sim_cycles_to_ns(s, sim_clock(v));
 }
 
 /*

@@ -14,6 +14,9 @@
  * host frames in another order, which the caches can tell. Time a vCPU does not hold a CPU is its idle time, so that of
  * each VM that has not ended ns_total + ns_idle is the time of the run (tests/unit/test_sim_loop.c).
  *
+ * A vCPU that waits for the host's swap gives its CPU up, and its time is ns_swap, not idle: another may run meanwhile.
+ * Only one page fault of a guest is outstanding at a time: the whole guest waits (no asynchronous page faults).
+ *
  * In both, the run ends when all guests are done, when [experiment] duration is over, or at SIGINT.
  */
 #include "vmm/digest.h"
@@ -111,6 +114,21 @@ static bool over(const struct sim *s, uint64_t now)
 	return duration && now >= duration;
 }
 
+/*
+ * A VM that could not go on is no more: as when a host kills it, its memory and its swap go to the others. Called when
+ * none of its code is on the stack.
+ */
+static void bury(struct sim_vm *vm)
+{
+	const struct gmem_config *g = gmem_config(vm->gmem);
+
+	if (!vm->out->failure || vm->buried)
+		return;
+	vm->buried = true;
+	for (gfn_t gfn = g->arena_pages; gfn < g->npages && !g->linear; gfn++)
+		gmem_release(vm->gmem, gfn);
+}
+
 static void run_lockstep(struct sim *s)
 {
 	bool alive = true;
@@ -125,6 +143,7 @@ static void run_lockstep(struct sim *s)
 			alive = true;
 			if (s->vms[i]->blocked_until <= s->now_ns)
 				sim_vcpu_run(&s->vms[i]->vcpu[0], 0);
+			bury(s->vms[i]);
 		}
 		s->now_ns += s->run->e->experiment.quantum * LOCKSTEP_NS;
 		for (unsigned i = 0; i < s->nvms; i++)
@@ -191,9 +210,13 @@ static void put_on_cpu(struct sim_vcpu *v, struct sim_cpu *cpu, uint64_t start, 
 	cpu->slice_end = start + slice;
 }
 
+/* What it waits for is its time, though it holds no CPU meanwhile. */
 static void take_off_cpu(struct sim_vcpu *v)
 {
-	v->off_at = v->cpu->clock;
+	v->cycles[BUCKET_SWAP] += v->waiting;
+	v->stalled_at = v->cpu->clock;
+	v->off_at = v->cpu->clock + v->waiting;
+	v->waiting = 0;
 	v->ready_at = MAX(v->ready_at, v->off_at);
 	v->cpu->current = NULL;
 }
@@ -234,6 +257,7 @@ static void run_turn(struct sim *s, struct sim_cpu *cpu)
 	while (more && cpu->clock < end)
 		more = sim_vcpu_run(v, end - cpu->clock);
 	housekeeping(v->vm, sim_cycles_to_ns(s, cpu->clock));
+	bury(v->vm);
 	if (!more || v->vm->done || cpu->clock >= cpu->slice_end)
 		take_off_cpu(v);
 }
@@ -277,6 +301,62 @@ static bool decide(struct sim *s)
 	return true;
 }
 
+struct stall {
+	uint64_t from, to;
+};
+
+static gint by_beginning(gconstpointer a, gconstpointer b)
+{
+	const struct stall *x = a, *y = b;
+
+	return (x->from > y->from) - (x->from < y->from);
+}
+
+/* For how long between @from and @to did at least one vCPU wait for the host's swap? */
+static uint64_t stalled(struct sim *s, uint64_t from, uint64_t to)
+{
+	g_autoptr(GArray) stalls = g_array_new(FALSE, FALSE, sizeof(struct stall));
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < s->nvms; i++)
+		for (unsigned j = 0; j < s->vms[i]->nvcpus; j++) {
+			const struct sim_vcpu *v = &s->vms[i]->vcpu[j];
+			struct stall stall = { MAX(v->stalled_at, from), MIN(v->off_at, to) };
+
+			if (stall.from < stall.to)
+				g_array_append_val(stalls, stall);
+		}
+	g_array_sort(stalls, by_beginning);
+	for (guint i = 0; i < stalls->len; i++) {
+		const struct stall *stall = &g_array_index(stalls, struct stall, i);
+
+		from = MAX(from, stall->from);
+		sum += stall->to > from ? stall->to - from : 0;
+		from = MAX(from, stall->to);
+	}
+	return sum;
+}
+
+/*
+ * Pressure, as PSI has it: up to cycle @now, how long did some vCPU wait, and how long did one while no CPU had
+ * anything to run?
+ */
+static void note_pressure(struct sim *s, uint64_t now)
+{
+	uint64_t from = s->pressure_at, busy = from;
+
+	if (!s->swap || now <= from)
+		return;
+	for (unsigned i = 0; i < s->ncpus; i++)
+		busy = MAX(busy, s->cpus[i].current ? now : s->cpus[i].clock);
+	s->stall_some += stalled(s, from, now);
+	if (busy < now)
+		s->stall_full += stalled(s, busy, now);
+	s->host.ns_stall_some = sim_cycles_to_ns(s, s->stall_some);
+	s->host.ns_stall_full = sim_cycles_to_ns(s, s->stall_full);
+	s->pressure_at = now;
+}
+
 static void run_free_schedule(struct sim *s)
 {
 	uint64_t slice = sim_ns_to_cycles(s, s->run->e->host.timeslice_ns), turns = 0, start = 0;
@@ -288,6 +368,7 @@ static void run_free_schedule(struct sim *s)
 		if (!cpu)
 			break;
 		s->now_ns = sim_cycles_to_ns(s, start);
+		note_pressure(s, start);
 		if (over(s, s->now_ns))
 			break;
 		if (decide(s))

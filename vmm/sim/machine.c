@@ -304,7 +304,7 @@ static uint64_t sim_now(struct machine *m)
 
 	if (s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP || !s->running)
 		return s->now_ns;
-	return sim_cycles_to_ns(s, s->running->cpu->clock);
+	return sim_cycles_to_ns(s, sim_clock(s->running));
 }
 
 static const struct machine_ops sim_machine_ops = {
@@ -350,6 +350,19 @@ void sim_spend(struct sim_vcpu *v, enum bucket bucket, uint64_t cycles)
 	v->cycles[bucket] += cycles;
 	if (v->cpu)
 		v->cpu->clock += cycles;
+}
+
+void sim_wait(struct sim_vcpu *v, uint64_t cycles)
+{
+	if (v->vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP)
+		sim_spend(v, BUCKET_SWAP, cycles);
+	else
+		v->waiting += cycles;
+}
+
+uint64_t sim_clock(const struct sim_vcpu *v)
+{
+	return v->cpu->clock + v->waiting;
 }
 
 /* The counter that each bucket becomes. */

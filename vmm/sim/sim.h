@@ -93,8 +93,10 @@ struct sim_vcpu {
 	uint64_t user_cr3;     /* of the process last resumed */
 	uint64_t cycles[BUCKETS];
 	enum bucket bucket;    /* where charge() puts the memory manager's time: the exit being handled */
+	uint64_t waiting;      /* free schedule: cycles for which it waits for a device of the host, from now on */
 	uint64_t ready_at;     /* free schedule: cycle from which it may run */
-	uint64_t off_at;       /* free schedule: cycle at which it last left a CPU */
+	uint64_t off_at;       /* free schedule: cycle at which it last left a CPU, and what it waited for had come */
+	uint64_t stalled_at;   /* free schedule: cycle at which it last left a CPU */
 	uint64_t idle_cycles;  /* slept or waited for a CPU, up to its last turn */
 	uint64_t until_quantum; /* lockstep: operations left of the current quantum */
 	uint64_t next_tick;    /* free: clock of the guest's next timer interrupt */
@@ -128,6 +130,7 @@ struct sim_vm {
 	struct collapser collapser;
 	uint64_t *dirty;     /* bitmap for the dirty log */
 	bool done;
+	bool buried;	     /* it failed, and its memory has gone to the others */
 	uint64_t blocked_until; /* ns: it does not run before: [vm] start, or a policy */
 	bool waiting;		/* to be admitted by the policy */
 	const struct guest_regs **regs; /* [vcpu], for the paging mode */
@@ -160,6 +163,7 @@ struct sim {
 	uint64_t pages_to_scan, scan_sleep_ns; /* as [dedup] says, or a policy since */
 	struct sim_swap *swap;	  /* NULL: the host has no swap */
 	struct sim_patch *patch;  /* NULL: nobody has asked for a patch yet */
+	uint64_t pressure_at, stall_some, stall_full; /* cycles: until when waiting is counted, and how much */
 	struct compress *compress; /* sizes of compressed pages */
 	struct swap_future *future; /* NULL: nobody asks for it; see future.h. Borrowed. */
 	struct policy_run *policy; /* NULL: nobody decides */
@@ -175,6 +179,13 @@ uint64_t sim_cycles_to_ns(const struct sim *s, uint64_t cycles);
 uint64_t sim_ns_to_cycles(const struct sim *s, uint64_t ns);
 /* Bill the vCPU and move its CPU's clock. */
 void sim_spend(struct sim_vcpu *v, enum bucket bucket, uint64_t cycles);
+/*
+ * The vCPU waits for a device of the host. With the free schedule it gives its CPU up, as soon as the access that waits
+ * is complete; in lockstep it waits there and then.
+ */
+void sim_wait(struct sim_vcpu *v, uint64_t cycles);
+/* When what the vCPU waits for will have come. */
+uint64_t sim_clock(const struct sim_vcpu *v);
 /* Bring the ns_ counters, the kernel's counts and the gauges of @vm up to date. */
 void sim_vm_refresh(struct sim_vm *vm);
 /* Is every word of the page in @hfn @word? */

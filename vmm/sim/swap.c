@@ -8,8 +8,8 @@
  * Compression. A page's size in the compressed tier is what a compressor really makes of its bytes (compress.c).
  *
  * Time. A read lets the running vCPU wait until the device is done, a write only until the device accepts it; both are
- * billed as ns_swap. The vCPU waits with its CPU: nobody else runs there meanwhile. In lockstep, where CPUs' clocks are
- * not comparable, each command finds an idle device.
+ * billed as ns_swap. Meanwhile its CPU runs others (loop.c). In lockstep, where CPUs' clocks are not comparable, each
+ * command finds an idle device.
  */
 #include "vmm/sim/swap.h"
 
@@ -42,7 +42,8 @@ int sim_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot
 
 	(void)vm;
 	(void)gfn;
-	(void)device;
+	if (device && disk_fails(&s->swap->disk, m->ops->now(m), true))
+		return ERR(-EIO);
 	s->swap->content[slot] = s->content[hfn];
 	if (is_bytes(s->content[hfn]))
 		g_hash_table_insert(s->swap->bytes, GSIZE_TO_POINTER(slot), g_memdup2(frame_bytes(s, hfn), PAGE_SIZE));
@@ -55,7 +56,8 @@ int sim_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot
 
 	(void)vm;
 	(void)gfn;
-	(void)device;
+	if (device && disk_fails(&s->swap->disk, m->ops->now(m), false))
+		return ERR(-EIO);
 	s->content[hfn] = s->swap->content[slot];
 	if (is_bytes(s->content[hfn]))
 		memcpy(frame_bytes(s, hfn), g_hash_table_lookup(s->swap->bytes, GSIZE_TO_POINTER(slot)), PAGE_SIZE);
@@ -64,9 +66,8 @@ int sim_load(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot
 
 int sim_write_back(struct machine *m, uint64_t slot)
 {
-	(void)m;
 	(void)slot;
-	return 0;
+	return disk_fails(&to_sim(m)->swap->disk, m->ops->now(m), true) ? ERR(-EIO) : 0;
 }
 
 void sim_drop(struct machine *m, uint64_t slot)
@@ -115,12 +116,12 @@ void sim_swap_io(struct machine *m, bool write, uint64_t slot, uint64_t npages)
 	struct sim *s = to_sim(m);
 	struct sim_vcpu *v = s->running;
 	bool lockstep = s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP;
-	uint64_t now = lockstep || !v ? 0 : sim_cycles_to_ns(s, v->cpu->clock);
+	uint64_t now = lockstep || !v ? 0 : sim_cycles_to_ns(s, sim_clock(v));
 	struct disk_times t;
 
 	t = disk_submit(&s->swap->disk, now, write, slot, npages);
 	if (v)
-		sim_spend(v, BUCKET_SWAP, sim_ns_to_cycles(s, (write ? t.accepted : t.done) - now));
+		sim_wait(v, sim_ns_to_cycles(s, (write ? t.accepted : t.done) - now));
 }
 
 int sim_swap_init(struct sim *s)
@@ -141,6 +142,11 @@ int sim_swap_init(struct sim *s)
 		.preventer = c->preventer,
 		.writeback = c->writeback,
 	};
+	const struct disk_faults faults = {
+		.read_ppm = (uint32_t)c->read_error_ppm,
+		.write_ppm = (uint32_t)c->write_error_ppm,
+		.fails_at = c->fails_at_ns,
+	};
 	struct sim_swap *w;
 
 	if (!c->size)
@@ -151,6 +157,9 @@ int sim_swap_init(struct sim *s)
 	w = g_new0(struct sim_swap, 1);
 	s->swap = w;
 	disk_init(&w->disk, disk_profiles[c->device], s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP);
+	if (c->latency == SWAP_LATENCY_SPREAD)
+		disk_vary(&w->disk, rng_mix(s->run->seed + 1));
+	disk_break(&w->disk, &faults, rng_mix(s->run->seed + 2));
 	w->nslots = cfg.nslots;
 	w->bytes = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
 	w->content = lazy_new(cfg.nslots * sizeof(*w->content));
