@@ -223,6 +223,14 @@ uint64_t estimate_pages(const struct estimate *e, unsigned vm, unsigned method)
 	return e->vm[vm].x[method]->pages;
 }
 
+bool estimate_curve(const struct estimate *e, unsigned vm, unsigned method, uint64_t *most,
+		    uint32_t ppm[ESTIMATE_POINTS])
+{
+	const struct estimator *x = e->vm[vm].x[method];
+
+	return x->ops->curve && x->ops->curve(x, most, ppm);
+}
+
 uint64_t estimate_active_pages(const struct estimate *e, unsigned vm)
 {
 	return e->nmethods ? estimate_pages(e, vm, e->cfg.active) : 0;

@@ -60,6 +60,15 @@ uint64_t estimate_active_pages(const struct estimate *e, unsigned vm);
 /* The same after methods[@method]. */
 uint64_t estimate_pages(const struct estimate *e, unsigned vm, unsigned method);
 
+/*
+ * A miss-ratio curve of @vm as methods[@method] knows it: point i of ESTIMATE_POINTS is for i / (ESTIMATE_POINTS - 1)
+ * of *@most pages, and tells what share of the reuses of lately would miss in so much memory, in ppm. False: it knows
+ * none.
+ */
+#define ESTIMATE_POINTS 33u
+bool estimate_curve(const struct estimate *e, unsigned vm, unsigned method, uint64_t *most,
+		    uint32_t ppm[ESTIMATE_POINTS]);
+
 /* For estimators */
 
 /* What one is given of one VM. Pages are [first, npages): the arena is not estimated. */
@@ -81,6 +90,8 @@ struct estimator_ops {
 	void (*step)(struct estimator *x, unsigned step, bool ends);
 	/* Something happened to a page, see struct gmem_watch; may not call gmem. NULL: it does not care. */
 	void (*event)(struct estimator *x, gfn_t gfn, enum page_state from, enum page_state to, unsigned cause);
+	/* As estimate_curve(); NULL: it has none. */
+	bool (*curve)(const struct estimator *x, uint64_t *most, uint32_t *ppm);
 };
 
 /* What each begins with. estimate.c fills in what follows pages. */

@@ -107,11 +107,22 @@ static void mrc_event(struct estimator *base, gfn_t gfn, enum page_state from, e
 	g_array_index(x->histogram, uint64_t, distance) += WEIGHT;
 }
 
+static uint64_t held_by_all(const struct mrc *x)
+{
+	const struct counters *c = gmem_counters(x->g);
+
+	return c->pages_resident + c->pages_merged + c->ksm_zero_pages;
+}
+
+/* A distance among pages followed as one among all. */
+static uint64_t to_all(const struct mrc *x, uint64_t distance)
+{
+	return distance * held_by_all(x) / x->held;
+}
+
 /* The distance that all but a few reuses do not exceed, among all pages. */
 static uint64_t knee(const struct mrc *x)
 {
-	const struct counters *c = gmem_counters(x->g);
-	uint64_t held = c->pages_resident + c->pages_merged + c->ksm_zero_pages;
 	const uint64_t *weight = (const uint64_t *)(const void *)x->histogram->data;
 	uint64_t sum = 0, above = 0;
 	guint d = x->histogram->len;
@@ -122,7 +133,7 @@ static uint64_t knee(const struct mrc *x)
 		return 0;
 	while (above + weight[d - 1] <= sum * MISS_PERCENT / 100)
 		above += weight[--d];
-	return (uint64_t)(d - 1) * held / x->held;
+	return to_all(x, d - 1);
 }
 
 static void mrc_step(struct estimator *base, unsigned step, bool ends)
@@ -140,6 +151,29 @@ static void mrc_step(struct estimator *base, unsigned step, bool ends)
 		g_array_index(x->histogram, uint64_t, i) /= 4;
 }
 
+/* Up to the largest distance there is. */
+static bool mrc_curve(const struct estimator *base, uint64_t *most, uint32_t *ppm)
+{
+	const struct mrc *x = (const struct mrc *)base;
+	const uint64_t *weight = (const uint64_t *)(const void *)x->histogram->data;
+	uint64_t sum = 0, hits = 0, last = 0;
+	guint d = 0;
+
+	for (guint i = 0; i < x->histogram->len; i++) {
+		sum += weight[i];
+		last = weight[i] ? i : last;
+	}
+	if (!sum || !x->held)
+		return false;
+	*most = to_all(x, last);
+	for (uint64_t i = 0; i < ESTIMATE_POINTS; i++) {
+		for (; d <= last * i / (ESTIMATE_POINTS - 1); d++)
+			hits += weight[d];
+		ppm[i] = (uint32_t)((unsigned __int128)(sum - hits) * 1000000 / sum);
+	}
+	return true;
+}
+
 const struct estimator_ops estimator_mrc = {
 	.name = "mrc",
 	.summary = "Some of the pages followed touch by touch: the memory in which 99% of their reuses hit (SHARDS).",
@@ -150,4 +184,5 @@ const struct estimator_ops estimator_mrc = {
 	.destroy = mrc_destroy,
 	.step = mrc_step,
 	.event = mrc_event,
+	.curve = mrc_curve,
 };

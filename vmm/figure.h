@@ -63,6 +63,7 @@ gboolean figure_sharing(const struct view *v, GString *csv, GString *vars);
 gboolean figure_pathologies(const struct view *v, GString *csv, GString *vars);
 gboolean figure_merging(const struct view *v, GString *csv, GString *vars);
 gboolean figure_working_set(const struct view *v, GString *csv, GString *vars);
+gboolean figure_miss_ratio(const struct view *v, GString *csv, GString *vars);
 gboolean figure_working_set_error(const struct view *v, GString *csv, GString *vars);
 gboolean figure_savings(const struct view *v, GString *csv, GString *vars);
 gboolean figure_large_pages(const struct view *v, GString *csv, GString *vars);

@@ -33,6 +33,8 @@ const struct figure figure_table[] = {
 	  figure_working_set_error },
 	{ "pathologies", "Pages that the host's swapping moved or kept in vain, by VSwapper's names.", TRUE,
 	  figure_pathologies },
+	{ "miss-ratio", "What share of a guest's reuses would miss in how much memory: the curve of method mrc.", FALSE,
+	  figure_miss_ratio },
 	{ "sharing", "Guest memory in host frames, and saved by merging: zeros, within a guest, between guests.",
 	  FALSE, figure_sharing },
 	{ "merging", "What merging made of each page of the guests: merged, or the reason why it is not.", FALSE,

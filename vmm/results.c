@@ -256,6 +256,7 @@ gboolean results_write(const struct run *r, const struct manifest *m, const char
 	g_autofree char *manifest = manifest_json(r, m);
 
 	return results_put_experiment(r->e, true, dir, error) && put(dir, "samples.csv", csv, error) &&
+	       (!r->curves || put(dir, "curves.csv", r->curves->str, error)) &&
 	       (!r->decisions || put(dir, "decisions.csv", r->decisions->str, error)) &&
 	       put(dir, "summary.json", summary, error) && put(dir, "manifest.json", manifest, error);
 }

@@ -50,6 +50,8 @@ void run_free(struct run *r)
 		return;
 	g_ptr_array_unref(r->vms);
 	g_array_unref(r->samples);
+	if (r->curves)
+		g_string_free(r->curves, TRUE);
 	if (r->decisions)
 		g_string_free(r->decisions, TRUE);
 	g_free(r);

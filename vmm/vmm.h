@@ -45,6 +45,7 @@ struct run {
 	GPtrArray *vms;	   /* of struct run_vm, made by run_new() */
 	GArray *samples;   /* of struct run_sample, in order of (time, vm), host last */
 	struct counters host; /* sums and host-only counters */
+	GString *curves;      /* curves.csv: miss-ratio curves; NULL: there are none */
 	GString *decisions;   /* decisions.csv; NULL: nobody decided anything */
 	uint64_t end_ns;
 	bool interrupted;  /* by SIGINT: what was measured is kept */

@@ -113,10 +113,10 @@ methods = esx
 window = 200 us
 truth = yes
 [vary]
-estimate.methods = esx, refault; idle
+estimate.methods = esx, refault; mrc
 END
 check 'a run that estimates' "$overbook" run "$tmp/wss.ini" -q -o "$tmp/wss"
-figures wss working-set working-set-error
+figures wss working-set working-set-error miss-ratio
 check 'the truth and two methods of two guests' \
 	test "$(head -1 "$tmp/wss/figures/working-set.csv" | tr ',' '\n' | wc -l)" -eq 7
 check 'a bar for each method of each guest' test "$(wc -l <"$tmp/wss/figures/working-set-error.csv")" -eq 5

@@ -273,6 +273,9 @@ static void loop_once(void)
 
 START_TEST(mrc_finds_a_loop)
 {
+	uint32_t ppm[ESTIMATE_POINTS];
+	uint64_t most;
+
 	begin(METHODS("mrc"), 1, 1000000);
 	touch(900, 100); /* used once: no memory would have spared it */
 	loop_once();
@@ -280,9 +283,15 @@ START_TEST(mrc_finds_a_loop)
 	for (unsigned i = 0; i < 5; i++)
 		loop_once();
 	must_eq(w.c.wss_mrc, 320);
+	/* A step, at the loop's size: with less of LRU's memory every reuse misses. */
+	must(estimate_curve(w.e, 0, 0, &most, ppm));
+	must_eq(most, 320);
+	for (unsigned i = 0; i < ESTIMATE_POINTS; i++)
+		must_eq(ppm[i], i < ESTIMATE_POINTS - 1 ? 1000000 : 0);
 	for (unsigned i = 0; i < 12; i++)
 		steps(ESTIMATE_STEPS);
 	must_eq(w.c.wss_mrc, 0); /* forgotten */
+	must(!estimate_curve(w.e, 0, 0, &most, ppm));
 	end();
 }
 END_TEST

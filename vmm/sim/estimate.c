@@ -87,6 +87,29 @@ uint64_t sim_estimate_due(const struct sim *s)
 	return s->estimate ? estimate_due(s->estimate) : UINT64_MAX;
 }
 
+static void put_curve(struct sim *s, unsigned vm, unsigned method)
+{
+	uint32_t ppm[ESTIMATE_POINTS];
+	uint64_t most;
+
+	if (!estimate_curve(s->estimate, vm, method, &most, ppm))
+		return;
+	if (!s->run->curves)
+		s->run->curves = g_string_new("vm,pages,miss_ppm\n");
+	for (uint64_t i = 0; i < ESTIMATE_POINTS; i++)
+		g_string_append_printf(s->run->curves, "%s,%" G_GUINT64_FORMAT ",%u\n", s->vms[vm]->out->name,
+				       most * i / (ESTIMATE_POINTS - 1), ppm[i]);
+}
+
+void sim_estimate_finish(struct sim *s)
+{
+	const struct conf_estimate *c = &s->run->e->estimate;
+
+	for (unsigned vm = 0; s->estimate && vm < s->nvms; vm++)
+		for (unsigned i = 0; conf_estimates(c) && c->methods[i]; i++)
+			put_curve(s, vm, i);
+}
+
 void sim_estimate_destroy(struct sim *s)
 {
 	if (s->estimate)

@@ -418,6 +418,7 @@ gboolean sim_loop(struct sim *s, GError **error)
 			s->now_ns = MAX(s->now_ns, sim_cycles_to_ns(s, s->cpus[i].clock));
 	}
 	policy_run_finish(s->policy);
+	sim_estimate_finish(s);
 	for (unsigned i = 0; i < s->nvms; i++)
 		for (unsigned j = 0; j < s->vms[i]->nvcpus; j++)
 			sim_drain_pml(&s->vms[i]->vcpu[j]);

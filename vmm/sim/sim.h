@@ -251,6 +251,8 @@ void sim_refresh_roots(struct sim *s);
 gboolean sim_estimate_init(struct sim *s, GError **error);
 uint64_t sim_estimate(struct sim *s, uint64_t now_ns);
 uint64_t sim_estimate_due(const struct sim *s);
+/* The run is over: write down what miss-ratio curves there are. */
+void sim_estimate_finish(struct sim *s);
 void sim_estimate_destroy(struct sim *s);
 
 /* loop.c */
