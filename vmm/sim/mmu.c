@@ -50,6 +50,7 @@ struct sim_mmu *mmu_new(const struct sim_profile *p, bool cache_model)
 	m->ahead.stage1 = g_new0(uint32_t, AHEAD_HINTS);
 	m->ahead.stage2 = g_new0(uint32_t, AHEAD_HINTS);
 	spaces_init(&m->spaces);
+	m->holds = g_byte_array_new();
 	return m;
 }
 
@@ -67,6 +68,7 @@ void mmu_free(struct sim_mmu *m)
 	g_free(m->ahead.stage1);
 	g_free(m->ahead.stage2);
 	spaces_free(&m->spaces);
+	g_byte_array_unref(m->holds);
 	g_free(m);
 }
 

@@ -14,7 +14,8 @@
  *
  * There is no instruction that drops one guest-physical address, and an entry of the TLB does not say which ones it was
  * made from: after a change to the second stage everything of the VM goes. Reaches by address look
- * at one set; the others sweep all that is not empty.
+ * at one set; the others sweep all that is not empty. Software flushes a VM on every CPU, most of which have not run it
+ * since it was last flushed there: they know that they hold nothing of it.
  *
  * Source: Intel SDM vol. 3A, 4.10.4; vol. 3C, 28.4.3. tests/model/test_tlb.c compares with a naive list.
  */
@@ -58,6 +59,8 @@ void mmu_enter_space(struct sim_mmu *m, unsigned vpid, unsigned pcid)
 	m->ids = ids;
 	m->vpid = vpid;
 	m->pcid = pcid;
+	while (m->holds->len <= vpid)
+		g_byte_array_append(m->holds, &(guint8){ 0 }, 1);
 }
 
 /* Which spaces an instruction reaches. */
@@ -92,9 +95,11 @@ static void flush_space(struct sim_mmu *m, unsigned vpid, unsigned pcid, struct 
 {
 	struct reach r = { &m->spaces, vpid, pcid };
 
+	c->tlb_flush_space++;
+	if (!mmu_holds(m, vpid))
+		return;
 	tlb_drop_spaces(&m->tlb, reaches, &r);
 	drop_pwc(m->pwc, reaches, &r);
-	c->tlb_flush_space++;
 }
 
 void mmu_load_cr3(struct sim_mmu *m, const struct mmu_context *x, uint64_t cr3)
@@ -113,20 +118,25 @@ void mmu_flush_vm(struct sim_mmu *m, unsigned vpid, struct counters *c)
 {
 	struct reach r = { &m->spaces, vpid, ANY_PCID };
 
+	c->tlb_flush_vm++;
+	if (!mmu_holds(m, vpid))
+		return;
 	tlb_drop_spaces(&m->tlb, reaches, &r);
 	drop_pwc(m->pwc, reaches, &r);
 	drop_pwc(m->npwc, reaches, &r);
 	assoc_drop_spaces(&m->ntlb, reaches, &r);
-	c->tlb_flush_vm++;
+	m->holds->data[vpid] = 0;
 }
 
 void mmu_flush_gva(struct sim_mmu *m, unsigned vpid, gva_t gva, struct counters *c)
 {
 	struct reach r = { &m->spaces, vpid, ANY_PCID };
 
+	c->tlb_flush_page++;
+	if (!mmu_holds(m, vpid))
+		return;
 	tlb_drop_address(&m->tlb, gva, reaches, &r);
 	drop_pwc(m->pwc, reaches, &r);
-	c->tlb_flush_page++;
 }
 
 void mmu_flush_gpa(struct sim_mmu *m, unsigned vpid, gfn_t gfn, uint64_t n, struct counters *c)

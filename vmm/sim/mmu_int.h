@@ -52,10 +52,12 @@ struct sim_mmu {
 	struct dcache cache;
 	struct ahead ahead;
 	struct spaces spaces;
+	GByteArray *holds; /* by vpid: 0 if surely nothing of it is cached here */
 	/* The space that ran last, so that its numbers are not looked up for each access. */
 	unsigned vpid, pcid;
 	struct space_ids ids; /* own == 0: none */
 	struct rules rules;   /* of the context at hand */
+	uint64_t rules_key;   /* what they follow from; 0: none yet */
 };
 
 /* What the second stage says of a guest-physical page: ACC_R, ACC_W, ACC_X, and whether a write needs no update. */
@@ -86,6 +88,13 @@ static inline void mmu_enter(struct sim_mmu *m, const struct mmu_context *x)
 
 	if (m->vpid != x->vpid || m->pcid != pcid || !m->ids.own)
 		mmu_enter_space(m, x->vpid, pcid);
+	m->holds->data[x->vpid] = 1;
+}
+
+/* Is anything of the VM cached? */
+static inline bool mmu_holds(const struct sim_mmu *m, unsigned vpid)
+{
+	return vpid < m->holds->len && m->holds->data[vpid];
 }
 
 /* May a reference leave the node, and does that matter? */

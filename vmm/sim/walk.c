@@ -51,10 +51,22 @@ static void set_rules(struct rules *r, const struct mmu_context *x)
 	r->table_leaf = r->table_access == ACC_W ? r->store2 : r->load2;
 }
 
+/* All that set_rules() looks at. Never 0. */
+static uint64_t rules_key(const struct mmu_context *x)
+{
+	return 1 | (uint64_t)x->npt << 1 | (uint64_t)x->ad_bits << 2 | (x->regs->efer & EFER_NX ? 1ull << 3 : 0) |
+	       (x->regs->cr4 & CR4_PGE ? 1ull << 4 : 0) | (uint64_t)x->maxphyaddr << 5;
+}
+
 void walk_prepare(struct sim_mmu *m, const struct mmu_context *x)
 {
+	uint64_t key = rules_key(x);
+
 	mmu_enter(m, x);
-	set_rules(&m->rules, x);
+	if (m->rules_key != key) {
+		m->rules_key = key;
+		set_rules(&m->rules, x);
+	}
 	m->rules.flat = !m->cache_model && !mmu_numa(m, x);
 	m->rules.quick = m->rules.flat && m->whole && !m->plain;
 }
