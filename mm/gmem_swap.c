@@ -129,6 +129,18 @@ static void count_swap_in(struct gmem *g, enum page_state from, enum fault_sourc
 		g->c->faults_compressed++;
 }
 
+/* What is in @slot comes to @hfn; if it cannot, the frame goes back. */
+static int load(struct gmem *g, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device)
+{
+	int err = g->machine->ops->load(g->machine, g->cfg.vm, gfn, hfn, slot, device);
+
+	if (!err)
+		return 0;
+	frames_release(g->frames, hfn, 1);
+	g->c->swap_read_errors++;
+	return ERR(err);
+}
+
 int gmem_swap_in(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src)
 {
 	enum page_state from = word_state(g->page[gfn]);
@@ -138,12 +150,9 @@ int gmem_swap_in(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source s
 
 	if (err)
 		return err;
-	err = g->machine->ops->load(g->machine, g->cfg.vm, gfn, hfn, slot, from == PAGE_SWAPPED);
-	if (err) {
-		frames_release(g->frames, hfn, 1);
-		g->c->swap_read_errors++;
-		return ERR(err);
-	}
+	err = load(g, gfn, hfn, slot, from == PAGE_SWAPPED);
+	if (err)
+		return err;
 	if (from == PAGE_SWAPPED) {
 		gmem_disk_count_read(g, gfn, hfn);
 		g->reclaim->ops->read(g->reclaim, slot);
@@ -169,12 +178,9 @@ int gmem_swap_ahead(struct gmem *g, gfn_t gfn)
 	err = frames_alloc(g->frames, 1, g->cfg.node, false, FRAME_OWNER(FRAME_GUEST, g->cfg.vm, gfn), &hfn);
 	if (err)
 		return err;
-	err = g->machine->ops->load(g->machine, g->cfg.vm, gfn, hfn, slot, true);
-	if (err) {
-		frames_release(g->frames, hfn, 1);
-		g->c->swap_read_errors++;
-		return ERR(err);
-	}
+	err = load(g, gfn, hfn, slot, true);
+	if (err)
+		return err;
 	flags = WORD_IDLE | WORD_AHEAD;
 	if (g->reclaim->ops->fetch(g->reclaim, g, PAGE_SWAPPED, slot, hfn, false))
 		flags |= WORD_CACHED;

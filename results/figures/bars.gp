@@ -2,9 +2,9 @@
 tilted = label_length * 9 > 34
 tics_px = tilted ? 24 + least(5.6 * label_length, 190) : 30
 # The first label reaches to the left of its bar.
-left_px = tilted ? most(92, least(6.6 * label_length, 220) - 10) : 92
+left_px = tilted ? most(104, least(6.6 * label_length, 220) - 10) : 104
 panel_px = left_px + 4 + 36 * bars
-label_font = bars > 26 ? "sans,9" : "sans,13"
+label_font = bars > 26 ? "sans,9" : bars > 12 ? "sans,11" : "sans,13"
 npanels = panels
 load "figures/grid.gp"
 if (tilted) {

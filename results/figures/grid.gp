@@ -7,7 +7,7 @@ columns = int(most(1, least(columns, floor(1080.0 / panel_px))))
 panel_px = least(most(panel_px, npanels == 1 ? 640 : columns == 2 ? 350 : 290), 1080.0 / columns)
 rows = int(ceil(npanels / real(columns)))
 panel_py = 210.0 + 36 + tics_px
-legend_columns = legends < 1 ? 1 : int(least(legends, floor(columns * panel_px / 300.0)))
+legend_columns = legends < 1 ? 1 : int(least(legends, floor(columns * panel_px / 330.0)))
 legend_py = legends < 1 ? 8 : 20 + 28.5 * ceil(legends / real(legend_columns))
 fig_px = 1.0 * columns * panel_px + 16
 fig_py = 44 + rows * panel_py + legend_py + (exists("legend_extra_px") ? legend_extra_px : 0)

@@ -211,7 +211,7 @@ START_TEST(shipped_files_load)
 {
 	static const char *const files[] = { "workloads/hello.ini", "workloads/paging-modes.ini",
 					     "workloads/walk-references.ini",
-					    "workloads/swap-policies.ini",
+					    "workloads/swap-policies.ini", "workloads/swap-optimum.ini",
 					    "workloads/swap-pathologies.ini",
 					    "workloads/working-set.ini", "workloads/guest-reclaim.ini"};
 
