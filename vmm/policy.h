@@ -41,8 +41,8 @@ struct policy_counts {
 	uint64_t first_touches; /* pages that the host gave it */
 	uint64_t swap_ins;	/* pages that came back from the host's swap because it touched them */
 	uint64_t swap_outs;	/* pages that went there */
-	uint64_t refaults;	/* of them: pages it would have kept with a little more memory, if known; else all */
-	uint64_t stall_some_ns; /* time in which some of it waited for memory: PSI's `some` */
+	uint64_t refaults;	/* swap_ins, and pages that came back from the guest's own swap or files */
+	uint64_t stall_some_ns; /* time in which some of it waited for memory, by host or guest: PSI's `some` */
 	uint64_t stall_full_ns; /* time in which all of it did */
 	uint64_t guest_swap_ins, guest_swap_outs, guest_major_faults; /* as its balloon driver says */
 };

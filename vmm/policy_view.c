@@ -25,6 +25,7 @@ static void read_counts(const struct policy_run *p, unsigned vm, struct policy_c
 {
 	const struct counters *c = gmem_counters(p->vm[vm].parts.gmem);
 	const struct balloon_device *b = p->vm[vm].parts.balloon;
+	uint64_t host_ns;
 	bool lockstep = p->cfg.run->e->experiment.schedule == SCHEDULE_LOCKSTEP;
 
 	*out = (struct policy_counts){
@@ -36,10 +37,11 @@ static void read_counts(const struct policy_run *p, unsigned vm, struct policy_c
 		.guest_swap_outs = stat(b, BALLOON_S_SWAP_OUT) / POLICY_PAGE,
 		.guest_major_faults = stat(b, BALLOON_S_MAJFLT),
 	};
-	out->refaults = out->swap_ins;
-	out->stall_some_ns = lockstep ? out->swap_ins * LOCKSTEP_STALL_NS : c->ns_swap;
-	/* One vCPU a guest: when it waits, all of the guest does. */
-	out->stall_full_ns = out->stall_some_ns;
+	out->refaults = out->swap_ins + c->guest_refaults_anon + c->guest_refaults_file;
+	/* One vCPU a guest: when it waits for the host, all of the guest does. */
+	host_ns = lockstep ? out->swap_ins * LOCKSTEP_STALL_NS : c->ns_swap;
+	out->stall_some_ns = host_ns + c->guest_ns_stall_some;
+	out->stall_full_ns = host_ns + c->guest_ns_stall_full;
 }
 
 /* What has been added since; a driver that begins again counts from 0. */

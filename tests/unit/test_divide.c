@@ -52,26 +52,31 @@ struct row {
 	} vm[3];
 };
 
+#define ALL 9000 /* in use */
+
 static const struct row rows[] = {
-	{ "no tax: equal shares, equal parts", 10000, 0, { { 1000, 0, 0, 9000, 5000 }, { 1000, PPM, 0, 9000, 5000 } } },
+	{ "no tax: equal shares, equal parts", 10000, 0, { { 1000, 0, 0, 9000, 5000 }, { 1000, ALL, 0, 9000, 5000 } } },
 	{ "75%: the idle one pays four times",
 	  10000,
 	  750000,
-	  { { 1000, 0, 0, 9000, 2000 }, { 1000, PPM, 0, 9000, 8000 } } },
-	{ "half in use: 1 / 2.5 against 1",
-	  14000,
-	  750000,
-	  { { 1000, 500000, 0, 14000, 4000 }, { 1000, PPM, 0, 14000, 10000 } } },
-	{ "shares three to one", 8000, 750000, { { 3000, PPM, 0, 8000, 6000 }, { 1000, PPM, 0, 8000, 2000 } } },
-	{ "a minimum is kept", 10000, 750000, { { 1000, 0, 3000, 9000, 3000 }, { 1000, PPM, 0, 9000, 7000 } } },
-	{ "a maximum is, too", 10000, 750000, { { 1000, 0, 0, 9000, 4000 }, { 1000, PPM, 0, 6000, 6000 } } },
-	{ "enough for all", 20000, 750000, { { 1000, 0, 0, 9000, 9000 }, { 1000, PPM, 0, 9000, 9000 } } },
+	  { { 1000, 0, 0, 9000, 2000 }, { 1000, ALL, 0, 9000, 8000 } } },
+	/* Of 4,000 half is in use: it costs 2,000 + 4 * 2,000 = 10,000, as much as 10,000 in use. */
+	{ "half in use", 14000, 750000, { { 1000, 2000, 0, 14000, 4000 }, { 1000, 14000, 0, 14000, 10000 } } },
+	{ "shares three to one", 8000, 750000, { { 3000, ALL, 0, 8000, 6000 }, { 1000, ALL, 0, 8000, 2000 } } },
+	{ "a minimum is kept", 10000, 750000, { { 1000, 0, 3000, 9000, 3000 }, { 1000, ALL, 0, 9000, 7000 } } },
+	{ "a maximum is, too", 10000, 750000, { { 1000, 0, 0, 9000, 4000 }, { 1000, ALL, 0, 6000, 6000 } } },
+	{ "enough for all", 20000, 750000, { { 1000, 0, 0, 9000, 9000 }, { 1000, ALL, 0, 9000, 9000 } } },
 	{ "minima beyond what there is", 5000, 0, { { 1, 0, 4000, 9000, 4000 }, { 1, 0, 4000, 9000, 4000 } } },
-	{ "a page that does not divide", 10001, 0, { { 1, PPM, 0, 9000, 5001 }, { 1, PPM, 0, 9000, 5000 } } },
+	{ "a page that does not divide", 10001, 0, { { 1, ALL, 0, 9000, 5001 }, { 1, ALL, 0, 9000, 5000 } } },
 	{ "three of them",
 	  7000,
 	  750000,
-	  { { 1000, PPM, 0, 9000, 4000 }, { 1000, 0, 0, 9000, 1000 }, { 2000, 0, 0, 9000, 2000 } } },
+	  { { 1000, ALL, 0, 9000, 4000 }, { 1000, 0, 0, 9000, 1000 }, { 2000, 0, 0, 9000, 2000 } } },
+	/* What is in use is not taxed: 1,000 of one, 3,000 of the other fit, and 2,000 more cost each the same. */
+	{ "both above what they use",
+	  6000,
+	  750000,
+	  { { 1000, 1000, 0, 9000, 2250 }, { 1000, 3000, 0, 9000, 3750 } } },
 };
 
 START_TEST(by_hand)
@@ -81,10 +86,11 @@ START_TEST(by_hand)
 	uint32_t n = 0;
 
 	for (; n < 3 && r->vm[n].shares; n++)
-		claim[n] = (struct claim){ .weight = divide_weight(r->vm[n].shares, r->vm[n].active, r->tax),
+		claim[n] = (struct claim){ .shares = r->vm[n].shares,
+					   .active = r->vm[n].active,
 					   .min = r->vm[n].min,
 					   .max = r->vm[n].max };
-	divide(claim, n, r->total);
+	divide(claim, n, r->total, divide_idle_price(r->tax));
 	for (uint32_t i = 0; i < n; i++)
 		ck_assert_msg(claim[i].grant == r->vm[i].grant, "%s: VM %u gets %" G_GUINT64_FORMAT, r->what, i,
 			      (guint64)claim[i].grant);
@@ -97,12 +103,13 @@ static void random_claims(struct rng *g, struct claim *claim, uint32_t n)
 		uint64_t max = rng_below(g, 3000);
 
 		claim[i] = (struct claim){
-			.weight = divide_weight(1 + rng_below(g, 5000), rng_below(g, PPM + 1), 750000),
+			.shares = 1 + rng_below(g, 5000),
+			.active = rng_below(g, max + 1),
 			.max = max,
 			.min = rng_below(g, max + 1),
 		};
 		if (rng_below(g, 10) == 0)
-			claim[i].weight = 0;
+			claim[i].shares = 0;
 	}
 }
 
@@ -118,7 +125,7 @@ START_TEST(bounds_and_sum)
 		struct claim claim[12];
 
 		random_claims(&g, claim, n);
-		divide(claim, n, total);
+		divide(claim, n, total, 4 * PPM);
 		for (uint32_t i = 0; i < n; i++) {
 			least += claim[i].min;
 			most += claim[i].max;
@@ -130,6 +137,12 @@ START_TEST(bounds_and_sum)
 	}
 }
 END_TEST
+
+/* P * (f + k * (1 - f)) at k = 4 */
+static uint64_t price(const struct claim *c, uint64_t held)
+{
+	return held <= c->active ? held : c->active + 4 * (held - c->active);
+}
 
 /* What if pages are taken one by one from whoever pays least for each page? It ends where divide() does. */
 START_TEST(is_the_end_of_revoking)
@@ -151,18 +164,40 @@ START_TEST(is_the_end_of_revoking)
 
 			for (uint32_t i = 0; i < n; i++)
 				if (held[i] > claim[i].min &&
-				    (victim == n || (unsigned __int128)claim[i].weight * held[victim] <
-							    (unsigned __int128)claim[victim].weight * held[i]))
+				    (victim == n || claim[i].shares * price(&claim[victim], held[victim]) <
+							    claim[victim].shares * price(&claim[i], held[i])))
 					victim = i;
 			if (victim == n)
 				break;
 			held[victim]--;
 			sum--;
 		}
-		divide(claim, n, total);
+		divide(claim, n, total, 4 * PPM);
 		for (uint32_t i = 0; i < n; i++)
-			if (claim[i].weight)
-				ck_assert_int_le(ABS((int64_t)held[i] - (int64_t)claim[i].grant), 1);
+			if (claim[i].shares)
+				ck_assert_int_le(ABS((int64_t)held[i] - (int64_t)claim[i].grant), 4);
+	}
+}
+END_TEST
+
+/* What if nobody is at a bound? All pay the same rho, the paper's, to a page. */
+START_TEST(equal_rho)
+{
+	struct claim claim[] = {
+		{ .shares = 1000, .active = 3000, .max = 1 << 20 },
+		{ .shares = 2500, .active = 100, .max = 1 << 20 },
+		{ .shares = 700, .active = 1 << 20, .max = 1 << 20 },
+	};
+
+	uint64_t rho[3];
+
+	divide(claim, 3, 100000, 4 * PPM);
+	for (unsigned i = 0; i < 3; i++) {
+		struct policy_vm vm = { .shares = claim[i].shares, .resident = claim[i].grant };
+
+		vm.active_ppm = MIN(claim[i].active * PPM / claim[i].grant, PPM);
+		rho[i] = divide_rho(&vm, 750000);
+		ck_assert_int_le(ABS((int64_t)rho[i] - (int64_t)rho[0]), rho[0] / 1000);
 	}
 }
 END_TEST
@@ -177,6 +212,7 @@ int main(void)
 	tcase_add_loop_test(tc, by_hand, 0, G_N_ELEMENTS(rows));
 	tcase_add_test(tc, bounds_and_sum);
 	tcase_add_test(tc, is_the_end_of_revoking);
+	tcase_add_test(tc, equal_rho);
 	suite_add_tcase(s, tc);
 	return suite_run(s);
 }

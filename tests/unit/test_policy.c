@@ -70,6 +70,9 @@ START_TEST(static_holds_at_max)
 	b.vm[1].responding = false;
 	policy_bench_decide(&b);
 	vm_asks(1, "held-at-max", 300, 700);
+	policy_bench_set(&b, "part", 500000);
+	policy_bench_decide(&b);
+	vm_asks(0, "held-at-max", 500, POLICY_NO_LIMIT);
 	policy_bench_free(&b);
 }
 END_TEST

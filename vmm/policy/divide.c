@@ -11,55 +11,61 @@
  *	rho = S / (P * (f + k * (1 - f)))
  *
  * Taking page after page from the lowest rho, never below a minimum, ends where all rho are equal but for those at a
- * bound: P is proportional to the weight S / (f + k * (1 - f)), cut at min and max. That point is found directly: the
- * grants clamp(weight * level) rise with the level, so the level is searched by halving, in integers; the few pages
- * that rounding leaves go to guests in order of number.
+ * bound. What a guest uses, A = f * P, does not change with what it is given, so the price of P pages is P up to A, and
+ * A + k * (P - A) beyond; where rho are equal, prices are in proportion to shares. That point is found directly: the
+ * grants rise with the common level of price for a share, so the level is searched by halving, in integers; the few
+ * pages that rounding leaves go to guests in order of number.
  *
  * What counts as wanted: a guest that has touched little of its memory leaves the rest to others, with some room to
- * grow until the next decision.
+ * grow until the next decision. What counts as used: what the estimate says, and the pages that came back since.
  *
  * Invariants (tests/unit/test_divide.c): min <= grant <= max; the sum is exact; dividing is the end of revoking page by
- * page; more shares never get less.
+ * page; where no bound holds, all rho are equal.
  *
- * Source: C. Waldspurger, Memory Resource Management in VMware ESX Server, OSDI 2002, section 5.
+ * Source: C. Waldspurger, Memory Resource Management in VMware ESX Server, OSDI 2002, section 5. That f is taken at the
+ * P to come and not at the present one is ours: otherwise grants swing, for a guest that shrinks looks busier.
  */
 #include "vmm/policy/divide.h"
 
-#define LEVEL_BITS 40 /* of the level's fraction: a step of it changes a grant by one page at most */
+#define LEVEL_BITS 20 /* of the level's fraction: a step of it changes a price by one page at most */
 
-static uint64_t at_level(const struct claim *c, uint64_t level)
+/* What a claim gets for that price of a share. */
+static uint64_t at_level(const struct claim *c, uint64_t level, uint64_t idle_price)
 {
-	unsigned __int128 grant = (unsigned __int128)c->weight * level >> LEVEL_BITS;
+	unsigned __int128 price = (unsigned __int128)c->shares * level >> LEVEL_BITS;
 
-	return grant >= c->max ? c->max : max64((uint64_t)grant, c->min);
+	if (price > c->active)
+		price = c->active + (price - c->active) * POLICY_PPM / idle_price;
+	return price >= c->max ? c->max : max64((uint64_t)price, c->min);
 }
 
-static unsigned __int128 sum_at(const struct claim *claim, uint32_t n, uint64_t level)
+static unsigned __int128 sum_at(const struct claim *claim, uint32_t n, uint64_t level, uint64_t idle_price)
 {
 	unsigned __int128 sum = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		sum += at_level(&claim[i], level);
+		sum += at_level(&claim[i], level, idle_price);
 	return sum;
 }
 
-void divide(struct claim *claim, uint32_t n, uint64_t total)
+void divide(struct claim *claim, uint32_t n, uint64_t total, uint64_t idle_price)
 {
 	uint64_t level = 0, left;
 	unsigned __int128 sum;
 
 	for (int bit = 62; bit >= 0; bit--)
-		if (sum_at(claim, n, level | 1ull << bit) <= total)
+		if (sum_at(claim, n, level | 1ull << bit, idle_price) <= total)
 			level |= 1ull << bit;
-	sum = sum_at(claim, n, level);
+	sum = sum_at(claim, n, level, idle_price);
 	left = sum < total ? total - (uint64_t)sum : 0;
 	for (uint32_t i = 0; i < n; i++) {
-		bool rounded = at_level(&claim[i], level + 1) > at_level(&claim[i], level);
+		uint64_t grant = at_level(&claim[i], level, idle_price);
+		bool rounded = at_level(&claim[i], level + 1, idle_price) > grant;
 
-		claim[i].grant = at_level(&claim[i], level) + (left && rounded);
+		claim[i].grant = grant + (left && rounded);
 		left -= left && rounded;
 	}
-	/* Nobody with a weight wants more. */
+	/* Nobody with shares wants more. */
 	for (uint32_t i = 0; i < n && left; i++) {
 		uint64_t more = min64(left, claim[i].max - claim[i].grant);
 
@@ -86,11 +92,6 @@ static uint64_t price(uint64_t active_ppm, uint64_t tax_ppm)
 	return f + divide_idle_price(tax_ppm) * (POLICY_PPM - f) / POLICY_PPM;
 }
 
-uint64_t divide_weight(uint64_t shares, uint64_t active_ppm, uint64_t tax_ppm)
-{
-	return (uint64_t)(((unsigned __int128)min64(shares, 1u << 20) << 20) * POLICY_PPM / price(active_ppm, tax_ppm));
-}
-
 uint64_t divide_rho(const struct policy_vm *vm, uint64_t tax_ppm)
 {
 	unsigned __int128 paid = (unsigned __int128)max64(vm->resident, 1) * price(vm->active_ppm, tax_ppm);
@@ -115,13 +116,14 @@ bool divide_host(const struct policy_view *view, uint64_t tax_ppm, uint64_t rese
 		const struct policy_vm *vm = &view->vm[i];
 
 		claim[i] = (struct claim){
-			.weight = vm->running ? divide_weight(vm->shares, vm->active_ppm, tax_ppm) : 0,
+			.shares = vm->running ? min64(vm->shares, 1u << LEVEL_BITS) : 0,
+			.active = divide_part(vm->resident, vm->active_ppm) + vm->since.refaults,
 			.min = max64(vm->pinned, vm->running ? vm->min : 0),
 		};
 		claim[i].max = max64(claim[i].min, vm->running ? divide_demand(vm) : vm->resident);
 		wanted += claim[i].max;
 	}
-	divide(claim, view->nvms, there);
+	divide(claim, view->nvms, there, divide_idle_price(tax_ppm));
 	return wanted > there;
 }
 

@@ -19,19 +19,19 @@ static inline uint64_t max64(uint64_t a, uint64_t b)
 
 /* One guest's claim. */
 struct claim {
-	uint64_t weight;   /* at most 2^40; 0: it gets its minimum and what nobody else wants */
-	uint64_t min, max; /* pages; min <= max */
+	uint64_t shares;   /* at most 2^20; 0: it gets its minimum and what nobody else wants */
+	uint64_t active;   /* pages that it uses: those beyond cost more */
+	uint64_t min, max; /* pages, below 2^36; min <= max */
 	uint64_t grant;	   /* what it gets: min <= grant <= max */
 };
 
 /*
- * Divide @total pages: grants are proportional to weights between min and max. Their sum is the smaller of @total and
- * the sum of all max; but if all min are more than @total, each gets its min.
+ * Divide @total pages: what grants cost is in proportion to shares, between min and max; a page beyond what is in use
+ * costs @idle_price, in ppm of one that is. The sum of the grants is the smaller of @total and the sum of all max; but
+ * if all min are more than @total, each gets its min.
  */
-void divide(struct claim *claim, uint32_t n, uint64_t total);
+void divide(struct claim *claim, uint32_t n, uint64_t total, uint64_t idle_price);
 
-/* Shares that a guest's idle pages weigh down; active_ppm of them are in use, @tax_ppm < 100%. */
-uint64_t divide_weight(uint64_t shares, uint64_t active_ppm, uint64_t tax_ppm);
 /* The price of a page that is idle, in pages in use: k = 1 / (1 - tax), in ppm. */
 uint64_t divide_idle_price(uint64_t tax_ppm);
 /* Shares for each page, in ppm: the paper's rho; the guest with the lowest loses pages first. */

@@ -115,10 +115,25 @@ int sim_policy_init(struct sim *s, GError **error)
 	return -EINVAL;
 }
 
+/*
+ * What is beyond limits goes now, whoever runs: guests that a policy blocks touch nothing that would make it go. The
+ * host's swapper does it beside the guests; only its writes take time, the device's.
+ */
+static void evict(struct sim *s)
+{
+	uint64_t before;
+
+	do {
+		before = sim_swap_evictions(s);
+		sim_swap_balance(s);
+	} while (sim_swap_evictions(s) != before);
+}
+
 void sim_policy_tick(struct sim *s)
 {
 	if (!policy_run_tick(s->policy, s->now_ns))
 		return;
+	evict(s);
 	/* Pages may have been taken: a root may be another one. */
 	for (unsigned i = 0; i < s->nvms; i++)
 		for (unsigned j = 0; j < s->vms[i]->nvcpus && !s->vms[i]->done; j++)

@@ -116,7 +116,7 @@ void sim_swap_io(struct machine *m, bool write, uint64_t slot, uint64_t npages)
 	struct sim *s = to_sim(m);
 	struct sim_vcpu *v = s->running;
 	bool lockstep = s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP;
-	uint64_t now = lockstep || !v ? 0 : sim_cycles_to_ns(s, sim_clock(v));
+	uint64_t now = lockstep ? 0 : v ? sim_cycles_to_ns(s, sim_clock(v)) : s->now_ns;
 	struct disk_times t;
 
 	t = disk_submit(&s->swap->disk, now, write, slot, npages);
