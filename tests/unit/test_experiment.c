@@ -210,6 +210,8 @@ END_TEST
 START_TEST(shipped_files_load)
 {
 	static const char *const files[] = { "workloads/hello.ini", "workloads/paging-modes.ini",
+					     "workloads/overcommit.ini", "workloads/idle-tax.ini",
+					     "workloads/reclaim-states.ini",
 					     "workloads/walk-references.ini",
 					    "workloads/swap-policies.ini", "workloads/swap-optimum.ini",
 					    "workloads/swap-pathologies.ini",

@@ -7,6 +7,7 @@
 #include "tests/lib/policy.h"
 #include "tests/lib/suite.h"
 #include "vmm/conf.h"
+#include "vmm/policy/divide.h"
 #include "vmm/policy/policies.h"
 #include "vmm/policy_load.h"
 #include "workloads/rng.h"
@@ -198,6 +199,33 @@ START_TEST(plans_keep_bounds)
 }
 END_TEST
 
+/* What if guests want more than there is? What they are granted together fits, unless their minima alone do not. */
+START_TEST(grants_fit_the_host)
+{
+	struct rng g;
+
+	rng_seed(&g, 24);
+	policy_bench_init(&b, "proportional", POLICY_TEST_VMS, 4000, 1000);
+	for (unsigned round = 0; round < 2000; round++) {
+		uint64_t reserve = rng_below(&g, 500), granted = 0, least = 0, there;
+		struct claim claim[POLICY_TEST_VMS];
+
+		for (unsigned i = 0; i < POLICY_TEST_VMS; i++)
+			random_vm(&g, &b.vm[i]);
+		b.view.host.frames = 1000 + rng_below(&g, 9000);
+		b.view.host.overhead = rng_below(&g, 300);
+		there = b.view.host.frames - b.view.host.overhead - reserve;
+		divide_host(&b.view, 750000, reserve, claim);
+		for (unsigned i = 0; i < POLICY_TEST_VMS; i++) {
+			granted += claim[i].grant;
+			least += claim[i].min;
+		}
+		ck_assert_uint_le(granted, MAX(there, least));
+	}
+	policy_bench_free(&b);
+}
+END_TEST
+
 /* What if the same view is shown twice to two states? The plans are the same: nothing else is looked at. */
 START_TEST(plans_are_functions_of_views)
 {
@@ -270,6 +298,7 @@ int main(void)
 	tcase_add_test(tc, proportional_taxes_idleness);
 	tcase_add_test(tc, proportional_keeps_minimum_and_steps);
 	tcase_add_loop_test(tc, plans_keep_bounds, 0, n);
+	tcase_add_test(tc, grants_fit_the_host);
 	tcase_add_loop_test(tc, plans_are_functions_of_views, 0, n);
 	tcase_add_loop_test(tc, rules_have_sentences, 0, n);
 	suite_add_tcase(s, tc);
