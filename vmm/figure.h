@@ -69,6 +69,7 @@ gboolean figure_working_set(const struct view *v, GString *csv, GString *vars);
 gboolean figure_miss_ratio(const struct view *v, GString *csv, GString *vars);
 gboolean figure_working_set_error(const struct view *v, GString *csv, GString *vars);
 gboolean figure_savings(const struct view *v, GString *csv, GString *vars);
+gboolean figure_savings_cost(const struct view *v, GString *csv, GString *vars);
 gboolean figure_large_pages(const struct view *v, GString *csv, GString *vars);
 gboolean figure_tlb_reach(const struct view *v, GString *csv, GString *vars);
 gboolean figure_walk_references(const struct view *v, GString *csv, GString *vars);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * figure_host.c - data of figures over time that concern all guests together, from the host's rows of each samples.csv
+ * figure_host.c - data of figures over time (that of the run or of the scanner) that concern all guests together, from
+ * the host's rows of each samples.csv
  *
  * One panel, a line for each combination (its first repetition). As in figure_series.c runs sample at times of their
  * own, so a row of the CSV has a value for one run only.
@@ -15,6 +16,7 @@ struct sum {
 	const char *more[4], *less[4];
 	double factor;
 	gboolean mean; /* of the guests, not their sum */
+	const char *x; /* a time to draw it against; NULL: that of the run */
 };
 
 static const char *run_of(const struct view *v, const char *label)
@@ -76,7 +78,7 @@ static guint add_run(const struct view *v, const struct sum *s, guint line, guin
 			continue;
 		x = value(s, header, f) / (s->mean ? guests(v, label) : 1);
 		*any = *any || x != 0;
-		g_string_append_printf(csv, "%.9g", g_ascii_strtod(f[0], NULL) / 1e6);
+		g_string_append_printf(csv, "%.9g", (s->x ? field(header, f, s->x) : g_ascii_strtod(f[0], NULL)) / 1e6);
 		for (guint j = 0; j < nlines; j++) {
 			g_string_append_c(csv, ',');
 			if (j == line)
@@ -96,7 +98,7 @@ static gboolean over_time(const struct view *v, const char *name, const struct s
 
 	if (v->labels->len > FIGURE_LINES)
 		return FALSE;
-	g_string_append(csv, "time_ms");
+	g_string_append(csv, s->x ? s->x : "time_ms");
 	for (guint j = 0; j < nlines; j++) {
 		const char *label = g_ptr_array_index(v->labels, j);
 
@@ -129,6 +131,18 @@ gboolean figure_savings(const struct view *v, GString *csv, GString *vars)
 	};
 
 	return over_time(v, "savings", &s, csv, vars);
+}
+
+gboolean figure_savings_cost(const struct view *v, GString *csv, GString *vars)
+{
+	static const struct sum s = {
+		.more = { "pages_backed", "pages_compressed", NULL },
+		.less = { "frames_backing", "frames_compressed", "frames_reference", NULL },
+		.factor = 1.0 / 256,
+		.x = "ns_dedup",
+	};
+
+	return over_time(v, "savings_cost", &s, csv, vars);
 }
 
 gboolean figure_large_pages(const struct view *v, GString *csv, GString *vars)

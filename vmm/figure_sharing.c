@@ -8,9 +8,12 @@
 
 static const struct figure_part sharing_parts[] = {
 	{ "frames_backing", "in host frames", 3, NULL },
+	{ "frames_compressed", "compressed tier", 10, NULL },
 	{ "saved_inter", "saved: between guests", 9, NULL },
 	{ "saved_self", "saved: within a guest", 7, NULL },
 	{ "saved_zero", "saved: zeros", 5, NULL },
+	{ "saved_patch", "saved: patches", 6, NULL },
+	{ "saved_compress", "saved: compression", 12, NULL },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -46,6 +46,7 @@ const struct figure figure_table[] = {
 	  figure_merging },
 	{ "savings", "Memory saved by merging, patches and compression, all guests together, over time.", FALSE,
 	  figure_savings },
+	{ "savings-cost", "The same against the time that the scanner took for it.", TRUE, figure_savings_cost },
 	{ "large-pages", "Guest memory behind large host pages, all guests together, over time.", TRUE,
 	  figure_large_pages },
 	{ "tlb-reach", "What a second-level TLB translates when full, mean of the guests, over time.", TRUE,

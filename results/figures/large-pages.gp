@@ -3,7 +3,7 @@
 load "figures/style.gp"
 load "figures/run.gp"
 figure = "large-pages"
-title = "Guest memory in large host pages" . (strlen(large_pages_keys) ? ", by " . large_pages_keys : "")
+title = "Guest memory in large host pages" . (strlen(large_pages_keys) && strlen(large_pages_keys) < 36 ? ", by " . large_pages_keys : "")
 unit = "MiB"
 lines = large_pages_lines
 panels = 1

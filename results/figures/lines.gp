@@ -15,6 +15,7 @@ if (exists("log_y")) {
 	set logscale y
 	set yrange [*:*]
 }
+if (!exists("x_title")) x_title = "time (ms)"
 do for [p = 1:npanels] {
 	set lmargin at screen left(p)
 	set rmargin at screen right(p) - 10 / fig_px
@@ -23,7 +24,7 @@ do for [p = 1:npanels] {
 	set title panel_title[p] offset 0, -0.4 noenhanced
 	set ylabel (column_of(p) == 0 ? unit : "") offset 0.8, 0
 	# Below the last panel of each column.
-	set xlabel (p + columns > npanels ? "time (ms)" : "") offset 0, 0.4
+	set xlabel (p + columns > npanels ? x_title : "") offset 0, 0.4
 	plot for [i = 1:lines] data using 1:1 + (p - 1) * lines + i every ::1 with linespoints lt i pointinterval int(ceil(word(points, (p - 1) * lines + i) / 10.0)) notitle
 	unset label 1
 }

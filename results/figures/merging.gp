@@ -3,7 +3,7 @@
 load "figures/style.gp"
 load "figures/run.gp"
 figure = "merging"
-title = "Guest memory, merged or not and why" . (strlen(merging_keys) ? ", by " . merging_keys : "")
+title = "Guest memory, merged or why not" . (strlen(merging_keys) && strlen(merging_keys) < 36 ? ", by " . merging_keys : "")
 unit = "MiB"
 styles = merging_styles
 # All guests are one panel here.

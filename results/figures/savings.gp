@@ -3,7 +3,7 @@
 load "figures/style.gp"
 load "figures/run.gp"
 figure = "savings"
-title = "Memory saved" . (strlen(savings_keys) ? ", by " . savings_keys : "")
+title = "Memory saved" . (strlen(savings_keys) && strlen(savings_keys) < 36 ? ", by " . savings_keys : "")
 unit = "MiB"
 lines = savings_lines
 panels = 1

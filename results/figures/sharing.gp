@@ -3,7 +3,7 @@
 load "figures/style.gp"
 load "figures/run.gp"
 figure = "sharing"
-title = "Guest memory in host frames, and saved by merging" . (strlen(sharing_keys) ? ", by " . sharing_keys : "")
+title = "Guest memory in host frames, and saved" . (strlen(sharing_keys) && strlen(sharing_keys) < 36 ? ", by " . sharing_keys : "")
 unit = "MiB"
 styles = sharing_styles
 # All guests are one panel here.

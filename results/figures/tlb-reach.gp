@@ -3,7 +3,7 @@
 load "figures/style.gp"
 load "figures/run.gp"
 figure = "tlb-reach"
-title = "TLB reach" . (strlen(tlb_reach_keys) ? ", by " . tlb_reach_keys : "")
+title = "TLB reach" . (strlen(tlb_reach_keys) && strlen(tlb_reach_keys) < 36 ? ", by " . tlb_reach_keys : "")
 unit = "MiB"
 log_y = 1
 lines = tlb_reach_lines

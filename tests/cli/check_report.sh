@@ -162,7 +162,7 @@ cat - "$tmp/body" >"$tmp/merge.ini" <<'END'
 [experiment]
 title = Merged
 sample-interval = 200 us
-figures = merging, sharing
+figures = merging, sharing, savings, savings-cost
 [dedup]
 algorithm = ksm
 sleep = 100 us
@@ -170,7 +170,7 @@ sleep = 100 us
 dedup.pages-to-scan = 1, 200
 END
 check 'a run that merges' "$overbook" run "$tmp/merge.ini" -q -o "$tmp/merge"
-figures merge merging sharing
+figures merge merging sharing savings savings-cost
 page merge
 check 'what does not merge is told why' grep -q 'Why is not more merged' "$tmp/merge/report.html"
 check 'in words' grep -q '200: of [0-9].* pages [0-9.]*% are merged; most of the others are' "$tmp/merge/report.html"

@@ -414,6 +414,16 @@ static void refresh_reach(struct sim_vm *vm)
 		vm->counters.tlb_reach = reach;
 }
 
+/* What the VM's part of the compressed tier takes, and saves. */
+static void refresh_tier(struct counters *c)
+{
+	uint64_t patches = (c->patch_size + PAGE_SIZE - 1) / PAGE_SIZE;
+
+	c->frames_compressed = (c->compressed_size + PAGE_SIZE - 1) / PAGE_SIZE;
+	c->saved_patch = c->pages_patched - MIN(patches, c->pages_patched);
+	c->saved_compress = c->pages_compressed - MIN(c->frames_compressed + c->saved_patch, c->pages_compressed);
+}
+
 void sim_vm_refresh(struct sim_vm *vm)
 {
 	struct counters *c = &vm->counters;
@@ -437,7 +447,7 @@ void sim_vm_refresh(struct sim_vm *vm)
 	c->operations = vm->operations;
 	guest_counts(k, c);
 	refresh_reach(vm);
-	c->frames_compressed = (c->compressed_size + PAGE_SIZE - 1) / PAGE_SIZE;
+	refresh_tier(c);
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 }
 
