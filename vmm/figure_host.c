@@ -126,7 +126,7 @@ gboolean figure_savings(const struct view *v, GString *csv, GString *vars)
 {
 	static const struct sum s = {
 		.more = { "pages_backed", "pages_compressed", NULL },
-		.less = { "frames_backing", "frames_compressed", "frames_reference", NULL },
+		.less = { "frames_backing", "frames_tier", "frames_reference", NULL },
 		.factor = 1.0 / 256,
 	};
 
@@ -137,7 +137,7 @@ gboolean figure_savings_cost(const struct view *v, GString *csv, GString *vars)
 {
 	static const struct sum s = {
 		.more = { "pages_backed", "pages_compressed", NULL },
-		.less = { "frames_backing", "frames_compressed", "frames_reference", NULL },
+		.less = { "frames_backing", "frames_tier", "frames_reference", NULL },
 		.factor = 1.0 / 256,
 		.x = "ns_dedup",
 	};

@@ -29,6 +29,7 @@ static const struct figure_part merging_parts[] = {
 	{ "balloon_actual", "ballooned", 12, NULL },
 	{ "pages_swapped", "swapped", 2, NULL },
 	{ "pages_compressed", "compressed", 10, NULL },
+	{ "pages_dropped", "on the guest's disk", 11, NULL },
 	{ NULL, NULL, 0, NULL },
 };
 

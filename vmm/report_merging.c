@@ -28,6 +28,7 @@ static const struct {
 	  "The scanner has not come by since they got their frames: a larger pages-to-scan or a shorter sleep helps." },
 	{ "balloon_actual", "ballooned", "in balloons", "Given up to a balloon: they have no contents to merge." },
 	{ "pages_swapped", "swapped", "in swap", "On the swap device." },
+	{ "pages_dropped", "on disk", "on the guests' disks", "Dropped by the mapper: they are on the guest's disk." },
 	{ "pages_compressed", "compressed", "in the compressed tier", "In the compressed tier, or patches." },
 };
 

@@ -153,6 +153,9 @@ static void check_relations(struct merge *m)
 		MAX((c->pages_sharing + c->ksm_zero_pages) * PAGE_SIZE, c->ksm_rmap_items * 64));
 	must(c->ksm_rmap_items >= c->pages_merged + c->pages_unshared + c->pages_limited + c->pages_other_node);
 	must(c->ksm_rmap_items <= c->pages_backed - c->pages_unscanned - c->ksm_zero_pages);
+	if (m->cfg.split_huge)
+		must_eq(c->pages_volatile, c->ksm_rmap_items - c->pages_shared - c->pages_sharing - c->pages_unshared -
+						   c->pages_limited - c->pages_other_node);
 	must_eq(c->pages_backed, c->pages_resident + c->pages_merged + c->ksm_zero_pages);
 	must_eq(c->frames_backing + 512, frames_used(m->fr));
 	must(c->stable_node_dups >= 2 * c->stable_node_chains);

@@ -110,7 +110,7 @@ static struct world *world_new(int i)
 	uint64_t host = ARENA + (i % 4 == 3 ? 512 : 1024);
 	const struct swap_config sc = {
 		.nslots = 4096, .policy = i % 2 ? &swap_fifo : &swap_clock, .low = 16, .high = 32, .cluster = 2,
-		.pool_frames = i % 5 == 4 ? 3 : 100,
+		.pool_frames = i % 5 == 4 ? 3 : 100, .writeback = i & 2,
 	};
 	struct world *w = g_new0(struct world, 1);
 

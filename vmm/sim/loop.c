@@ -89,6 +89,7 @@ static void read_host(void *ctx, struct counters *out)
 
 	sim_scan_report(s);
 	sim_swap_report(s, false);
+	s->host.frames_tier = s->swap ? swap_pool_used(s->swap->swap) : 0;
 	*out = s->host;
 }
 
