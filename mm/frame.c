@@ -228,11 +228,53 @@ static struct frame_map *map_new(struct frames *fr)
 	return map;
 }
 
+/* Is @a nearer to @node than @b? Of those equally far, the neighbour by number, then the lower one. */
+static bool nearer(const struct frames *fr, unsigned node, unsigned a, unsigned b)
+{
+	unsigned da = frames_distance(fr, node, a), db = frames_distance(fr, node, b);
+	unsigned na = a > node ? a - node : node - a, nb = b > node ? b - node : node - b;
+
+	return da != db ? da < db : na != nb ? na < nb : a < b;
+}
+
+static void sort_nodes(struct frames *fr)
+{
+	for (unsigned n = 0; n < fr->nnodes; n++) {
+		uint8_t *order = &fr->nearest[n * fr->nnodes];
+
+		for (unsigned i = 0; i < fr->nnodes; i++) {
+			unsigned at = i;
+
+			for (; at && nearer(fr, n, i, order[at - 1]); at--)
+				order[at] = order[at - 1];
+			order[at] = (uint8_t)i;
+		}
+	}
+}
+
+void frames_set_distances(struct frames *fr, const uint8_t *distance)
+{
+	memcpy(fr->distance, distance, (size_t)fr->nnodes * fr->nnodes);
+	sort_nodes(fr);
+}
+
+static void default_distances(struct frames *fr)
+{
+	size_t n = (size_t)fr->nnodes * fr->nnodes;
+
+	fr->distance = g_malloc(n);
+	fr->nearest = g_malloc(n);
+	memset(fr->distance, NODE_REMOTE, n);
+	for (unsigned i = 0; i < fr->nnodes; i++)
+		fr->distance[i * fr->nnodes + i] = NODE_LOCAL;
+	sort_nodes(fr);
+}
+
 struct frames *frames_new(uint64_t npages, unsigned nnodes)
 {
 	struct frames *fr;
 
-	if (!npages || !nnodes || npages > 1ull << 40) {
+	if (!npages || !nnodes || nnodes > UINT8_MAX || npages > 1ull << 40) {
 		errno = EINVAL;
 		return NULL;
 	}
@@ -240,6 +282,7 @@ struct frames *frames_new(uint64_t npages, unsigned nnodes)
 	fr->npages = npages;
 	fr->nnodes = nnodes;
 	fr->zero = HFN_NONE;
+	default_distances(fr);
 	fr->node_pages = ((npages + nnodes - 1) / nnodes + FANOUT - 1) / FANOUT * FANOUT;
 	fr->frame = lazy_new(npages * sizeof(struct frame));
 	fr->bytes = lazy_new(npages * PAGE_SIZE);
@@ -262,6 +305,8 @@ void frames_free(struct frames *fr)
 	g_array_unref(map->runs);
 	g_free(map->node);
 	g_free(map);
+	g_free(fr->distance);
+	g_free(fr->nearest);
 	lazy_free(fr->frame, fr->npages * sizeof(struct frame));
 	lazy_free(fr->bytes, fr->npages * PAGE_SIZE);
 	g_free(fr);
@@ -353,12 +398,8 @@ int frames_alloc(struct frames *fr, unsigned level, unsigned node, bool strict, 
 
 	g_assert(level >= 1 && level <= 3 && node < fr->nnodes);
 	got = node_alloc(fr, node, level, class);
-	for (unsigned d = 1; got < 0 && !strict && d < fr->nnodes; d++) {
-		if (node >= d)
-			got = node_alloc(fr, node - d, level, class);
-		if (got < 0 && node + d < fr->nnodes)
-			got = node_alloc(fr, node + d, level, class);
-	}
+	for (unsigned i = 1; got < 0 && !strict && i < fr->nnodes; i++)
+		got = node_alloc(fr, frames_nearest(fr, node, i), level, class);
 	if (got < 0)
 		return -ENOMEM;
 	for (uint64_t i = 0; i < LEVEL_PAGES(level); i++) {

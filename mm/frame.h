@@ -54,6 +54,7 @@ struct frames {
 	struct frame *frame;
 	uint64_t npages, node_pages;
 	unsigned nnodes;
+	uint8_t *distance, *nearest; /* [from * nnodes + to]: distances; from * nnodes: nodes, nearest first */
 	struct frame_map *map; /* what is free: frame.c */
 	hfn_t zero;	       /* the zero frame, HFN_NONE while nobody maps it (mm/gmem_share.c) */
 	struct shared_watch *watch; /* NULL: nobody */
@@ -66,7 +67,7 @@ void frames_free(struct frames *fr);
 
 /*
  * Take 1, 512 or 262,144 frames (level 1, 2, 3) that are contiguous and aligned, from @node or, if it has none
- * and @strict is false, from the nearest by number. Returns the first hfn through @hfn, or -ENOMEM. Owners are set:
+ * and @strict is false, from the nearest that has. Returns the first hfn through @hfn, or -ENOMEM. Owners are set:
  * of kind FRAME_GUEST, frame i of a block gets gfn + i.
  */
 int frames_alloc(struct frames *fr, unsigned level, unsigned node, bool strict, uint64_t owner, hfn_t *hfn);
@@ -92,6 +93,25 @@ uint64_t frames_owner(const struct frames *fr, hfn_t hfn);
 static inline unsigned frames_node(const struct frames *fr, hfn_t hfn)
 {
 	return fr->nnodes == 1 ? 0 : (unsigned)(hfn / fr->node_pages);
+}
+
+/*
+ * How far nodes are, as ACPI's SLIT and `numactl --hardware` say it: 10 is local, 20 twice the latency. Until it is
+ * set, 20 everywhere, and neighbours by number count as nearer. Not to be changed once frames are in use.
+ */
+#define NODE_LOCAL 10
+#define NODE_REMOTE 20
+void frames_set_distances(struct frames *fr, const uint8_t *distance);
+
+static inline unsigned frames_distance(const struct frames *fr, unsigned from, unsigned to)
+{
+	return fr->distance[from * fr->nnodes + to];
+}
+
+/* The @i-th nearest node of @node; 0: itself. */
+static inline unsigned frames_nearest(const struct frames *fr, unsigned node, unsigned i)
+{
+	return fr->nearest[node * fr->nnodes + i];
 }
 
 static inline uint64_t frames_total(const struct frames *fr)

@@ -93,6 +93,7 @@ struct gmem *gmem_new(const struct gmem_config *cfg, struct frames *fr, struct m
 		return NULL;
 	}
 	c->pages_resident += g->run_pages - cfg->arena_pages;
+	gmem_count_node(g, g->run + cfg->arena_pages, g->run_pages - cfg->arena_pages, 1);
 	return g;
 }
 
@@ -191,6 +192,10 @@ void gmem_set(struct gmem *g, gfn_t gfn, uint64_t word, enum event_cause cause)
 	}
 	if (g->disk && from != to && to != PAGE_RESIDENT && !word_away(word))
 		gmem_disk_forget(g, gfn);
+	if (from == PAGE_RESIDENT && (to != from || (old ^ word) >> WORD_HFN))
+		gmem_count_node(g, old >> WORD_HFN, 1, -1);
+	if (to == PAGE_RESIDENT && (to != from || (old ^ word) >> WORD_HFN))
+		gmem_count_node(g, word >> WORD_HFN, 1, 1);
 	if ((old ^ word) & WORD_IDLE)
 		count_idle(g, gfn, word & WORD_IDLE ? 1 : -1);
 	if ((old ^ word) & WORD_HINTED)
@@ -300,8 +305,7 @@ static int get_frames(struct gmem *g, gfn_t gfn, unsigned *level, hfn_t *hfn)
 {
 	for (*level = g->cfg.level; *level > 1; --*level)
 		if (block_vacant(g, gfn, *level) && spare(g, LEVEL_PAGES(*level)) &&
-		    !frames_alloc(g->frames, *level, g->cfg.node, false,
-				  FRAME_OWNER(FRAME_GUEST, g->cfg.vm, block_start(gfn, *level)), hfn))
+		    !gmem_take_frames(g, gfn, *level, hfn))
 			return 0;
 	return gmem_frame_for(g, gfn, hfn);
 }

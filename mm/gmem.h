@@ -58,12 +58,17 @@ struct gmem;
 struct paging;
 struct events;
 
+/* Which node a page's frame is taken from: gmem_place.c. */
+enum placement { PLACE_PREFERRED, PLACE_BIND, PLACE_INTERLEAVE, PLACE_LOCAL };
+
 struct gmem_config {
 	unsigned vm;	      /* number of the VM, below 65,536 */
 	uint64_t npages;      /* of guest-physical memory */
 	uint64_t arena_pages; /* multiple of 512 */
 	unsigned level;	      /* largest backing, 1 to 3 */
-	unsigned node;	      /* preferred NUMA node */
+	unsigned node;	      /* preferred NUMA node; tables and arena are there too */
+	enum placement placement;
+	uint64_t nodes;	      /* bind, interleave: one bit a node; 0: all */
 	bool linear;
 };
 
@@ -158,6 +163,9 @@ int gmem_hint(struct gmem *g, gfn_t gfn, uint64_t npages, bool poison);
 void gmem_set_poison(struct gmem *g, uint32_t value);
 /* Frames are short: take up to @npages hinted pages, of any VM, oldest hints first; how many. No page may be held. */
 uint64_t gmem_drop_hinted(struct frames *fr, uint64_t npages);
+
+/* The node that a frame for the block of @level around @gfn would be taken from first, were it touched now. */
+unsigned gmem_node_for(const struct gmem *g, gfn_t gfn, unsigned level);
 
 /* Move a page to another frame on @node; contents and state stay. -ENOMEM, -EBUSY (arena, linear, not RESIDENT). */
 int gmem_move(struct gmem *g, gfn_t gfn, unsigned node);

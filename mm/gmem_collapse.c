@@ -118,7 +118,7 @@ static int gather(struct gmem *g, gfn_t start, unsigned level)
 {
 	uint64_t n = LEVEL_PAGES(level);
 	hfn_t run;
-	int err = frames_alloc(g->frames, level, g->cfg.node, false, FRAME_OWNER(FRAME_GUEST, g->cfg.vm, start), &run);
+	int err = gmem_take_frames(g, start, level, &run);
 
 	if (err)
 		return ERR(err);

@@ -130,7 +130,11 @@ int gmem_fill_poison(struct gmem *g, gfn_t gfn, hfn_t hfn);
 /* gmem_free.c: none of its blocks is on the host's list any more. */
 void gmem_forget_hints(struct gmem *g);
 
-/* gmem_swap.c: a single frame for @gfn, evicting for it if that is possible. -ENOMEM. */
+/* gmem_place.c: frames for the aligned block of @level around @gfn, where the VM's placement wants them. -ENOMEM. */
+int gmem_take_frames(struct gmem *g, gfn_t gfn, unsigned level, hfn_t *hfn);
+/* gmem_place.c: RESIDENT pages from @hfn on come (@by > 0) or go: the gauges of their nodes. */
+void gmem_count_node(struct gmem *g, hfn_t hfn, uint64_t npages, int by);
+/* gmem_place.c: a single frame for @gfn, evicting for it if that is possible. -ENOMEM. */
 int gmem_frame_for(struct gmem *g, gfn_t gfn, hfn_t *hfn);
 
 /* gmem_swap.c: a page that is SWAPPED or COMPRESSED becomes RESIDENT. -ENOMEM, -EIO. */

@@ -101,21 +101,6 @@ int gmem_write_back(struct gmem *g, gfn_t gfn)
 	return 0;
 }
 
-int gmem_frame_for(struct gmem *g, gfn_t gfn, hfn_t *hfn)
-{
-	uint64_t owner = FRAME_OWNER(FRAME_GUEST, g->cfg.vm, gfn);
-	int err;
-
-	if (g->reclaim)
-		g->reclaim->ops->admit(g->reclaim, g, 1);
-	err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
-	if (err && gmem_drop_hinted(g->frames, 1))
-		err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
-	if (err && g->reclaim && !g->reclaim->ops->supply(g->reclaim, 1))
-		err = frames_alloc(g->frames, 1, g->cfg.node, false, owner, hfn);
-	return err ? ERR(err) : 0;
-}
-
 static void count_swap_in(struct gmem *g, enum page_state from, enum fault_source src)
 {
 	g->c->swap_ins++;
@@ -175,7 +160,7 @@ int gmem_swap_ahead(struct gmem *g, gfn_t gfn)
 
 	if (word_state(g->page[gfn]) != PAGE_SWAPPED)
 		return ERR(-EBUSY);
-	err = frames_alloc(g->frames, 1, g->cfg.node, false, FRAME_OWNER(FRAME_GUEST, g->cfg.vm, gfn), &hfn);
+	err = gmem_take_frames(g, gfn, 1, &hfn);
 	if (err)
 		return err;
 	err = load(g, gfn, hfn, slot, true);

@@ -126,6 +126,9 @@ struct machine_ops {
 	/* Anyone in the memory manager, for work done on behalf of the vCPU now running. */
 	void (*charge)(struct machine *m, unsigned vm, enum charge_kind kind, uint64_t n);
 
+	/* gmem: the NUMA node of the processor that runs for a VM now; @other if none does. May be NULL. */
+	unsigned (*node)(struct machine *m, unsigned other);
+
 	/* Anyone: nanoseconds since the experiment began. */
 	uint64_t (*now)(struct machine *m);
 };

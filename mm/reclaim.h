@@ -28,6 +28,9 @@ struct reclaimer_ops {
 	 */
 	int (*supply)(struct reclaimer *r, uint64_t npages);
 
+	/* The same, but only a page of @g itself helps; true if one went. */
+	bool (*supply_own)(struct reclaimer *r, struct gmem *g);
+
 	/* The machine, between two faults: evict ahead of need, if fewer frames are free than there should be. */
 	void (*balance)(struct reclaimer *r);
 

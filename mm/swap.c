@@ -359,6 +359,13 @@ static int swap_supply(struct reclaimer *r, uint64_t npages)
 	return evict_until(s, npages, s->whom.count + GIVE_UP);
 }
 
+static bool swap_supply_own(struct reclaimer *r, struct gmem *g)
+{
+	struct swap *s = to_swap(r);
+
+	return evict_from(s, swap_whom_vm(&s->whom, gmem_config(g)->vm), 1);
+}
+
 static void swap_balance(struct reclaimer *r)
 {
 	struct swap *s = to_swap(r);
@@ -436,6 +443,7 @@ static const struct reclaimer_ops swap_ops = {
 	.name = "swap",
 	.admit = swap_admit,
 	.supply = swap_supply,
+	.supply_own = swap_supply_own,
 	.balance = swap_balance,
 	.changed = swap_changed,
 	.fetch = swap_fetch,

@@ -22,6 +22,7 @@ enum conf_type {
 	CONF_TIME,     /* uint64_t ns; 20 ms */
 	CONF_SHARE,    /* ppm; 30%, 500 ppm. uint64_t */
 	CONF_MILLI,    /* uint64_t thousandths; 0.99 */
+	CONF_NODES,    /* uint64_t, one bit a node; "0, 2", "0-3", "all" is 0 */
 	CONF_BOOL,     /* bool; yes, no */
 	CONF_ENUM,     /* int: base + index into choices */
 	CONF_PATTERN,  /* int: index into workload_generators[], or PHASE_TRACE */
@@ -139,6 +140,9 @@ bool conf_find_static_key(enum conf_section kind, const char *name, struct conf_
 /* "No such key", with those that there are. FALSE. */
 gboolean conf_unknown_key(const struct raw *raw, const struct raw_section *s, const struct raw_entry *entry,
 			  const void *section, GError **error);
+/* experiment_numa.c: do node, nodes, cpu-node, placement of a VM go with the host? If not, which, and why (g_free). */
+bool experiment_check_nodes(const struct experiment *e, const struct conf_vm *vm, const char **key, char **why);
+
 /* A key of a section, a generator's parameter included; @section is its struct. False: there is none. */
 bool conf_find_key(enum conf_section kind, const void *section, const char *name, struct conf_key *out);
 

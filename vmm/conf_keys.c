@@ -11,6 +11,7 @@ static const char *const cache_models[] = { "flat", "model", NULL };
 static const char *const paging_names[] = { "native", "shadow", "ept", "pv", NULL };
 static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
 static const char *const table_levels[] = { "4", "5", NULL };
+static const char *const placements[] = { "preferred", "bind", "interleave", "local", NULL };
 static const char *const behaviours[] = { "good", "slow", "silent", "hostile", NULL };
 static const char *const poisons[] = { "none", "zero", "aa", NULL };
 static const char *const poisoned[] = { "restore", "keep", NULL };
@@ -68,6 +69,9 @@ static const struct conf_key host_keys[] = {
 	{ "cpus", CONF_COUNT, HOST(cpus), "1", 1, 1024, NULL, 0, "CPUs the VMs share." },
 	{ "memory", CONF_SIZE, HOST(memory), "4 GiB", 8ull << 20, 1ull << 46, NULL, 0, "The host's physical memory." },
 	{ "nodes", CONF_COUNT, HOST(nodes), "1", 1, 64, NULL, 0, "NUMA nodes it is divided into, equally." },
+	{ "distances", CONF_TEXT, HOST(distances), "", 0, 0, NULL, 0,
+	  "How far nodes are, as numactl prints it: a row of numbers for each, separated by commas: 10 21, 21 10. 10 "
+	  "is local, 20 twice the latency. Empty: 20 between any two." },
 	{ "page-size", CONF_ENUM, HOST(page_level), "4K", 0, 0, page_sizes, 1,
 	  "Largest pages that guests are backed with." },
 	{ "timeslice", CONF_TIME, HOST(timeslice_ns), "10 ms", 1000, HOUR_NS, NULL, 0,
@@ -263,7 +267,13 @@ static const struct conf_key vm_keys[] = {
 	  "Most merged pages of a block that get frames of their own for it." },
 	{ "collapse-max-swap", CONF_COUNT, VM(collapse_swap), "64", 0, 512, NULL, 0,
 	  "Most pages of a block that are brought in from swap for it." },
-	{ "node", CONF_COUNT, VM(node), "0", 0, 63, NULL, 0, "The NUMA node its memory is taken from first." },
+	{ "placement", CONF_ENUM, VM(placement), "preferred", 0, 0, placements, 0,
+	  "Where its pages get frames: preferred, on its node while there is room; bind, on its nodes only; "
+	  "interleave, on its nodes in turn; local, where the CPU is that touches first." },
+	{ "node", CONF_COUNT, VM(node), "0", 0, 63, NULL, 0,
+	  "The NUMA node of its arena and tables, and the one that is preferred." },
+	{ "nodes", CONF_NODES, VM(nodes), "all", 0, 0, NULL, 0, "The nodes of placement bind and interleave." },
+	{ "cpu-node", CONF_NODES, VM(cpu_nodes), "all", 0, 0, NULL, 0, "The nodes on whose CPUs it runs." },
 	{ "swap-limit", CONF_SIZE, VM(swap_limit), "0", 0, 1ull << 44, NULL, 0,
 	  "Host memory beyond which its own pages are swapped out, the arena apart; 0: as much as it gets (sim)." },
 	{ "balloon-target", CONF_SIZE, VM(balloon_target), "0", 0, 1ull << 44, NULL, 0,

@@ -185,6 +185,45 @@ static bool parse_names(const struct conf_key *k, const char *text, char ***out)
 	return true;
 }
 
+/* "1", "0-3" or "all" into bits of @out. */
+static bool parse_node_range(const char *text, uint64_t *out)
+{
+	g_auto(GStrv) ends = g_strsplit(text, "-", 2);
+	guint64 first, last;
+
+	if (!ends[0] || !g_ascii_string_to_unsigned(g_strstrip(ends[0]), 10, 0, 63, &first, NULL))
+		return false;
+	last = first;
+	if (ends[1] && !g_ascii_string_to_unsigned(g_strstrip(ends[1]), 10, first, 63, &last, NULL))
+		return false;
+	for (; first <= last; first++)
+		*out |= 1ull << first;
+	return true;
+}
+
+static bool parse_nodes(const char *text, uint64_t *out)
+{
+	g_auto(GStrv) parts = split_names(text);
+
+	*out = 0;
+	if (!strcmp(text, "all"))
+		return true;
+	for (char **p = parts; *p; p++)
+		if (!parse_node_range(*p, out))
+			return false;
+	return *out != 0;
+}
+
+static char *format_nodes(uint64_t nodes)
+{
+	GString *s = g_string_new(nodes ? "" : "all");
+
+	for (unsigned i = 0; i < 64; i++)
+		if (nodes >> i & 1)
+			g_string_append_printf(s, "%s%u", s->len ? ", " : "", i);
+	return g_string_free(s, FALSE);
+}
+
 static bool parse_choice(const struct conf_key *k, const char *text, int *out)
 {
 	for (int i = 0; k->choices[i]; i++)
@@ -262,6 +301,8 @@ static bool parse_any(const struct conf_key *k, const char *text, void *field)
 		break;
 	case CONF_NAMES:
 		return parse_names(k, text, field);
+	case CONF_NODES:
+		return parse_nodes(text, field);
 	case CONF_BOOL:
 		return parse_bool(text, field);
 	case CONF_ENUM:
@@ -305,6 +346,8 @@ char *conf_format(const struct conf_key *k, const void *field)
 		return g_strdup(*(char *const *)field);
 	case CONF_NAMES:
 		return g_strjoinv(", ", *(char **const *)field);
+	case CONF_NODES:
+		return format_nodes(*(const uint64_t *)field);
 	case CONF_BOOL:
 		return g_strdup(*(const bool *)field ? "yes" : "no");
 	case CONF_ENUM:
@@ -378,6 +421,8 @@ char *conf_describe(const struct conf_key *k)
 		return describe_range(k, "a number with at most three decimals,");
 	case CONF_COUNT:
 		return describe_range(k, "a whole number");
+	case CONF_NODES:
+		return g_strdup("all, or numbers of nodes from 0 to 63: 0, 2 or 0-3");
 	case CONF_BOOL:
 		return g_strdup("yes or no");
 	case CONF_PATTERN:

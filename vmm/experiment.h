@@ -47,6 +47,7 @@ struct conf_host {
 	uint64_t cpus;
 	uint64_t memory; /* bytes */
 	uint64_t nodes;
+	char *distances; /* as conf_distances() reads it */
 	unsigned page_level; /* largest backing: 4K, 2M, 1G as level 1 to 3 */
 	uint64_t timeslice_ns;
 	bool cache_model; /* caches = flat | model */
@@ -134,6 +135,8 @@ struct conf_vm {
 	uint64_t collapse_ns;		    /* how often to try to collapse; 0: never */
 	uint64_t collapse_blocks, collapse_none, collapse_shared, collapse_swap;
 	uint64_t node;			    /* preferred */
+	int placement;			    /* enum placement */
+	uint64_t nodes, cpu_nodes;	    /* one bit a node; 0: all */
 	uint64_t swap_limit;		    /* bytes; 0: none */
 	uint64_t balloon_target;	    /* bytes to give up; 0: there is no balloon */
 	uint64_t balloon_from_ns, balloon_until_ns, balloon_period_ns;
@@ -270,6 +273,18 @@ uint64_t vm_disk_content(const struct conf_vm *vm);
  */
 struct script *experiment_script(const struct experiment *e, const struct conf_workload *w, unsigned vm,
 				 GError **error);
+
+/*
+ * The distances of the host's nodes, [from * nodes + to], as frames_set_distances() takes them; NULL and what is wrong
+ * with them.
+ */
+uint8_t *experiment_distances(const struct conf_host *h, char **why);
+
+/* The node of a CPU: each node has as many, as far as the numbers go. */
+static inline unsigned cpu_node(const struct conf_host *h, uint64_t cpu)
+{
+	return (unsigned)(cpu * h->nodes / h->cpus);
+}
 
 /* For `overbook list keys` and the docs: every key with its sentence and default, as GKeyFile text. g_free. */
 char *experiment_reference(void);

@@ -116,6 +116,12 @@ static gboolean check_experiment(const struct experiment *e, GError **error)
 	if (e->host.memory % (2 * MIB * e->host.nodes))
 		return fault(e, error, SECTION_HOST, &e->host, "memory",
 			     "it must be a multiple of 2 MiB for each node");
+
+	g_autofree char *why = NULL;
+	g_autofree uint8_t *distances = experiment_distances(&e->host, &why);
+
+	if (!distances)
+		return fault(e, error, SECTION_HOST, &e->host, "distances", "%s", why);
 	return TRUE;
 }
 
@@ -230,6 +236,9 @@ static gboolean check_vm_limit(const struct experiment *e, const struct conf_vm 
 
 static gboolean check_vm_memory(const struct experiment *e, const struct conf_vm *vm, GError **error)
 {
+	g_autofree char *why = NULL;
+	const char *key;
+
 	if (vm->memory % (2 * MIB))
 		return fault(e, error, SECTION_VM, vm, "memory", "it must be a multiple of 2 MiB");
 	if (vm->arena % (2 * MIB))
@@ -239,9 +248,8 @@ static gboolean check_vm_memory(const struct experiment *e, const struct conf_vm
 			     "it must be at least 6 MiB and less than the VM's memory");
 	if (vm->shadow_limit && vm->shadow_limit < 16)
 		return fault(e, error, SECTION_VM, vm, "shadow-limit", "it must be 0 (no bound) or at least 16");
-	if (vm->node >= e->host.nodes)
-		return fault(e, error, SECTION_VM, vm, "node", "the host has nodes 0 to %" G_GUINT64_FORMAT,
-			     e->host.nodes - 1);
+	if (!experiment_check_nodes(e, vm, &key, &why))
+		return fault(e, error, SECTION_VM, vm, key, "%s", why);
 	return TRUE;
 }
 

@@ -402,8 +402,26 @@ static void check_page(struct world *w, struct vm *v, gfn_t gfn, uint8_t *used)
 	must(got.level == 1 || (got.hfn - gfn) % 512 == 0);
 }
 
+/* The gauges of nodes, by where each page's frame is; unless @all, it is enough that their sum is right. */
+static void check_nodes(struct vm *v, bool all)
+{
+	uint64_t on[4] = { 0 };
+	struct gmem_page page;
+
+	must_eq(v->c.pages_node0 + v->c.pages_node1 + v->c.pages_node2 + v->c.pages_node3, v->c.pages_resident);
+	for (gfn_t gfn = v->cfg.arena_pages; all && gfn < PAGES; gfn++)
+		if (v->page[gfn].resident && !gmem_lookup(v->g, gfn, &page))
+			on[frames_node(gmem_frames(v->g), page.hfn)]++;
+	must(!all || (on[0] == v->c.pages_node0 && on[1] == v->c.pages_node1 && on[2] == v->c.pages_node2));
+	v->want.pages_node0 = v->c.pages_node0;
+	v->want.pages_node1 = v->c.pages_node1;
+	v->want.pages_node2 = v->c.pages_node2;
+	v->want.pages_node3 = v->c.pages_node3;
+}
+
 static void check_counters(struct vm *v)
 {
+	check_nodes(v, false);
 	v->want.pages_large = 0;
 	for (gfn_t gfn = v->cfg.arena_pages; gfn < PAGES; gfn++)
 		v->want.pages_large += v->page[gfn].large;
@@ -422,6 +440,7 @@ static void check_all(struct world *w)
 	for (unsigned i = 0; i < VMS; i++) {
 		for (gfn_t gfn = 0; gfn < PAGES; gfn++)
 			check_page(w, &w->vm[i], gfn, used);
+		check_nodes(&w->vm[i], true);
 		fake_paging_check(w->vm[i].p);
 	}
 	for (hfn_t hfn = 0; hfn < w->host; hfn++) {

@@ -360,6 +360,8 @@ static const char *vm_memory(struct sim_vm *vm)
 		.arena_pages = b.arena_end / PAGE_SIZE,
 		.level = s->run->e->host.page_level,
 		.node = (unsigned)c->node,
+		.placement = (enum placement)c->placement,
+		.nodes = c->nodes,
 		.linear = c->paging == MODE_NATIVE,
 	};
 
@@ -406,6 +408,18 @@ static const char *vm_paging(struct sim_vm *vm)
 	return NULL;
 }
 
+/* Where it boots, and stays in lockstep: VMs take the CPUs that they may run on in turn. */
+static struct sim_cpu *first_cpu(struct sim *s, const struct sim_vm *vm)
+{
+	unsigned n = 0, i = 0;
+
+	for (unsigned cpu = 0; cpu < s->ncpus; cpu++)
+		n += sim_may_run(vm, &s->cpus[cpu]);
+	for (n = vm->id % n; n || !sim_may_run(vm, &s->cpus[i]); i++)
+		n -= sim_may_run(vm, &s->cpus[i]);
+	return &s->cpus[i];
+}
+
 static void vcpu_init(struct sim_vcpu *v, struct sim_vm *vm, unsigned id)
 {
 	struct sim *s = vm->sim;
@@ -413,7 +427,7 @@ static void vcpu_init(struct sim_vcpu *v, struct sim_vm *vm, unsigned id)
 
 	v->vm = vm;
 	v->id = id;
-	v->cpu = &s->cpus[vm->id % s->ncpus];
+	v->cpu = first_cpu(s, vm);
 	begin_turn(v);
 	v->latency = g_new0(uint64_t, MMU_LATENCY_BINS);
 	v->regs = (struct guest_regs){
@@ -438,6 +452,7 @@ static void vcpu_init(struct sim_vcpu *v, struct sim_vm *vm, unsigned id)
 		.content = s->content,
 		.frames = s->frames,
 		.node = v->cpu->node,
+		.distance = sim_distances(s, v->cpu),
 	};
 	if (c->paging == MODE_NATIVE) {
 		struct gmem_page first;
@@ -498,6 +513,7 @@ struct sim_vm *sim_vm_new(struct sim *s, struct run_vm *out, unsigned id, GError
 		return NULL;
 	vm->script->seed = rng_mix(s->run->seed ^ rng_mix(id));
 	vm->feed = trace_feed_new(s->run->e);
+	s->pinned = s->pinned || vm->conf->cpu_nodes;
 	why = vm_memory(vm);
 	if (!why)
 		why = vm_paging(vm);

@@ -156,8 +156,8 @@ static void run_lockstep(struct sim *s)
 	}
 }
 
-/* Of those that no CPU holds, the one that has been ready longest. */
-static struct sim_vcpu *longest_ready(struct sim *s)
+/* Of those that no CPU holds and that may run on @cpu (NULL: on some), the one that has been ready longest. */
+static struct sim_vcpu *longest_ready(struct sim *s, const struct sim_cpu *cpu)
 {
 	struct sim_vcpu *best = NULL;
 
@@ -165,7 +165,8 @@ static struct sim_vcpu *longest_ready(struct sim *s)
 		for (unsigned j = 0; j < s->vms[i]->nvcpus && !s->vms[i]->done; j++) {
 			struct sim_vcpu *v = &s->vms[i]->vcpu[j];
 
-			if (v->cpu->current != v && (!best || v->ready_at < best->ready_at))
+			if (v->cpu->current != v && (!best || v->ready_at < best->ready_at) &&
+			    (!cpu || sim_may_run(s->vms[i], cpu)))
 				best = v;
 		}
 	}
@@ -173,17 +174,19 @@ static struct sim_vcpu *longest_ready(struct sim *s)
 }
 
 /*
- * The next thing that happens: the CPU that can go on first, with the vCPU it holds or with @ready. Among equals the
- * one in the middle of a slice, then the one that @ready last ran on, then the lowest number. NULL: nothing will ever
- * happen.
+ * The next thing that happens: the CPU that can go on first, with the vCPU it holds or with the one that has been ready
+ * longest, which becomes *@next. Among equals the CPU in the middle of a slice, then the one that the vCPU last ran on,
+ * then the lowest number. NULL: nothing will ever happen.
  */
-static struct sim_cpu *next_cpu(struct sim *s, const struct sim_vcpu *ready, uint64_t *start)
+static struct sim_cpu *next_cpu(struct sim *s, struct sim_vcpu **next, uint64_t *start)
 {
+	struct sim_vcpu *any = s->pinned ? NULL : longest_ready(s, NULL);
 	struct sim_cpu *best = NULL;
 	unsigned best_rank = 0;
 
 	for (unsigned i = 0; i < s->ncpus; i++) {
 		struct sim_cpu *cpu = &s->cpus[i];
+		struct sim_vcpu *ready = s->pinned && !cpu->current ? longest_ready(s, cpu) : any;
 		unsigned rank = cpu->current ? 0 : cpu == (ready ? ready->cpu : NULL) ? 1 : 2;
 		uint64_t at = cpu->current ? cpu->clock : MAX(cpu->clock, ready ? ready->ready_at : 0);
 
@@ -193,6 +196,7 @@ static struct sim_cpu *next_cpu(struct sim *s, const struct sim_vcpu *ready, uin
 			best = cpu;
 			best_rank = rank;
 			*start = at;
+			*next = ready;
 		}
 	}
 	return best;
@@ -205,6 +209,7 @@ static void put_on_cpu(struct sim_vcpu *v, struct sim_cpu *cpu, uint64_t start, 
 		mmu_flush_vm(cpu->mmu, v->ctx.vpid, &v->vm->counters);
 	v->cpu = cpu;
 	v->ctx.node = cpu->node;
+	v->ctx.distance = sim_distances(v->vm->sim, cpu);
 	v->idle_cycles += start - v->off_at;
 	cpu->clock = start;
 	cpu->current = v;
@@ -363,8 +368,8 @@ static void run_free_schedule(struct sim *s)
 	uint64_t slice = sim_ns_to_cycles(s, s->run->e->host.timeslice_ns), turns = 0, start = 0;
 
 	for (;;) {
-		struct sim_vcpu *ready = longest_ready(s);
-		struct sim_cpu *cpu = next_cpu(s, ready, &start);
+		struct sim_vcpu *ready = NULL;
+		struct sim_cpu *cpu = next_cpu(s, &ready, &start);
 
 		if (!cpu)
 			break;

@@ -307,6 +307,13 @@ static uint64_t sim_now(struct machine *m)
 	return sim_cycles_to_ns(s, sim_clock(s->running));
 }
 
+static unsigned sim_node(struct machine *m, unsigned other)
+{
+	const struct sim_vcpu *v = to_sim(m)->running;
+
+	return v && v->cpu ? v->cpu->node : other;
+}
+
 static const struct machine_ops sim_machine_ops = {
 	.name = "sim",
 	.populate = sim_populate,
@@ -333,6 +340,7 @@ static const struct machine_ops sim_machine_ops = {
 	.flush = sim_flush,
 	.charge = sim_charge,
 	.now = sim_now,
+	.node = sim_node,
 };
 
 uint64_t sim_cycles_to_ns(const struct sim *s, uint64_t cycles)
@@ -451,6 +459,15 @@ void sim_vm_refresh(struct sim_vm *vm)
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 }
 
+/* They were checked when the experiment was read. */
+static void set_distances(struct sim *s)
+{
+	g_autofree char *why = NULL;
+	g_autofree uint8_t *distances = experiment_distances(&s->run->e->host, &why);
+
+	frames_set_distances(s->frames, distances);
+}
+
 int sim_init(struct sim *s, GError **error)
 {
 	const struct experiment *e = s->run->e;
@@ -476,11 +493,12 @@ int sim_init(struct sim *s, GError **error)
 			    " MiB: raise the limit (ulimit -v) or lower [host] memory", h->memory >> 20);
 		return -ENOMEM;
 	}
+	set_distances(s);
 	s->ncpus = (unsigned)h->cpus;
 	s->cpus = g_new0(struct sim_cpu, s->ncpus);
 	for (unsigned i = 0; i < s->ncpus; i++) {
 		s->cpus[i].mmu = mmu_new(s->profile, h->cache_model);
-		s->cpus[i].node = (unsigned)(i * h->nodes / s->ncpus);
+		s->cpus[i].node = cpu_node(h, i);
 	}
 	return 0;
 }

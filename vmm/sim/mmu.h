@@ -55,8 +55,9 @@ struct mmu_context {
 	uint64_t *latency;   /* MMU_LATENCY_BINS, filled by mmu_run(); NULL: not wanted */
 	uint8_t *bytes;	     /* frames_bytes() */
 	struct pattern *content; /* contents by hfn, where a store goes; NULL: stores are not recorded */
-	struct frames *frames; /* for node of a frame when remote_node_cycles matters; may be NULL */
+	struct frames *frames; /* for the node of a frame */
 	unsigned node;	     /* of this CPU */
+	const uint8_t *distance; /* of each node from it (frames_distance()); NULL: nodes do not matter */
 };
 
 enum mmu_outcome {

@@ -97,15 +97,26 @@ static inline bool mmu_holds(const struct sim_mmu *m, unsigned vpid)
 	return vpid < m->holds->len && m->holds->data[vpid];
 }
 
-/* May a reference leave the node, and does that matter? */
-static inline bool mmu_numa(const struct sim_mmu *m, const struct mmu_context *x)
+/* May a reference leave the node? */
+static inline bool mmu_numa(const struct mmu_context *x)
 {
-	return x->frames && m->p.remote_node_cycles && frames_nodes(x->frames) > 1;
+	return x->distance && frames_nodes(x->frames) > 1;
 }
 
-static inline bool mmu_remote(const struct sim_mmu *m, const struct mmu_context *x, hpa_t hpa)
+static inline bool mmu_remote(const struct mmu_context *x, hpa_t hpa)
 {
-	return mmu_numa(m, x) && frames_node(x->frames, hpa >> PAGE_SHIFT) != x->node;
+	return mmu_numa(x) && frames_node(x->frames, hpa >> PAGE_SHIFT) != x->node;
+}
+
+/* A reference to memory that takes @cycles here: what it takes where the memory is. */
+static inline uint64_t mmu_memory_cycles(const struct mmu_context *x, hpa_t hpa, uint64_t cycles, bool remote)
+{
+	if (!remote) {
+		x->c->numa_local++;
+		return cycles;
+	}
+	x->c->numa_remote++;
+	return cycles * x->distance[frames_node(x->frames, hpa >> PAGE_SHIFT)] / NODE_LOCAL;
 }
 
 /* The cost of one reference to a table entry. */
@@ -114,7 +125,7 @@ static inline uint64_t mmu_table_cycles(struct sim_mmu *m, const struct mmu_cont
 	bool memory = true;
 	uint64_t cycles = m->cache_model ? dcache_ref(&m->cache, hpa, x->c, &memory) : m->p.flat_ref_cycles;
 
-	return memory && mmu_remote(m, x, hpa) ? cycles + m->p.remote_node_cycles : cycles;
+	return memory && mmu_numa(x) ? mmu_memory_cycles(x, hpa, cycles, mmu_remote(x, hpa)) : cycles;
 }
 
 /* The cost of one load, store or fetch; @remote as the TLB entry says. */
@@ -123,7 +134,7 @@ static inline uint64_t mmu_data_cycles(struct sim_mmu *m, const struct mmu_conte
 	bool memory = true;
 	uint64_t cycles = m->cache_model ? dcache_ref(&m->cache, hpa, x->c, &memory) : m->p.flat_data_cycles;
 
-	return memory && remote ? cycles + m->p.remote_node_cycles : cycles;
+	return memory && mmu_numa(x) ? mmu_memory_cycles(x, hpa, cycles, remote) : cycles;
 }
 
 /*

@@ -396,7 +396,7 @@ uint32_t mmu_run(struct sim_mmu *m, const struct mmu_context *x, const struct op
 	uint32_t done = 0;
 
 	walk_prepare(m, x);
-	b.simple = l1->stride == 4 && !m->cache_model && !mmu_numa(m, x);
+	b.simple = l1->stride == 4 && !m->cache_model && !mmu_numa(x);
 	b.only_4k = only_4k(&m->tlb);
 	*r = (struct mmu_result){ .outcome = MMU_OK };
 	while (done < n && !(budget && batch_work(&b) + b.walk >= budget)) {

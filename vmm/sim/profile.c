@@ -65,7 +65,7 @@ static const struct field fields[] = {
 	CYCLES(checksum_cycles), CYCLES(compare_cycles), CYCLES(merge_cycles),
 	CYCLES(table_page_cycles), CYCLES(guest_read_cycles), CYCLES(compress_cycles), CYCLES(decompress_cycles),
 	CYCLES(lz4_compress_cycles), CYCLES(lz4_decompress_cycles),
-	CYCLES(pv_update_cycles), CYCLES(remote_node_cycles),
+	CYCLES(pv_update_cycles),
 };
 
 const char *profile_field(unsigned i)

@@ -67,7 +67,6 @@ struct sim_profile {
 	uint32_t compress_cycles, decompress_cycles;
 	uint32_t lz4_compress_cycles, lz4_decompress_cycles;
 	uint32_t pv_update_cycles; /* validating one update in a batch */
-	uint32_t remote_node_cycles; /* added to a reference that leaves the node */
 };
 
 extern const struct sim_profile *const profiles[]; /* NULL-ended */

@@ -53,7 +53,6 @@ static const struct sim_profile skylake_sp = {
 	.cr3_cycles = 190,
 	.invpcid_cycles = 230,
 	.exit_cycles = 1200,
-	.remote_node_cycles = 130,
 	SOFTWARE_COSTS,
 };
 
@@ -88,7 +87,6 @@ static const struct sim_profile icelake_sp = {
 	.cr3_cycles = 190,
 	.invpcid_cycles = 230,
 	.exit_cycles = 1100,
-	.remote_node_cycles = 130,
 	SOFTWARE_COSTS,
 };
 
@@ -121,7 +119,6 @@ static const struct sim_profile zen3 = {
 	.cr3_cycles = 200,
 	.invpcid_cycles = 220,
 	.exit_cycles = 1000,
-	.remote_node_cycles = 220,
 	SOFTWARE_COSTS,
 };
 
@@ -149,7 +146,6 @@ static const struct sim_profile bare = {
 	.cr3_cycles = 190,
 	.invpcid_cycles = 230,
 	.exit_cycles = 1200,
-	.remote_node_cycles = 130,
 	SOFTWARE_COSTS,
 };
 

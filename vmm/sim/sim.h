@@ -147,6 +147,7 @@ struct sim {
 	uint64_t ncontent;
 	struct sim_cpu *cpus;
 	unsigned ncpus;
+	bool pinned; /* some VM may not run on every CPU */
 	struct sim_vm **vms;
 	unsigned nvms;
 	struct sim_vcpu *running; /* whom charge() bills; NULL: nobody */
@@ -171,6 +172,18 @@ struct sim {
 	bool estimating;	  /* charge() bills estimation */
 	uint64_t estimate_cycles;
 };
+
+/* May @vm run on that CPU? */
+static inline bool sim_may_run(const struct sim_vm *vm, const struct sim_cpu *cpu)
+{
+	return !vm->conf->cpu_nodes || vm->conf->cpu_nodes >> cpu->node & 1;
+}
+
+/* How far the nodes are from that CPU; NULL on a host of one. */
+static inline const uint8_t *sim_distances(const struct sim *s, const struct sim_cpu *cpu)
+{
+	return frames_nodes(s->frames) == 1 ? NULL : &s->frames->distance[cpu->node * s->frames->nnodes];
+}
 
 /* machine.c */
 int sim_init(struct sim *s, GError **error);

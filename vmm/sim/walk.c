@@ -67,7 +67,7 @@ void walk_prepare(struct sim_mmu *m, const struct mmu_context *x)
 		m->rules_key = key;
 		set_rules(&m->rules, x);
 	}
-	m->rules.flat = !m->cache_model && !mmu_numa(m, x);
+	m->rules.flat = !m->cache_model && !mmu_numa(x);
 	m->rules.quick = m->rules.flat && m->whole && !m->plain;
 }
 
@@ -282,7 +282,7 @@ static uint64_t finish(struct walk *w, unsigned rights)
 	val = (hpa - (w->gva & (LEVEL_SIZE(level) - 1))) | rights | walk_tlb_flags(flags);
 	if ((leaf & PTE_G) && (x->regs->cr4 & CR4_PGE))
 		val |= TLB_GLOBAL;
-	if (mmu_remote(m, x, hpa))
+	if (mmu_remote(x, hpa))
 		val |= TLB_REMOTE;
 	w->t.r->level = level;
 	tlb_fill(&m->tlb, w->gva, level, &m->ids, val);
