@@ -62,7 +62,8 @@ struct policy_vm {
 	/* Where its pages are: the rest is in the balloon or was never touched. */
 	uint64_t resident;  /* in host frames of their own, the pinned ones included */
 	uint64_t merged;    /* in frames that other pages share, or the zero frame */
-	uint64_t swapped, compressed;
+	uint64_t swapped;   /* or dropped, because the guest's own disk holds them */
+	uint64_t compressed;
 	uint64_t limit;	    /* most of them that may be resident, or POLICY_NO_LIMIT */
 	bool blocked;
 	/* What its balloon driver reported last. */

@@ -31,7 +31,7 @@ static void read_counts(const struct policy_run *p, unsigned vm, struct policy_c
 	*out = (struct policy_counts){
 		.operations = c->operations,
 		.first_touches = c->faults_absent,
-		.swap_ins = c->faults_swapped + c->faults_compressed,
+		.swap_ins = c->faults_swapped + c->faults_compressed + c->faults_dropped,
 		.swap_outs = c->swap_outs,
 		.guest_swap_ins = stat(b, BALLOON_S_SWAP_IN) / POLICY_PAGE,
 		.guest_swap_outs = stat(b, BALLOON_S_SWAP_OUT) / POLICY_PAGE,
@@ -110,7 +110,7 @@ static void read_vm(struct policy_run *p, unsigned i)
 		.min = out->conf->min / POLICY_PAGE,
 		.max = (out->conf->max ? out->conf->max : out->conf->memory) / POLICY_PAGE,
 		.merged = c->pages_merged + c->ksm_zero_pages,
-		.swapped = c->pages_swapped,
+		.swapped = c->pages_swapped + c->pages_dropped,
 		.compressed = c->pages_compressed,
 		.limit = g->limit,
 		.blocked = g->blocked,

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The block device under a guest that writes anything into rings and registers, at any time, while requests end in any
- * order. It must not crash, must end each notification, must write nowhere but where a chain lets it, and must count
- * what was wrong. SOAK=n tries n descriptors and accesses instead of the share that every `make check` tries.
+ * order; half of the runs on a host that swaps, with VSwapper's remedies. It must not crash, must end each
+ * notification, must write nowhere but where a chain lets it, and must count what was wrong. SOAK=n tries n descriptors
+ * and accesses instead of the share that every `make check` tries.
  */
 #include <check.h>
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "mm/swap.h"
 #include "tests/lib/fake_machine.h"
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
@@ -22,8 +24,8 @@
 #define NUM    16
 #define RINGS  0x10000ull
 #define HEADER 0x20000ull
-#define FILES  64u
-#define SWAP   16u
+#define FILES  2000u
+#define SWAP   100u
 #define KEPT   2000u /* no descriptor leads to this page of guest memory */
 
 static struct frames *fr;
@@ -31,6 +33,7 @@ static struct fake_machine *fm;
 static struct gmem *g;
 static struct counters c;
 static struct disk_image *image;
+static struct swap *swap; /* NULL: the host has memory enough */
 static struct virtio_blk *b;
 static struct virtio_mmio m;
 static struct rng rng;
@@ -45,34 +48,47 @@ static void begin(void *ctx, unsigned id, bool write, uint64_t first, uint64_t n
 	pending[npending++] = id;
 }
 
+static void host_read(void *ctx, uint64_t first, uint64_t npages)
+{
+	(void)ctx;
+	must(npages && first < FILES + SWAP && npages <= FILES + SWAP - first);
+}
+
 static void cancel(void *ctx)
 {
 	(void)ctx;
 	npending = 0;
 }
 
-static void setup(void)
+static void world_new(uint64_t nframes)
 {
 	const struct gmem_config cfg = { .vm = 1, .npages = NPAGES, .arena_pages = ARENA, .level = 1 };
 	const struct disk_image_config disk = { FILES, SWAP, PATTERN_BASE(PATTERN_TEXT, 0), 1 };
-	const struct virtio_blk_host host = { begin, NULL, cancel, NULL };
+	const struct swap_config sc = { .nslots = 4096, .policy = swap_policies[0], .low = 64, .high = 96, .cluster = 3,
+					.mapper = true, .preventer = true };
+	const struct virtio_blk_host host = { begin, host_read, cancel, NULL };
 
 	c = (struct counters){ 0 };
 	npending = 0;
 	nended = 0;
-	fr = frames_new(HOST, 1);
-	fm = fake_machine_new(HOST);
+	fr = frames_new(nframes, 1);
+	fm = fake_machine_new(nframes);
 	g = gmem_new(&cfg, fr, &fm->base, &c, NULL);
+	swap = nframes < HOST ? swap_new(&sc, fr, &fm->base) : NULL;
+	must(!swap || !swap_attach(swap, g));
 	image = disk_image_new(&disk);
 	b = virtio_blk_new(g, image, &host, "fuzz");
 	virtio_mmio_init(&m, virtio_blk_virtio(b));
 }
 
-static void teardown(void)
+static void world_free(void)
 {
+	must(!swap || !swap_verify(swap));
 	virtio_blk_free(b);
 	disk_image_free(image);
 	gmem_free(g);
+	if (swap)
+		swap_free(swap);
 	must_eq(frames_used(fr), 0);
 	frames_free(fr);
 	fake_machine_free(fm);
@@ -153,6 +169,10 @@ static void good_chain(void)
 				       rng_below(&rng, (FILES + SWAP) * 8 + 20) };
 	struct virtio_blk_range r = { rng_below(&rng, (FILES + SWAP) * 8 + 20), (uint32_t)rng_below(&rng, 100),
 				      (uint32_t)rng_below(&rng, 2) };
+	/* Many are of whole pages. */
+	if (rng_below(&rng, 2))
+		h.sector &= ~7ull;
+
 	bool range = h.type >= 11, in = h.type == 0 || h.type == 8;
 	uint32_t len = range ? sizeof(r) : (uint32_t)rng_below(&rng, 5) * 2048;
 	bool pages = !range && rng_below(&rng, 2);
@@ -197,6 +217,10 @@ static void end_some(void)
 
 static void step(void)
 {
+	struct gmem_page page;
+
+	if (swap)
+		swap_reclaimer(swap)->ops->balance(swap_reclaimer(swap));
 	switch (rng_below(&rng, 16)) {
 	case 0 ... 1:
 		some_chain();
@@ -211,6 +235,7 @@ static void step(void)
 		some_register();
 		break;
 	case 13:
+		gmem_fault(g, ARENA + rng_below(&rng, 1000), rng_below(&rng, 5) ? ACC_R : ACC_W, FAULT_CPU, &page);
 		if (rng_below(&rng, 2))
 			gmem_balloon(g, ARENA + rng_below(&rng, 1000));
 		else
@@ -238,6 +263,7 @@ START_TEST(anything)
 	uint64_t steps = soak ? g_ascii_strtoull(soak, NULL, 10) / 4 : 200000;
 	uint8_t kept[PAGE_SIZE];
 
+	world_new(_i % 2 ? ARENA + 512 : HOST);
 	rng_seed(&rng, 2000 + (uint64_t)_i);
 	memset(kept, 0x77, sizeof(kept));
 	must(!gmem_write(g, KEPT << PAGE_SHIFT, kept, sizeof(kept)));
@@ -252,6 +278,8 @@ START_TEST(anything)
 	must(c.blk_errors > steps / 20);
 	must(nended > steps / 20);
 	must(c.blk_reads > steps / 50 && c.blk_writes > steps / 50 && c.blk_discards > steps / 200);
+	must(!swap || (c.swap_mapper_drops > steps / 1000 && c.swap_mapper_reads > steps / 1000));
+	world_free();
 }
 END_TEST
 
@@ -260,7 +288,6 @@ int main(void)
 	Suite *s = suite_create("block device fuzz");
 	TCase *tc = tcase_create("fuzz");
 
-	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, getenv("SOAK") ? 3600 : 120);
 	tcase_add_loop_test(tc, anything, 0, 4);
 	suite_add_tcase(s, tc);
