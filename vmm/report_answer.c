@@ -15,7 +15,7 @@
 #include "vmm/text.h"
 
 #define RANKED 6 /* more combinations than this are not all told */
-#define TOLD   8 /* nor more guests than this */
+#define TOLD   8 /* nor more guests than this; of many combinations, a third */
 
 static void strong(GString *out, const char *text)
 {
@@ -157,6 +157,42 @@ static void parts(const struct view_row *row, GString *out)
 		g_string_append_c(out, ')');
 }
 
+/* Of label "86 MiB, psi" the first value, "86 MiB": g_free. */
+static char *first_value(const char *label)
+{
+	const char *end = strstr(label, ", ");
+
+	return end ? g_strndup(label, (gsize)(end - label)) : g_strdup(label);
+}
+
+/* Too many for one ranking: one for each value of the first key, in the order of the experiment. */
+static void ranked_by_first(const struct view *v, const GArray *all, GString *out)
+{
+	g_autoptr(GHashTable) told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+	g_string_append(out, "<ul>\n");
+	for (guint i = 0; i < v->labels->len; i++) {
+		g_autoptr(GArray) a = g_array_new(FALSE, FALSE, sizeof(struct rank));
+		char *value = first_value(g_ptr_array_index(v->labels, i));
+
+		if (!g_hash_table_add(told, value))
+			continue;
+		for (guint j = 0; j < all->len; j++) {
+			const struct rank *r = &g_array_index(all, struct rank, j);
+			g_autofree char *first = first_value(r->row->label);
+
+			if (!strcmp(first, value))
+				g_array_append_val(a, *r);
+		}
+		if (!a->len)
+			continue;
+		g_string_append(out, "<li>");
+		ranked(v, a, out);
+		g_string_append(out, "</li>\n");
+	}
+	g_string_append(out, "</ul>");
+}
+
 static void answer_for_vm(const struct view *v, const char *vm, GString *out)
 {
 	g_autoptr(GArray) a = ranking(v, vm);
@@ -166,6 +202,11 @@ static void answer_for_vm(const struct view *v, const char *vm, GString *out)
 	g_string_append(out, "<li>");
 	strong(out, vm ? vm : "all guests together");
 	g_string_append(out, ": ");
+	if (a->len > RANKED && strchr(v->keys, ',')) {
+		ranked_by_first(v, a, out);
+		g_string_append(out, "</li>\n");
+		return;
+	}
 	if (v->labels->len > 1) {
 		ranked(v, a, out);
 	} else {
@@ -245,7 +286,7 @@ static gboolean tell_each(const struct view *v)
 		for (guint j = 0; j < v->labels->len; j++)
 			if (!view_find(v, g_ptr_array_index(v->labels, j), g_ptr_array_index(v->vms, i)))
 				return FALSE;
-	return v->vms->len <= TOLD;
+	return v->vms->len * (v->labels->len > 2 * RANKED ? 3 : 1) <= TOLD;
 }
 
 void report_answer(const struct view *v, GString *out)
