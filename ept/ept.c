@@ -15,6 +15,7 @@
  *	log_dirty	  (page-modification log) splits to 4K and clears dirty bits; the processor logs the next write
  *	test_clear_young  removes one page's leaf and says if it was touched: by its accessed bit if the processor
  *			  keeps those, else by the fact that it was mapped, since only a touch maps a page
+ *	clear_accessed	  the same, by the accessed bit alone, and the leaf stays
  *	collapse	  replaces a table by one leaf, accessed and dirty bits or-ed together
  *
  * A split needs a frame for a table. If the host has none left, the large leaf is removed instead, which is
@@ -399,6 +400,24 @@ static bool ept_test_clear_young(struct paging *p, gfn_t gfn)
 	return young;
 }
 
+static int ept_clear_accessed(struct paging *p, gfn_t gfn)
+{
+	struct ept *e = ept_of(p);
+	struct pt_slot s;
+
+	if (!e->ad)
+		return -1;
+	ept_cut(e, gfn << PAGE_SHIFT);
+	ept_cut(e, (gfn + 1) << PAGE_SHIFT);
+	s = pt_walk(&e->pt, gfn << PAGE_SHIFT, 1);
+	if (!pt_present(e->pt.fmt, *s.entry) || !(*s.entry & e->pt.fmt->accessed))
+		return 0;
+	/* A processor that has it in its TLB would not set it again. */
+	*s.entry &= ~e->pt.fmt->accessed;
+	ept_flush(e, gfn, 1);
+	return 1;
+}
+
 static void ept_collapse(struct paging *p, gfn_t gfn, unsigned level)
 {
 	struct ept *e = ept_of(p);
@@ -494,6 +513,7 @@ const struct paging_ops ept_paging_ops = {
 	.wrprotect = ept_wrprotect,
 	.log_dirty = ept_log_dirty,
 	.test_clear_young = ept_test_clear_young,
+	.clear_accessed = ept_clear_accessed,
 	.collapse = ept_collapse,
 	.table_frames = ept_table_frames,
 	.verify = ept_verify,

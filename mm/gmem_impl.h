@@ -78,6 +78,7 @@ struct gmem {
 	uint64_t poison;	   /* what the guest fills free pages with, 0: nothing that zeros would not do */
 	struct gmem_watch *watch;  /* NULL: nobody */
 	bool observed;		   /* gmem_observe_young() has been called */
+	bool young_by_bit;	   /* accessed bits say what was touched, where there are any */
 	bool balloon_strict;	   /* the guest must tell the host before it touches a ballooned page */
 };
 

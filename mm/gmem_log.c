@@ -124,13 +124,23 @@ bool gmem_dirty_logging(const struct gmem *g)
 	return g->dirty != NULL;
 }
 
+/* What mappings know of a touch; @idle: WORD_IDLE if there is none any more, so that the next touch faults. */
+static bool ask_paging(struct gmem *g, gfn_t gfn, uint64_t *idle)
+{
+	const struct paging_ops *ops = g->paging ? g->paging->ops : NULL;
+	int seen = ops && g->young_by_bit && ops->clear_accessed ? ops->clear_accessed(g->paging, gfn) : -1;
+
+	*idle = seen < 0 ? WORD_IDLE : 0;
+	return seen < 0 ? ops && ops->test_clear_young(g->paging, gfn) : seen > 0;
+}
+
 /*
  * Was the page touched since anybody asked last? Unmaps it. The flag @told is that of the asker, @owed is set for the
  * other one, 0: there is none.
  */
 static bool look(struct gmem *g, gfn_t gfn, uint64_t told, uint64_t owed)
 {
-	uint64_t word;
+	uint64_t word, idle;
 	bool young, before;
 
 	if (gfn >= g->cfg.npages || gfn < g->run_pages)
@@ -144,12 +154,16 @@ static bool look(struct gmem *g, gfn_t gfn, uint64_t told, uint64_t owed)
 		return before;
 	}
 	young = (word & WORD_TOUCHED) != 0;
-	/* No short cut: the page must be unmapped whatever is known. */
-	if (g->paging && g->paging->ops->test_clear_young(g->paging, gfn))
-		young = true;
-	word = (word & ~(WORD_TOUCHED | told)) | WORD_IDLE;
+	/* No short cut: the page must be unmapped, or its bit cleared, whatever is known. */
+	young |= ask_paging(g, gfn, &idle);
+	word = (word & ~(WORD_TOUCHED | told)) | idle;
 	gmem_set(g, gfn, young ? word | owed : word, EVENT_IDLE);
 	return young || before;
+}
+
+void gmem_young_by_bit(struct gmem *g)
+{
+	g->young_by_bit = true;
 }
 
 bool gmem_test_clear_young(struct gmem *g, gfn_t gfn)

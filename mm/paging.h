@@ -111,6 +111,12 @@ struct paging_ops {
 	 */
 	bool (*test_clear_young)(struct paging *p, gfn_t gfn);
 
+	/*
+	 * gmem, if gmem_young_by_bit(): the same by the accessed bit alone, without unmapping. 0 or 1; -1: there is no
+	 * such bit here, and test_clear_young() has to do. May be NULL.
+	 */
+	int (*clear_accessed)(struct paging *p, gfn_t gfn);
+
 	/* gmem: a block became contiguous: tables below one large leaf may be replaced by it (optional). */
 	void (*collapse)(struct paging *p, gfn_t gfn, unsigned level);
 

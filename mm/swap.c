@@ -70,7 +70,8 @@ static void leave_tier(struct swap *s, uint64_t slot)
 static void free_slot(struct swap *s, uint64_t slot)
 {
 	s->machine->ops->drop(s->machine, slot);
-	s->shadow[slot] = 0;
+	if (s->shadow[slot]) /* do not touch what was never used */
+		s->shadow[slot] = 0;
 	if (swap_tier_has(&s->tier, slot))
 		leave_tier(s, slot);
 	s->owner[slot] = 0;

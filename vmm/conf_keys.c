@@ -7,6 +7,7 @@
 
 static const char *const machines[] = { "sim", "kvm", NULL };
 static const char *const schedules[] = { "lockstep", "free", NULL };
+static const char *const youngs[] = { "refault", "accessed-bit", NULL }; /* enum host_young */
 static const char *const cache_models[] = { "flat", "model", NULL };
 static const char *const paging_names[] = { "native", "shadow", "ept", "pv", NULL };
 static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
@@ -78,6 +79,9 @@ static const struct conf_key host_keys[] = {
 	  "Time until another vCPU's turn on the same CPU." },
 	{ "caches", CONF_ENUM, HOST(cache_model), "model", 0, 0, cache_models, 0,
 	  "model: references go through simulated data caches; flat: each costs the same." },
+	{ "young", CONF_ENUM, HOST(young), "refault", 0, 0, youngs, 0,
+	  "How the host learns that a page was touched: it unmaps it and waits for a fault; or by the accessed bits of "
+	  "second-stage tables, where there are any (sim, free schedule)." },
 	{ "profile", CONF_PROFILE, HOST(profile), "icelake-sp", 0, 0, NULL, 0,
 	  "The processor: one of `overbook list profiles`, or a file with a [profile] section." },
 	{ .name = NULL },

@@ -43,6 +43,9 @@ struct conf_experiment {
 	char **figures; /* names of figure templates to draw; empty: those that fit */
 };
 
+/* conf_host.young: how the host learns that a page was touched */
+enum host_young { YOUNG_REFAULT, YOUNG_BIT };
+
 struct conf_host {
 	uint64_t cpus;
 	uint64_t memory; /* bytes */
@@ -51,6 +54,7 @@ struct conf_host {
 	unsigned page_level; /* largest backing: 4K, 2M, 1G as level 1 to 3 */
 	uint64_t timeslice_ns;
 	bool cache_model; /* caches = flat | model */
+	int young;	  /* enum host_young */
 	char *profile;
 };
 

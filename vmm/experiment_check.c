@@ -160,13 +160,30 @@ static bool is_timeless(const struct experiment *e, const struct conf_vm *vm)
 /* The optimum learns the future from a first run: the second must access the same pages in the same order. */
 static gboolean check_optimum(const struct experiment *e, GError **error)
 {
-	if (!swap_policies[e->swap.policy]->offline || e->experiment.schedule == SCHEDULE_LOCKSTEP)
+	if (!swap_policies[e->swap.policy]->offline)
+		return TRUE;
+	for (guint i = 0; i < e->vms->len; i++)
+		if (((const struct conf_vm *)g_ptr_array_index(e->vms, i))->disk ||
+		    ((const struct conf_vm *)g_ptr_array_index(e->vms, i))->guest_swap)
+			return fault(e, error, SECTION_SWAP, &e->swap, "policy",
+				     "what disks move is not in the future that it learns: no VM may have a [vm] disk");
+	if (e->experiment.schedule == SCHEDULE_LOCKSTEP)
 		return TRUE;
 	if (e->vms->len == 1 && is_timeless(e, g_ptr_array_index(e->vms, 0)))
 		return TRUE;
 	return fault(e, error, SECTION_SWAP, &e->swap, "policy",
 		     "the order of accesses must not depend on time: it needs [experiment] schedule = lockstep, or one "
 		     "VM with one process that neither sleeps, nor forks, nor is timed, and no balloon");
+}
+
+static gboolean check_young(const struct experiment *e, GError **error)
+{
+	if (e->host.young == YOUNG_REFAULT)
+		return TRUE;
+	if (e->experiment.schedule == SCHEDULE_LOCKSTEP || e->experiment.machine == 1)
+		return fault(e, error, SECTION_HOST, &e->host, "young",
+			     "schedule = lockstep and machine = kvm need refault, which every machine can do");
+	return TRUE;
 }
 
 static gboolean check_swap(const struct experiment *e, GError **error)
@@ -635,7 +652,8 @@ static gboolean check_workload(const struct experiment *e, const struct conf_wor
 gboolean experiment_check(const struct experiment *e, GError **error)
 {
 	if (!check_experiment(e, error) || !check_costs(e, error) || !check_vms(e, error) ||
-	    !check_swap(e, error) || !check_dedup(e, error) || !check_policy(e, error) || !check_estimate(e, error))
+	    !check_young(e, error) || !check_swap(e, error) || !check_dedup(e, error) || !check_policy(e, error) ||
+	    !check_estimate(e, error))
 		return FALSE;
 	for (guint i = 0; i < e->phases->len; i++)
 		if (!check_phase(e, g_ptr_array_index(e->phases, i), error))

@@ -133,6 +133,49 @@ START_TEST(copies_under_pressure)
 }
 END_TEST
 
+/*
+ * What if the host believes accessed bits? It learns as much without faults, and nothing that guests compute changes.
+ * Where there are none (shadow paging), pages are unmapped as ever.
+ */
+static const char bits[] =
+	"[experiment]\nsample-interval = 0\n"
+	"[host]\nmemory = %s\npage-size = 2M\nyoung = %s\n"
+	"[swap]\nsize = %s\npolicy = %s\n"
+	"[vm a]\nmemory = 48 MiB\nworkload = w\n[vm b]\nmemory = 48 MiB\npaging = shadow\nworkload = w\n"
+	"[workload w]\nphases = load, use\n"
+	"[phase load]\npattern = sequential\nstep = 4 KiB\nregion = r\nsize = 12 MiB\noperations = 3000\n"
+	"writes = 80%%\ncontents = text\n"
+	"[phase use]\npattern = zipf\nregion = r\nsize = 12 MiB\noperations = 8000\n";
+
+START_TEST(accessed_bits_need_no_faults)
+{
+	static const char *const policies[] = { "clock", "lru", "mglru" };
+	struct text_run run[3];
+	const char *policy = policies[_i];
+
+	for (int i = 0; i < 3; i++) {
+		g_autofree char *text = g_strdup_printf(bits, i ? "24 MiB" : "256 MiB", i == 2 ? "accessed-bit" :
+							"refault", i ? "128 MiB" : "0", policy);
+		GError *error = NULL;
+
+		if (!run_text(&run[i], &backend_sim, text, &error))
+			ck_abort_msg("%s", error->message);
+	}
+	for (unsigned vm = 0; vm < 2; vm++) {
+		const struct run_vm *large = run_text_vm(&run[0], vm), *refault = run_text_vm(&run[1], vm);
+		const struct run_vm *bit = run_text_vm(&run[2], vm);
+
+		must(bit->has_digest && bit->digest == large->digest && refault->digest == large->digest);
+		must(refault->counters.faults_young > 0 && refault->counters.swap_ins > 100);
+		must((bit->counters.faults_young > 0) == (vm == 1));
+		/* What it learns is worth as much. */
+		must(bit->counters.swap_ins * 2 < refault->counters.swap_ins * 3);
+	}
+	for (int i = 0; i < 3; i++)
+		run_text_free(&run[i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("swap runs");
@@ -141,6 +184,7 @@ int main(void)
 	tcase_set_timeout(t, 240);
 	tcase_add_loop_test(t, digests_of_a_large_host, 0, G_N_ELEMENTS(runs));
 	tcase_add_test(t, copies_under_pressure);
+	tcase_add_loop_test(t, accessed_bits_need_no_faults, 0, 3);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }

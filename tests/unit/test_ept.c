@@ -192,6 +192,29 @@ START_TEST(young)
 }
 END_TEST
 
+/* What if accessed bits are believed? The page stays mapped, no fault follows; without such bits all is as before. */
+START_TEST(young_by_bit)
+{
+	for (int ad = 0; ad < 2; ad++) {
+		struct stage2 *s = boot(2, 2, ad, false);
+		gfn_t gfn = 3000;
+
+		gmem_young_by_bit(s->gmem);
+		must(!gmem_test_clear_young(s->gmem, gfn));
+		for (unsigned i = 0; i < 3; i++) {
+			touch(s, gfn << 12, i);
+			must(gmem_test_clear_young(s->gmem, gfn));
+			must(stage2_mapped(s, gfn << 12, false) == ad);
+			must(!gmem_test_clear_young(s->gmem, gfn));
+			check_tables(s);
+		}
+		must_eq(s->c.faults_young, ad ? 0 : 2);
+		must_eq(level_at(s, gfn << 12), 1);
+		stage2_free(s);
+	}
+}
+END_TEST
+
 /* What if small pages are gathered into a block? One large leaf replaces the table. */
 START_TEST(collapse)
 {
@@ -281,6 +304,7 @@ int main(void)
 	tcase_add_test(tc, split_without_memory);
 	tcase_add_test(tc, misconfigurations);
 	tcase_add_test(tc, young);
+	tcase_add_test(tc, young_by_bit);
 	tcase_add_test(tc, collapse);
 	tcase_add_test(tc, dirty_log);
 	tcase_add_test(tc, drain_beyond_end);

@@ -364,6 +364,10 @@ static const struct {
 	{ "[swap]\nsize = 1 GiB\ndevice = tape\n", NULL, "[swap] device = tape|nvme, ssd" },
 	{ "[swap]\nsize = 1 GiB\nreclaim-from = me\n", NULL, "[swap] reclaim-from = me|host, proportional, largest" },
 	{ "[swap]\nsize = 1 GiB\npolicy = opt\n[vm b]\nworkload = w\n", NULL, "[swap] policy = opt|lockstep" },
+	{ "[swap]\nsize = 1 GiB\npolicy = opt\n[experiment]\nschedule = lockstep\n"
+	  "[vm b]\nworkload = w\ndisk = 16 MiB\n", NULL, "[swap] policy = opt|disk" },
+	{ "[host]\nyoung = accessed-bit\n[experiment]\nschedule = lockstep\n", NULL,
+	  "[host] young = accessed-bit|lockstep" },
 	{ "[swap]\nsize = 4097 B\n", NULL, "[swap] size = |multiple of 4 KiB" },
 	{ "[swap]\nsize = 1 GiB\nlow-watermark = 4%\n", NULL, "[swap] low-watermark = 4%|high-watermark" },
 	{ "[swap]\nsize = 1 GiB\n[host]\nmemory = 8 MiB\n", NULL, "[swap] low-watermark = |64 frames" },

@@ -374,6 +374,8 @@ static const char *vm_memory(struct sim_vm *vm)
 	vm->balloon = sim_balloon_new(s->run->e, c, vm->gmem);
 	if (sim_blk_init(vm))
 		return "there is no address space for its disk";
+	if (s->run->e->host.young == YOUNG_BIT)
+		gmem_young_by_bit(vm->gmem);
 	if (sim_swap_attach(vm))
 		return "no address space for the host's lists of its pages";
 	memcpy(gmem_arena(vm->gmem) + BOOT_INFO_GPA, &b, sizeof(b));
