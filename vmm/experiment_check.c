@@ -368,6 +368,9 @@ static gboolean check_claim(const struct experiment *e, const struct conf_vm *vm
 
 static gboolean check_policy(const struct experiment *e, GError **error)
 {
+	if (e->policy.name && *e->policy.module)
+		return fault(e, error, SECTION_POLICY, &e->policy, "name",
+			     "module brings a policy of its own; only none is allowed");
 	if (experiment_has_policy(e) && e->experiment.machine == 1)
 		return fault(e, error, SECTION_POLICY, &e->policy, *e->policy.module ? "module" : "name",
 			     "only machine = sim has policies yet; on kvm only none is allowed");

@@ -57,12 +57,6 @@ static const struct policy_ops *choose(const struct raw *raw, const struct raw_s
 
 	if (!*p->module)
 		return policies[p->name];
-	if (p->name) {
-		raw_fault(raw, s, raw_find(s, "module"), error,
-			  "it brings a policy of its own; name = %s is another, only none is allowed",
-			  policies[p->name]->name);
-		return NULL;
-	}
 	ops = policy_load(p->module, &why);
 	if (!ops)
 		raw_fault(raw, s, raw_find(s, "module"), error, "%s", why);

@@ -158,6 +158,19 @@ check 'one that asks for nonsense' variant wild 's/p->balloon = part .*/p->ballo
 	s/if (p->balloon > vm->balloon_limit)/if (0)/'
 check 'is brought within bounds' mine wild
 check 'and that is counted' grep -Eq '"policy_clamped" : [1-9]' "$tmp/mine/summary.json"
+cat >"$tmp/all.ini" <<'END'
+[expect more]
+claim = more
+value = operations
+where = policy.name=mom
+against = policy.name=none
+min = 1
+source = a guess
+END
+cat "$tmp/several/experiment.ini" "$tmp/all.ini" >"$tmp/judged.ini"
+check 'instead of those that [vary] and [expect] name' \
+	"$overbook" run "$tmp/judged.ini" -q -f --no-figures -o "$tmp/mine" --policy "$tmp/halves.so"
+check 'it decides' grep -q ',a-part,part=' "$tmp/mine/decisions.csv"
 check 'a policy by name and one of one'\''s own' refused 'only none is allowed' \
 	run "$tmp/x" --set policy.name=esx --set "policy.module=$tmp/halves.so"
 finish
