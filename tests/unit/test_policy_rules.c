@@ -50,6 +50,9 @@ START_TEST(esx_means)
 	policy_bench_decide(&b);
 	ck_assert_uint_eq(b.plan_vm[0].balloon, 300);
 	ck_assert_uint_eq(b.plan_vm[1].limit, POLICY_NO_LIMIT);
+	b.vm[1].limit = 4000; /* what limits there are ease */
+	policy_bench_decide(&b);
+	ck_assert_uint_eq(b.plan_vm[1].limit, 4700);
 	b.view.host.free = 390; /* soft: balloons, swap only for whom has none */
 	policy_bench_decide(&b);
 	rule_is(&b.plan_vm[0].rule, "soft-state");

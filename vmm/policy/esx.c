@@ -7,7 +7,7 @@
  *
  * Idea. How much of the host is free says how bad things are. Four thresholds make four states:
  *
- *	high	enough is free: nobody is asked for more; balloons shrink as far as the shares allow
+ *	high	enough is free: nobody is asked for more; balloons and limits ease as far as the shares allow
  *	soft	balloons; swap where a guest has none or its driver does not answer
  *	hard	swap as well: balloons are too slow
  *	low	and guests above their target do not run until they are below it
@@ -172,7 +172,10 @@ static void plan_vm(const struct policy_view *view, const struct esx *e, uint32_
 	if (e->state == HIGH) {
 		if (plan->balloon != POLICY_KEEP && plan->balloon > vm->balloon_target)
 			plan->balloon = vm->balloon_target;
-		plan->limit = POLICY_NO_LIMIT;
+		if (vm->limit >= vm->memory || c->grant >= vm->memory)
+			plan->limit = POLICY_NO_LIMIT;
+		else
+			plan->limit = max64(vm->limit, c->grant);
 	} else if (e->state >= HARD && c->grant < vm->memory) {
 		plan->limit = c->grant;
 	}
