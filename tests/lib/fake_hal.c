@@ -340,7 +340,7 @@ void fake_quantum(struct hal *h)
 void fake_interrupt(struct hal *h)
 {
 	enter(h);
-	kernel_interrupt(h->kernel);
+	kernel_interrupt(h->kernel, IRQ_DISK | IRQ_BALLOON);
 	tlb_check(h);
 }
 

@@ -124,19 +124,19 @@ static void look_at_devices(struct sim_vcpu *v)
 {
 	struct sim_vm *vm = v->vm;
 	uint64_t now = hal_now(sim_hal(v));
-	bool interrupt = vm->balloon && sim_balloon_tick(vm->balloon, now);
+	unsigned lines = vm->balloon && sim_balloon_tick(vm->balloon, now) ? IRQ_BALLOON : 0;
 	bool transfer = vm->blk && sim_blk_next(vm->blk) <= now;
 
 	if (vm->blk)
-		interrupt |= sim_blk_tick(vm->blk, now);
+		lines |= sim_blk_tick(vm->blk, now) ? IRQ_DISK : 0;
 	/* For what it read the host may have taken pages away. */
 	if (transfer)
 		sim_refresh_root(v);
-	if (!interrupt)
+	if (!lines)
 		return;
 	sim_spend(v, BUCKET_OTHER, vm->sim->profile->inject_cycles);
 	enter_kernel(v, false, vm->sim->profile->exception_cycles);
-	kernel_interrupt(vm->kernel);
+	kernel_interrupt(vm->kernel, lines);
 	leave_kernel(v);
 }
 

@@ -264,11 +264,13 @@ void kernel_wake(struct kernel *k)
 	leave(k);
 }
 
-void kernel_interrupt(struct kernel *k)
+void kernel_interrupt(struct kernel *k, unsigned lines)
 {
 	enter(k);
-	block_interrupt(k);
-	balloon_interrupt(k);
+	if (lines & IRQ_DISK)
+		block_interrupt(k);
+	if (lines & IRQ_BALLOON)
+		balloon_interrupt(k);
 	schedule_pick(k);
 	leave(k);
 }

@@ -109,8 +109,10 @@ void kernel_page_fault(struct kernel *k, uint64_t cr2, uint32_t error);
 void kernel_syscall(struct kernel *k, const struct op *op);
 void kernel_quantum(struct kernel *k);
 void kernel_wake(struct kernel *k);
-/* A device raised its interrupt. */
-void kernel_interrupt(struct kernel *k);
+/* Devices raised their interrupts: each has a line of its own. */
+#define IRQ_DISK    (1u << 0)
+#define IRQ_BALLOON (1u << 1)
+void kernel_interrupt(struct kernel *k, unsigned lines);
 
 /* For the VMM, which would not know in a real host: is nothing of the guest's in this page above the arena? */
 bool kernel_page_free(const struct kernel *k, uint64_t gfn);
