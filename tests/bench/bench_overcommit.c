@@ -219,7 +219,7 @@ static void hashing(void)
 #define LARGE                                                                                              \
 	"[experiment]\ndigest = no\nduration = 60 s\nsample-interval = 1 s\n"                               \
 	"[host]\ncpus = 16\ncaches = flat\nmemory = 133 GiB\n"                                              \
-	"[swap]\nsize = 64 GiB\n"                                                                           \
+	"[swap]\nsize = 32 GiB\n"                                                                           \
 	"[vm a]\ncount = 100\nmemory = 4 GiB\nworkload = w\nballoon-target = 1 GiB\nballoon-from = 20 s\n"  \
 	"[workload w]\nphases = load, use\n"                                                                \
 	"[phase load]\npattern = sequential\nstep = 4 KiB\nregion = r\nsize = 1500 MiB\noperations = 384000\n" \
