@@ -190,7 +190,8 @@ static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, u
 {
 	uint64_t work = 0, walk = 0;
 	struct mmu_result r = { .outcome = MMU_OK };
-	bool retry = v->fault_pid == pid;
+	struct sim_fault *fault = &v->faults[pid % SIM_FAULTS];
+	bool retry = fault->pid == pid;
 	uint32_t odd = rt->pos % MMU_BUDGET_OPS;
 
 	v->ctx.latency = retry ? NULL : v->latency;
@@ -206,14 +207,14 @@ static void run_accesses(struct sim_vcpu *v, uint32_t pid, struct runtime *rt, u
 	if (v->vm->sim->future && done)
 		sim_future_access(v, OP_VA(&rt->ops[rt->pos - 1]));
 	if (retry && done) {
-		hist_add(v->vm->out->latency, sim_cycles_to_ns(v->vm->sim, sim_clock(v) - v->fault_start), 1);
-		v->fault_pid = 0;
+		hist_add(v->vm->out->latency, sim_cycles_to_ns(v->vm->sim, sim_clock(v) - fault->start), 1);
+		fault->pid = 0;
 	}
 	if (r.outcome == MMU_OK)
 		return;
 	if (!retry) {
-		v->fault_start = sim_clock(v);
-		v->fault_pid = pid;
+		fault->start = sim_clock(v);
+		fault->pid = pid;
 	}
 	sim_spend(v, BUCKET_WALK, r.cycles);
 	handle_fault(v, rt, &r);
@@ -285,7 +286,7 @@ static bool run_until(struct sim_vcpu *v, uint64_t limit)
 		 * It waits for the host's swap. An access that was begun comes first, lest the page go again before it
 		 * is made.
 		 */
-		if (v->waiting && v->fault_pid != p->pid)
+		if (v->waiting && v->faults[p->pid % SIM_FAULTS].pid != p->pid)
 			return false;
 
 		struct runtime *rt = kernel_runtime(vm->kernel, p);

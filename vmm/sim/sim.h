@@ -82,6 +82,13 @@ struct sim_cpu {
 	unsigned node;
 };
 
+/* An access that is not complete yet. Many processes may have one: each waits for the guest's disk in it. */
+#define SIM_FAULTS 256u
+struct sim_fault {
+	uint64_t start; /* clock when it was first tried */
+	uint32_t pid;	/* 0: none */
+};
+
 struct sim_vcpu {
 	struct sim_vm *vm;
 	unsigned id;
@@ -102,8 +109,7 @@ struct sim_vcpu {
 	uint64_t next_tick;    /* free: clock of the guest's next timer interrupt */
 	uint64_t switches;     /* of the guest kernel that have been paid for */
 	uint64_t *latency;     /* accesses by cycles, MMU_LATENCY_BINS; emptied into the VM's histogram */
-	uint64_t fault_start;  /* clock when the access now being retried was first tried */
-	uint32_t fault_pid;    /* whose it is; 0: none */
+	struct sim_fault faults[SIM_FAULTS]; /* by pid: accesses that have faulted and are to be tried again */
 	bool booting;	       /* the kernel has no tables yet: its accesses go to the arena directly */
 	jmp_buf panic;	       /* where hal_panic() lands */
 	struct pv_entry batch[64]; /* pv: table updates not yet sent */

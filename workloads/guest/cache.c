@@ -153,6 +153,7 @@ static enum result map_page(struct kernel *k, struct process *p, const struct vm
 		return r;
 	}
 	g->key = (g->key & PAGE_MASK) | process_slot(k, p);
+	g->flags &= ~PG_AWAITED;
 	p->npages++;
 	hal_pte_flush(k->hal);
 	return DONE;

@@ -72,11 +72,17 @@ static void replace(struct kernel *k, struct process *p, uint64_t gpa, unsigned 
 	flush_end(k, p, &f);
 }
 
-/* An entry of level 1 maps the page no longer. */
-static void put_shared(struct kernel *k, uint64_t gfn, unsigned level)
+/*
+ * The leaf @entry is no more; others may map its page. They have to know of its stores: a page whose copy in swap is
+ * old may have been shared by fork since, and only this entry's dirty bit told of it.
+ */
+static void put_shared(struct kernel *k, uint64_t entry, unsigned level)
 {
+	uint64_t gfn = pte_gfn(entry);
 	bool cached = level == 1 && k->mem.page && (lru_page(k, gfn)->flags & PG_CACHED);
 
+	if (cached && (entry & PTE_D))
+		lru_page(k, gfn)->flags |= PG_DIRTY;
 	page_put(k, gfn, level);
 	if (cached)
 		swap_settle(k, gfn);
@@ -101,7 +107,7 @@ static enum result break_share(struct kernel *k, struct process *p, const struct
 			lru_anon(k, p, va, copy, w.level);
 			hal_copy_pages(k->hal, copy, gfn, LEVEL_PAGES(w.level));
 			replace(k, p, gpa, w.level, va, old, pte_make(copy, w.level, m->prot, true));
-			put_shared(k, gfn, w.level);
+			put_shared(k, old, w.level);
 			return DONE;
 		}
 		if (w.level == 1 || !table_split(k, gpa, old, w.level))

@@ -7,7 +7,8 @@
  * Idea: what the process was about (a fault, a system call) is remembered in it and it is put in one queue of all that
  * wait, in order of arrival, with the page that it waits for, or 0 for any completion: a place in the ring, or memory
  * that is being written out. block_done() makes those ready whose page it is; when such a process gets the processor,
- * the kernel begins anew what it was about (kernel.c), which by then most often succeeds.
+ * the kernel begins anew what it was about (kernel.c). Until then reclaim leaves it the page: two processes that took
+ * each other's would never get anywhere.
  *
  * A cookie is the first gfn, the number of pages << 40, and bit 63 for a write.
  *
@@ -76,7 +77,8 @@ static void read_done(struct kernel *k, uint64_t gfn, bool ok)
 	*cache_word(k, gfn) = gfn;
 	if (!ok)
 		g->flags |= PG_FAILED;
-	io_wake(k, gfn);
+	if (io_wake(k, gfn))
+		g->flags |= PG_AWAITED;
 	if (!(g->flags & PG_FILE))
 		swap_settle(k, gfn);
 }
@@ -153,10 +155,11 @@ static bool may_go(const struct kernel *k, const struct process *p, uint64_t gfn
 	return gfn || !p->stalled || k->counts.pages_free > k->mem.min || !k->mem.nwriting;
 }
 
-/* Who waits for @gfn is ready. */
-void io_wake(struct kernel *k, uint64_t gfn)
+/* Who waits for @gfn is ready. Was there anybody? */
+bool io_wake(struct kernel *k, uint64_t gfn)
 {
 	uint32_t slot = k->mem.blocked_head;
+	bool any = false;
 
 	while (slot != NO_PROCESS) {
 		struct process *p = &k->process[slot];
@@ -166,7 +169,18 @@ void io_wake(struct kernel *k, uint64_t gfn)
 			continue;
 		io_unblock(k, p);
 		schedule_ready(k, p);
+		any = true;
 	}
+	return any;
+}
+
+/* Is a process about to come to the page that was read for it? */
+bool io_awaited(struct kernel *k, uint64_t gfn)
+{
+	for (uint32_t i = 0; i < EXPORT_PROCESSES; i++)
+		if (k->process[i].state != PROCESS_FREE && k->process[i].retry && k->process[i].wait_gfn == gfn)
+			return true;
+	return false;
 }
 
 /* Time has passed with everybody in the state that the last event left them in. */

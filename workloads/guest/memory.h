@@ -63,6 +63,7 @@ enum lru_list {
 #define PG_WORKINGSET (1u << 8)	 /* was on an active list before */
 #define PG_READAHEAD  (1u << 9)	 /* touching it starts the next read ahead */
 #define PG_FAILED     (1u << 10) /* could not be read */
+#define PG_AWAITED    (1u << 11) /* was read for a process that has not come to it yet: not to be taken from it */
 
 #define NO_PAGE	     UINT32_MAX
 #define NO_HINT	     0xfffu
@@ -187,7 +188,8 @@ enum result io_wait(struct kernel *k, uint64_t gfn, bool stall);
 enum result io_wait_any(struct kernel *k, bool stall);
 void io_block(struct kernel *k, struct process *p);
 void io_unblock(struct kernel *k, struct process *p);
-void io_wake(struct kernel *k, uint64_t gfn);
+bool io_wake(struct kernel *k, uint64_t gfn);
+bool io_awaited(struct kernel *k, uint64_t gfn);
 void io_account(struct kernel *k);
 
 #endif

@@ -83,7 +83,9 @@ static void look_at(struct kernel *k, uint64_t gfn, struct batch *b)
 	struct lru_page *g = lru_page(k, gfn);
 
 	k->counts.scanned++;
-	if (g->flags & (PG_LOADING | PG_WRITING)) {
+	if ((g->flags & PG_AWAITED) && !io_awaited(k, gfn))
+		g->flags &= ~PG_AWAITED;
+	if (g->flags & (PG_LOADING | PG_WRITING | PG_AWAITED)) {
 		rotate(k, gfn, b);
 		return;
 	}

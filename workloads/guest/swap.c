@@ -218,6 +218,7 @@ static void map_page(struct kernel *k, struct process *p, uint64_t gpa, uint64_t
 	page_get(k, gfn, 1);
 	m->slot[slot].refs--;
 	lru_page(k, gfn)->key = (va & PAGE_MASK) | process_slot(k, p);
+	lru_page(k, gfn)->flags &= ~PG_AWAITED;
 	if (m->swap_free < m->swap_pages / 2)
 		swap_forget(k, gfn);
 }
