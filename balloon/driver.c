@@ -16,7 +16,8 @@
  * Behaviours: `good`; `slow`, at a 64th of the rate; `silent`, which never answers after it set the device up;
  * `hostile`, which mixes good work with malformed rings, pages that it cannot give and stores to registers, and resets
  * the device when that is what it takes. A hostile driver lies about pages that no process uses: it wants the host to
- * fail, not its own guest.
+ * fail, not its own guest. A reckless one (`reckless`) does what it should, but says of all pages that they are free:
+ * its guest loses what its processes wrote, and nobody else does.
  *
  * Invariants (tests/guest/test_balloon.c): a page on the stack is mapped by no process; what went in comes out;
  * contents of processes' pages are those of a run without a balloon.

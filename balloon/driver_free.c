@@ -110,6 +110,17 @@ static bool block_free(const uint64_t map[8], unsigned i, uint64_t npages)
 	return true;
 }
 
+/* Is the block at @gfn free? A reckless driver takes all for free; @map is of the 2 MiB block *@loaded. */
+static bool is_free(struct kernel *k, uint64_t gfn, uint64_t map[8], uint64_t *loaded)
+{
+	if (k->info->balloon.behaviour == BALLOON_RECKLESS)
+		return true;
+	if (*loaded != gfn / PT_ENTRIES)
+		page_free_map(k, (uint32_t)(gfn / PT_ENTRIES), map);
+	*loaded = gfn / PT_ENTRIES;
+	return block_free(map, gfn % PT_ENTRIES, block_pages(k));
+}
+
 /* Up to @most free blocks that the host does not know of, from where @s stands; how many. */
 static uint32_t collect(struct kernel *k, struct balloon_scan *s, uint32_t most, uint64_t *gfn)
 {
@@ -117,13 +128,8 @@ static uint32_t collect(struct kernel *k, struct balloon_scan *s, uint32_t most,
 	uint32_t n = 0;
 
 	while (n < most && s->gfn + step <= end) {
-		if (!is_known(k, s->gfn)) {
-			if (loaded != s->gfn / PT_ENTRIES)
-				page_free_map(k, (uint32_t)(s->gfn / PT_ENTRIES), map);
-			loaded = s->gfn / PT_ENTRIES;
-			if (block_free(map, s->gfn % PT_ENTRIES, step))
-				gfn[n++] = s->gfn;
-		}
+		if (!is_known(k, s->gfn) && is_free(k, s->gfn, map, &loaded))
+			gfn[n++] = s->gfn;
 		s->gfn += step;
 	}
 	if (s->gfn + step > end)

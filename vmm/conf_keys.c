@@ -13,7 +13,7 @@ static const char *const paging_names[] = { "native", "shadow", "ept", "pv", NUL
 static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
 static const char *const table_levels[] = { "4", "5", NULL };
 static const char *const placements[] = { "preferred", "bind", "interleave", "local", NULL };
-static const char *const behaviours[] = { "good", "slow", "silent", "hostile", NULL };
+static const char *const behaviours[] = { "good", "slow", "silent", "hostile", "reckless", NULL };
 static const char *const poisons[] = { "none", "zero", "aa", NULL };
 static const char *const poisoned[] = { "restore", "keep", NULL };
 static const char *const numberings[] = { "linux", "spec", NULL };
@@ -288,7 +288,8 @@ static const struct conf_key vm_keys[] = {
 	{ "balloon-period", CONF_TIME, VM(balloon_period_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
 	  "From balloon-from on, how often that repeats; 0: never." },
 	{ "balloon-behaviour", CONF_ENUM, VM(balloon_behaviour), "good", 0, 0, behaviours, 0,
-	  "Its driver: good; slow, a 64th of the rate; silent, never answers; hostile, sends malformed rings." },
+	  "Its driver: good; slow, a 64th of the rate; silent, never answers; hostile, sends malformed rings; "
+	  "reckless, reports and hints all pages as free." },
 	{ "disk", CONF_SIZE, VM(disk), "0", 0, 1ull << 44, NULL, 0,
 	  "Its virtual disk's room for files; with guest-swap 0 too it has no disk (sim)." },
 	{ "guest-swap", CONF_SIZE, VM(guest_swap), "0", 0, 1ull << 43, NULL, 0,

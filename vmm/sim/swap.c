@@ -194,10 +194,17 @@ int sim_swap_attach(struct sim_vm *vm)
 	return err;
 }
 
+/* Without swap: so many frames are kept free for tables, as long as there are hinted pages to take. */
+#define TABLE_RESERVE 64u
+
 void sim_swap_balance(struct sim *s)
 {
+	uint64_t nfree = frames_total(s->frames) - frames_used(s->frames);
+
 	if (s->swap)
 		swap_reclaimer(s->swap->swap)->ops->balance(swap_reclaimer(s->swap->swap));
+	else if (nfree < TABLE_RESERVE)
+		gmem_drop_hinted(s->frames, TABLE_RESERVE - nfree);
 }
 
 uint64_t sim_swap_evictions(const struct sim *s)

@@ -80,7 +80,7 @@ enum page_poison { POISON_NONE, POISON_ZERO, POISON_AA };
 #define POISON_WORD(poison) ((poison) == POISON_AA ? 0xaaaaaaaaaaaaaaaaull : 0)
 
 /* How the guest's balloon driver behaves. */
-enum balloon_behaviour { BALLOON_GOOD, BALLOON_SLOW, BALLOON_SILENT, BALLOON_HOSTILE };
+enum balloon_behaviour { BALLOON_GOOD, BALLOON_SLOW, BALLOON_SILENT, BALLOON_HOSTILE, BALLOON_RECKLESS };
 
 struct balloon_info {
 	uint64_t registers; /* gpa of the device's virtio-mmio registers; 0: there is none */
