@@ -74,7 +74,8 @@ bool estimator_peek(const struct estimator *x, gfn_t gfn)
 
 	if (gmem_lookup(x->g, gfn, &page) || !gmem_is_mapped(x->g, gfn))
 		return false;
-	return page.access || (x->told && x->told[gfn] & x->bit);
+	/* Where accessed bits tell, a page stays mapped whether it is touched or not. */
+	return (page.access && !gmem_is_young_by_bit(x->g)) || (x->told && x->told[gfn] & x->bit);
 }
 
 static void on_change(struct gmem_watch *w, gfn_t gfn, enum page_state from, enum page_state to, unsigned cause)

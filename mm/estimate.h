@@ -114,7 +114,10 @@ const struct estimator_ops *estimator_find(const char *name);
  * between does not matter. False for a page without a frame.
  */
 bool estimator_young(struct estimator *x, gfn_t gfn);
-/* The same without asking anew: nothing is unmapped, and the next question has the same answer. */
+/*
+ * The same without asking anew: nothing is unmapped, and the next question has the same answer. Where accessed bits
+ * tell (gmem_young_by_bit) false may only mean that nobody has asked.
+ */
 bool estimator_peek(const struct estimator *x, gfn_t gfn);
 /* Is this event a touch of the page? */
 bool estimate_is_touch(unsigned cause);

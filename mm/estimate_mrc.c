@@ -40,6 +40,7 @@ struct mrc {
 	uint64_t seed, threshold; /* of hashed numbers, 64 bits */
 	uint64_t held;	 /* pages followed that have a frame */
 	GHashTable *ids; /* gfn + 1 -> id + 1 */
+	GArray *pages;	 /* by id, of gfn_t */
 	struct reuse *reuse;
 	GArray *rearm;	   /* of gfn_t */
 	GArray *histogram; /* by distance, of uint64_t weights */
@@ -53,6 +54,7 @@ static struct estimator *mrc_create(const struct estimator_args *args)
 	x->g = args->g;
 	x->threshold = (uint64_t)(((unsigned __int128)UINT64_MAX * args->sampling_ppm) / 1000000);
 	x->ids = g_hash_table_new(g_direct_hash, g_direct_equal);
+	x->pages = g_array_new(FALSE, FALSE, sizeof(gfn_t));
 	x->reuse = reuse_new();
 	x->rearm = g_array_new(FALSE, FALSE, sizeof(gfn_t));
 	x->histogram = g_array_new(FALSE, TRUE, sizeof(uint64_t));
@@ -64,6 +66,7 @@ static void mrc_destroy(struct estimator *base)
 	struct mrc *x = (struct mrc *)base;
 
 	g_hash_table_unref(x->ids);
+	g_array_unref(x->pages);
 	reuse_free(x->reuse);
 	g_array_unref(x->rearm);
 	g_array_unref(x->histogram);
@@ -77,8 +80,20 @@ static uint32_t id_of(struct mrc *x, gfn_t gfn)
 	if (!id) {
 		id = GUINT_TO_POINTER(g_hash_table_size(x->ids) + 1);
 		g_hash_table_insert(x->ids, GSIZE_TO_POINTER(gfn + 1), id);
+		g_array_append_val(x->pages, gfn);
 	}
 	return GPOINTER_TO_UINT(id) - 1;
+}
+
+static void touch(struct mrc *x, uint32_t id)
+{
+	uint32_t distance = reuse_touch(x->reuse, id);
+
+	if (!distance)
+		return;
+	if (distance >= x->histogram->len)
+		g_array_set_size(x->histogram, distance + 1);
+	g_array_index(x->histogram, uint64_t, distance) += WEIGHT;
 }
 
 static bool has_frame(enum page_state s)
@@ -89,7 +104,6 @@ static bool has_frame(enum page_state s)
 static void mrc_event(struct estimator *base, gfn_t gfn, enum page_state from, enum page_state to, unsigned cause)
 {
 	struct mrc *x = (struct mrc *)base;
-	uint32_t distance;
 
 	if (rng_mix(gfn ^ x->seed) > x->threshold)
 		return;
@@ -97,14 +111,8 @@ static void mrc_event(struct estimator *base, gfn_t gfn, enum page_state from, e
 	if (!has_frame(to))
 		return;
 	g_array_append_val(x->rearm, gfn);
-	if (!estimate_is_touch(cause))
-		return;
-	distance = reuse_touch(x->reuse, id_of(x, gfn));
-	if (!distance)
-		return;
-	if (distance >= x->histogram->len)
-		g_array_set_size(x->histogram, distance + 1);
-	g_array_index(x->histogram, uint64_t, distance) += WEIGHT;
+	if (estimate_is_touch(cause))
+		touch(x, id_of(x, gfn));
 }
 
 static uint64_t held_by_all(const struct mrc *x)
@@ -144,6 +152,10 @@ static void mrc_step(struct estimator *base, unsigned step, bool ends)
 	for (guint i = 0; i < x->rearm->len; i++)
 		estimator_young(base, g_array_index(x->rearm, gfn_t, i));
 	g_array_set_size(x->rearm, 0);
+	/* No fault tells of touches there: ask after each page followed, in the order in which they were first seen. */
+	for (guint id = 0; gmem_is_young_by_bit(x->g) && id < x->pages->len; id++)
+		if (estimator_young(base, g_array_index(x->pages, gfn_t, id)))
+			touch(x, id);
 	if (!ends)
 		return;
 	base->pages = knee(x);

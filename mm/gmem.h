@@ -196,6 +196,7 @@ int gmem_collapse_within(struct gmem *g, gfn_t gfn, unsigned level, const struct
 bool gmem_test_clear_young(struct gmem *g, gfn_t gfn);
 /* From now on the accessed bits of second-stage tables answer that, if there are any: no fault follows. */
 void gmem_young_by_bit(struct gmem *g);
+bool gmem_is_young_by_bit(const struct gmem *g);
 
 /*
  * The same for whoever only watches (mm/estimate.h): what one of the two is told, the other is told too, when it asks.

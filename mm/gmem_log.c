@@ -166,6 +166,11 @@ void gmem_young_by_bit(struct gmem *g)
 	g->young_by_bit = true;
 }
 
+bool gmem_is_young_by_bit(const struct gmem *g)
+{
+	return g->young_by_bit;
+}
+
 bool gmem_test_clear_young(struct gmem *g, gfn_t gfn)
 {
 	return look(g, gfn, WORD_OWED, g->observed ? WORD_SPARED : 0);

@@ -155,6 +155,29 @@ START_TEST(estimators_change_no_contents)
 }
 END_TEST
 
+/* Where the processor's accessed bits tell, no page is taken away, and the estimates are as good. */
+START_TEST(accessed_bits_tell_too)
+{
+	g_autofree char *text = g_strconcat("[experiment]\nduration = 12 ms\n[host]\nmemory = 256 MiB\ncaches = flat\n"
+					    "young = accessed-bit\n[estimate]\nmethods = esx, idle, mrc\n"
+					    "window = 1 ms\ntruth = yes\nsample-pages = 100000\nmrc-sampling = 100%\n"
+					    "[vm a]\nmemory = 32 MiB\nworkload = w\n[workload w]\nphases = l, p\n"
+					    "[phase l]\npattern = sequential\nstep = 4 KiB\nsize = 8 MiB\n"
+					    "operations = 2048\n[phase p]\npattern = uniform\nsize = 1 MiB\n", NULL);
+	const struct counters *c;
+	struct text_run t;
+
+	run(&t, text);
+	c = &run_text_vm(&t, 0)->counters;
+	must_eq(c->wss_truth, 256);
+	must_eq(c->wss_idle, 256);
+	must(c->wss_mrc >= 250 && c->wss_mrc <= 256);
+	must(c->wss_esx >= 250 && c->wss_esx < 1200); /* the slow average remembers the load */
+	must_eq(c->faults_young, 0);
+	run_text_free(&t);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("truth");
@@ -165,6 +188,7 @@ int main(void)
 	tcase_add_test(tc, modes_agree);
 	tcase_add_test(tc, nothing_else_changes);
 	tcase_add_loop_test(tc, estimators_change_no_contents, 0, 3);
+	tcase_add_test(tc, accessed_bits_tell_too);
 	suite_add_tcase(s, tc);
 	return suite_run(s);
 }
