@@ -11,8 +11,11 @@ trap 'rm -rf "$tmp"' EXIT
 # The Makefile's own words for warnings and architecture: one place to change them.
 warn=$(sed -n 's/^WARN[[:space:]]*:=//p' Makefile | sed 's/\$(if.*//')
 flags="-std=c11 -D_GNU_SOURCE -O2 -march=x86-64-v2 $warn -Werror -I. -fno-strict-aliasing -fsyntax-only"
-hosted="$flags $(pkg-config --cflags glib-2.0 gmodule-2.0 json-glib-1.0 libxxhash libzstd check)"
+hosted="$flags -I$tmp/include $(pkg-config --cflags glib-2.0 gmodule-2.0 json-glib-1.0 libxxhash libzstd liblz4 check)"
 freestanding="$flags -mgeneral-regs-only -mno-red-zone -ffreestanding -fPIE -include workloads/guest/kvm/hidden.h"
+
+# The example of a policy includes the header by the name that it has once installed.
+mkdir -p "$tmp/include/overbook" && cp vmm/policy.h "$tmp/include/overbook/"
 
 git ls-files '*.c' | grep -v '^workloads/guest/kvm/' >"$tmp/hosted"
 git ls-files 'workloads/*.c' 'workloads/guest/*.c' >"$tmp/freestanding"
