@@ -68,7 +68,7 @@ void walk_prepare(struct sim_mmu *m, const struct mmu_context *x)
 		set_rules(&m->rules, x);
 	}
 	m->rules.flat = !m->cache_model && !mmu_numa(x);
-	m->rules.quick = m->rules.flat && m->whole && !m->plain;
+	m->rules.quick = m->whole && !m->plain && !mmu_numa(x);
 }
 
 void walk_drop_pwc(struct assoc *pwc, uint64_t addr, unsigned space)
