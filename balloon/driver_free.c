@@ -45,9 +45,13 @@ static uint64_t *known_word(struct kernel *k, uint64_t gfn, unsigned *bit)
 
 static bool is_known(struct kernel *k, uint64_t gfn)
 {
+	const uint64_t *word;
 	unsigned bit;
 
-	return k->balloon->known && *known_word(k, gfn, &bit) >> bit & 1;
+	if (!k->balloon->known)
+		return false;
+	word = known_word(k, gfn, &bit);
+	return *word >> bit & 1;
 }
 
 void balloon_taken(struct kernel *k, uint64_t gfn, uint64_t npages)
