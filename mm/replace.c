@@ -22,7 +22,8 @@ uint32_t *replace_next_use(const uint32_t *ids, size_t n, uint32_t nids)
 	uint32_t *next = g_new(uint32_t, n), *seen = g_new(uint32_t, nids);
 
 	g_assert(n <= UINT32_MAX);
-	memset(seen, 0xff, nids * sizeof(*seen));
+	for (uint32_t i = 0; i < nids; i++)
+		seen[i] = REPLACE_NONE;
 	for (size_t i = n; i-- > 0;) {
 		next[i] = seen[ids[i]];
 		seen[ids[i]] = i;
