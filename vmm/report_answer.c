@@ -277,11 +277,31 @@ static void winners(const struct view *v, const char *native, GString *out)
 	g_string_append(out, any ? " (ties: within 1%).</p>\n" : "");
 }
 
-/* Few guests, and the same ones in every combination: then each has its own answer, else they have one together. */
+/* Are all guests copies of one: NAME-0, NAME-1, ...? */
+static gboolean all_alike(const struct view *v)
+{
+	const char *first = v->vms->len ? g_ptr_array_index(v->vms, 0) : "";
+	const char *end = strrchr(first, '-');
+
+	for (guint i = 0; i < v->vms->len; i++) {
+		g_autofree char *copy = g_strdup_printf("%.*s-%u", end ? (int)(end - first) : 0, first, i);
+
+		if (strcmp(g_ptr_array_index(v->vms, i), copy))
+			return FALSE;
+	}
+	return v->vms->len > 1;
+}
+
+/*
+ * Few guests, that differ, and the same ones in every combination: then each has its own answer, else they have one
+ * together.
+ */
 static gboolean tell_each(const struct view *v)
 {
-	if (v->hosts->len != v->labels->len)
+	if (v->hosts->len != v->labels->len || v->labels->len < 2)
 		return TRUE;
+	if (all_alike(v))
+		return FALSE;
 	for (guint i = 0; i < v->vms->len; i++)
 		for (guint j = 0; j < v->labels->len; j++)
 			if (!view_find(v, g_ptr_array_index(v->labels, j), g_ptr_array_index(v->vms, i)))
