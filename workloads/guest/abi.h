@@ -186,6 +186,22 @@ struct guest_export {
 _Static_assert(sizeof(struct guest_export) <= SCRIPT_GPA - EXPORT_GPA, "the export must fit its pages");
 _Static_assert(sizeof(struct script) <= SCRIPT_END - SCRIPT_GPA, "the script must fit its pages");
 
+/*
+ * Registers of devices: a page each, in the first 2 MiB of a power of two above all memory. Every processor that runs
+ * the guests has that many address bits, if it has them for the memory. They are where boot_info says; by this rule all
+ * machines agree, so that the guest makes the same tables on each.
+ */
+enum device_page { DEVICE_BALLOON, DEVICE_DISK, DEVICE_LAPIC };
+
+static inline uint64_t device_gpa(uint64_t npages, enum device_page page)
+{
+	uint64_t base = 1ull << 38;
+
+	while (base < npages * PAGE_SIZE)
+		base <<= 1;
+	return base + page * PAGE_SIZE;
+}
+
 /* Virtual time of one operation in lockstep, ns. */
 #define LOCKSTEP_NS 100
 
@@ -201,6 +217,7 @@ enum hypercall {
 	HC_INVLPG,    /* shadow */
 	HC_BOOTED,    /* the kernel is up; the first process has not run yet */
 	HC_NO_ARENA,  /* the arena is too small to boot */
+	HC_DEVICES,   /* lockstep: which devices interrupt now? */
 };
 
 #endif

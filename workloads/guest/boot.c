@@ -7,7 +7,9 @@
  * handed out, so booting costs the same for any size of memory but for the direct map (an entry for each 2 MiB).
  *
  * The kernel's root maps all memory at KERNEL_DIRECT_MAP for CPL 3, in 2 MiB pages (a rest in 4 KiB ones), executable
- * only below HEAP_MIN_GPA, where a real guest's image is; and the common table, as every root does.
+ * only below HEAP_MIN_GPA, where a real guest's image is; the registers of its devices likewise, which lie above all
+ * memory (one 2 MiB page; not with pv, whose hypervisor maps nothing but memory); and the common table, as every root
+ * does.
  */
 #include <stddef.h>
 
@@ -133,6 +135,25 @@ static enum result map_all_memory(struct kernel *k)
 	return r;
 }
 
+static enum result map_devices(struct kernel *k)
+{
+	const uint64_t registers[] = { k->info->balloon.registers, k->info->disk.registers };
+	uint64_t mapped = 0;
+
+	for (unsigned i = 0; i < 2 && !(k->info->flags & BOOT_PV); i++) {
+		uint64_t gpa = registers[i] & ~(LEVEL_SIZE(2) - 1);
+		struct walk w = { k->root, k->levels };
+
+		if (!gpa || gpa == mapped)
+			continue;
+		mapped = gpa;
+		if (table_map(k, &w, KERNEL_DIRECT_MAP + gpa, 2,
+			      pte_make(gpa >> PAGE_SHIFT, 2, PROT_R | PROT_W, true)))
+			return NO_MEMORY;
+	}
+	return DONE;
+}
+
 static enum result map_common(struct kernel *k)
 {
 	struct walk w = { k->root, k->levels };
@@ -183,7 +204,7 @@ struct kernel *kernel_boot(struct hal *h)
 	alloc_init(k);
 	schedule_init(k);
 	k->root = table_new(k, k->levels);
-	if (!k->root || map_all_memory(k) || map_common(k))
+	if (!k->root || map_all_memory(k) || map_devices(k) || map_common(k))
 		return NULL;
 	hal_pte_flush(h);
 	block_start(k);

@@ -37,16 +37,39 @@ __asm__(".pushsection .text\n"
 	"kernel_event_entry: call kernel_event\n"
 	".popsection\n");
 
-/* HC_IDLE: the VMM lets time pass until wake_ns. */
+static void interrupts(struct hal *h)
+{
+	unsigned lines = (unsigned)h->vcpu->lines;
+
+	h->vcpu->lines = 0;
+	if (lines)
+		kernel_interrupt(h->kernel, lines);
+}
+
+/* In lockstep devices interrupt at set times only, and the VMM says which of them do. */
+static void look_at_devices(struct hal *h)
+{
+	if (!h->boot->balloon.registers && !h->boot->disk.registers)
+		return;
+	request(HC_DEVICES, 0);
+	interrupts(h);
+}
+
+/* HC_IDLE: the VMM lets time pass until wake_ns, or until a device has something. */
 static void idle(struct hal *h)
 {
+	look_at_devices(h);
+	if (kernel_current(h->kernel))
+		return;
 	h->vcpu->wake_ns = kernel_wake_time(h->kernel);
 	request(HC_IDLE, 0);
+	interrupts(h);
 	kernel_wake(h->kernel);
 }
 
 static void quantum_end(struct hal *h)
 {
+	look_at_devices(h);
 	kernel_quantum(h->kernel);
 	h->vcpu->quanta++;
 	h->vcpu->quantum_end += h->boot->quantum;

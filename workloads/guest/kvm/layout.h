@@ -96,6 +96,7 @@ struct vcpu_page {
 	uint64_t wake_ns;     /* operand of HC_IDLE (kernel) */
 	uint64_t counts;      /* gpa of struct kernel_counts (kernel) */
 	uint64_t quanta;
+	uint64_t lines;	      /* IRQ_* that devices have raised: answer to HC_DEVICES and HC_IDLE (VMM) */
 };
 #endif
 
