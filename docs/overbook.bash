@@ -30,6 +30,9 @@ _overbook()
 	compare)
 		mapfile -t COMPREPLY < <(compgen -W '--all' -- "$cur")
 		;;
+	doctor)
+		mapfile -t COMPREPLY < <(compgen -W '--repair' -- "$cur")
+		;;
 	explain)
 		mapfile -t COMPREPLY < <(compgen -W '--vm --at' -- "$cur")
 		;;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "vmm/cmd.h"
+#include "vmm/host_settings.h"
 #include "vmm/vmm.h"
 
 static gboolean healthy;
@@ -116,14 +117,40 @@ static void check_setting(const char *what, const char *path, const char *meanin
 	say("note", what, "%s (%s)", value ? value : "not there", meaning);
 }
 
+/* Settings that runs have changed, and what is left of those that were killed. */
+static void check_changed(void)
+{
+	g_autofree char *list = host_settings_list(NULL);
+	g_auto(GStrv) lines = list ? g_strsplit(g_strchomp(list), "\n", -1) : NULL;
+
+	for (unsigned i = 0; lines && lines[i]; i++)
+		say("note", "changed", "%s%s", lines[i],
+		    g_str_has_suffix(lines[i], "dead)") ? ": overbook doctor --repair puts it back" : "");
+}
+
+static int repair(void)
+{
+	gboolean whole;
+	g_autofree char *line = host_settings_repair(NULL, &whole);
+
+	if (!whole)
+		return cmd_error(CMD_LACKS, "%s", line);
+	say("ok", "settings", "%s", line ? line : "nothing to put back");
+	return CMD_OK;
+}
+
 int cmd_doctor(int argc, char **argv)
 {
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
-		puts("Usage: overbook doctor\n\nSays what this host can do for experiments, and what to change.");
+		puts("Usage: overbook doctor [--repair]\n\n"
+		     "Says what this host can do for experiments, and what to change.\n"
+		     "--repair: put back what a run that was killed has left changed.");
 		return CMD_OK;
 	}
+	if (argc == 2 && !strcmp(argv[1], "--repair"))
+		return repair();
 	if (argc > 1)
-		return cmd_error(CMD_USAGE, "doctor takes no arguments, not \"%s\"", argv[1]);
+		return cmd_error(CMD_USAGE, "doctor takes no arguments but --repair, not \"%s\"", argv[1]);
 	healthy = TRUE;
 	say("ok", "simulator", "needs nothing but this CPU (%ld online)", sysconf(_SC_NPROCESSORS_ONLN));
 	check_address_space();
@@ -137,5 +164,6 @@ int cmd_doctor(int argc, char **argv)
 		      "transparent huge pages of this host");
 	check_setting("KSM", "/sys/kernel/mm/ksm/run",
 		      "1: the kernel merges pages by itself; overbook leaves it alone");
+	check_changed();
 	return healthy ? CMD_OK : CMD_LACKS;
 }

@@ -21,6 +21,7 @@
 #include "vmm/cmd.h"
 #include "vmm/policy/policies.h"
 #include "vmm/expect.h"
+#include "vmm/host_settings.h"
 #include "vmm/progress.h"
 #include "vmm/report.h"
 #include "vmm/results.h"
@@ -424,6 +425,15 @@ static void draw(const struct options *o, const char *dir)
 	}
 }
 
+/* What a killed run has left of this host must not become part of this run's conditions. */
+static void repair_host(void)
+{
+	g_autofree char *line = host_settings_repair(NULL, NULL);
+
+	if (line)
+		cmd_error(CMD_OK, "%s", line);
+}
+
 static int run_experiment(const struct options *o)
 {
 	GError *error = NULL;
@@ -516,6 +526,7 @@ int cmd_run(int argc, char **argv)
 		o.file = rest[0];
 		sigaction(SIGINT, &sa, NULL);
 		sigaction(SIGTERM, &sa, NULL);
+		repair_host();
 		status = run_experiment(&o);
 	}
 	g_free(o.command_line);
