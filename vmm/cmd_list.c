@@ -14,7 +14,7 @@
 #include "vmm/figure.h"
 #include "vmm/policy/policies.h"
 #include "vmm/sim/compress.h"
-#include "vmm/sim/disk.h"
+#include "vmm/disk_model.h"
 #include "vmm/sim/profile.h"
 #include "vmm/vmm.h"
 #include "workloads/pattern.h"

@@ -10,7 +10,7 @@
 #include "tests/lib/suite.h"
 #include "vmm/conf.h"
 #include "vmm/sim/compress.h"
-#include "vmm/sim/disk.h"
+#include "vmm/disk_model.h"
 #include "workloads/pattern.h"
 
 #define BASE                                                                                                           \

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* backend.c - the simulator as `overbook run` sees it */
 #include "vmm/sim/future.h"
-#include "vmm/sim/policy.h"
 #include "vmm/sim/sim.h"
 
 static gboolean sim_available(GError **error)
@@ -22,8 +21,7 @@ static gboolean simulate(struct run *r, struct swap_future *future, GError **err
 			s.nvms = i + 1;
 			ok = sim_vm_new(&s, g_ptr_array_index(r->vms, i), i, error) != NULL;
 		}
-		ok = ok && sim_scan_init(&s, error) == 0 && sim_estimate_init(&s, error) &&
-		     sim_policy_init(&s, error) == 0 && sim_loop(&s, error);
+		ok = ok && sim_truth_init(&s, error) && host_begin(&s.host, error) && sim_loop(&s, error);
 	}
 	sim_destroy(&s);
 	return ok;

@@ -21,7 +21,6 @@
 #include "ept/ept.h"
 #include "shadow/shadow.h"
 #include "vmm/sim/sim.h"
-#include "vmm/sim/swap.h"
 
 static const struct {
 	size_t counter;
@@ -64,7 +63,7 @@ void sim_exit(struct sim_vcpu *v, enum exit_cause cause)
 	v->bucket = causes[cause].bucket;
 	sim_spend(v, v->bucket, p->exit_cycles + *(const uint32_t *)((const char *)p + causes[cause].handler));
 	/* No handler has begun: nobody holds a page or a table. */
-	sim_swap_balance(v->vm->sim);
+	host_balance(&v->vm->sim->host);
 }
 
 /* The guest's registers changed: so do the processor's. */

@@ -42,7 +42,7 @@ gboolean sim_future_learn(struct run *r, future_run_fn run, struct swap_future *
 
 void sim_future_use(struct sim *s, unsigned vm, gfn_t gfn)
 {
-	if (!s->future || swap_used(s->swap->swap, vm, gfn))
+	if (!s->future || swap_used(s->host.swap, vm, gfn))
 		return;
 	for (unsigned i = 0; i < s->nvms; i++)
 		sim_vm_fail(s->vms[i],

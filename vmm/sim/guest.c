@@ -23,7 +23,6 @@
 
 #include "vmm/sim/future.h"
 #include "vmm/sim/sim.h"
-#include "vmm/sim/swap.h"
 #include "vmm/sim/truth.h"
 
 #define GUEST_CR4 (CR4_PAE | CR4_PGE)
@@ -101,7 +100,7 @@ static bool turn_over(const struct sim_vcpu *v)
 /* Free schedule: the cycle at which the disk has done what is next, UINT64_MAX if nothing is under way. */
 static uint64_t disk_due(const struct sim_vcpu *v)
 {
-	uint64_t ns = v->vm->blk ? sim_blk_next(v->vm->blk) : UINT64_MAX;
+	uint64_t ns = v->vm->disk ? vm_disk_next(v->vm->disk) : UINT64_MAX;
 
 	return ns == UINT64_MAX ? ns : sim_ns_to_cycles(v->vm->sim, ns) + 1;
 }
@@ -113,7 +112,7 @@ static uint64_t cycles_left(const struct sim_vcpu *v, uint64_t limit)
 
 	if (limit && limit < end)
 		end = limit;
-	if (v->vm->blk && !in_lockstep(v))
+	if (v->vm->disk && !in_lockstep(v))
 		end = MIN(end, disk_due(v));
 	/* A wake-up may have taken until after the tick: then only what costs nothing to stop at. */
 	return end == UINT64_MAX ? 0 : end > v->cpu->clock ? end - v->cpu->clock : 1;
@@ -124,11 +123,11 @@ static void look_at_devices(struct sim_vcpu *v)
 {
 	struct sim_vm *vm = v->vm;
 	uint64_t now = hal_now(sim_hal(v));
-	unsigned lines = vm->balloon && sim_balloon_tick(vm->balloon, now) ? IRQ_BALLOON : 0;
-	bool transfer = vm->blk && sim_blk_next(vm->blk) <= now;
+	unsigned lines = vm->balloon && vm_balloon_tick(vm->balloon, now) ? IRQ_BALLOON : 0;
+	bool transfer = vm->disk && vm_disk_next(vm->disk) <= now;
 
-	if (vm->blk)
-		lines |= sim_blk_tick(vm->blk, now) ? IRQ_DISK : 0;
+	if (vm->disk)
+		lines |= vm_disk_tick(vm->disk, now) ? IRQ_DISK : 0;
 	/* For what it read the host may have taken pages away. */
 	if (transfer)
 		sim_refresh_root(v);
@@ -241,9 +240,9 @@ static struct process *next_process(struct sim_vcpu *v)
 	uint64_t wake = kernel_wake_time(vm->kernel), now = hal_now(sim_hal(v));
 
 	if (vm->balloon)
-		wake = MIN(wake, sim_balloon_next(vm->balloon, now));
-	if (vm->blk)
-		wake = MIN(wake, sim_blk_next(vm->blk));
+		wake = MIN(wake, vm_balloon_next(vm->balloon, now));
+	if (vm->disk)
+		wake = MIN(wake, vm_disk_next(vm->disk));
 	if (wake > now) {
 		sim_exit(v, EXIT_HALT);
 		if (!lockstep) {
@@ -317,7 +316,7 @@ bool sim_vcpu_run(struct sim_vcpu *v, uint64_t budget)
 	v->vm->sim->running = v;
 	v->bucket = BUCKET_OTHER;
 	/* Another VM's faults may have taken pages from this one since it last ran. */
-	if (v->vm->sim->swap)
+	if (v->vm->sim->host.swap)
 		sim_refresh_root(v);
 	if (setjmp(v->panic))
 		more = false;
@@ -341,13 +340,46 @@ static struct boot_info boot_info(const struct sim_vm *vm)
 		.quantum = e->quantum,
 		.timeslice = 1,
 		.poison = (uint64_t)c->page_poison,
-		.balloon = sim_balloon_info(vm->sim->run->e, c),
-		.disk = sim_blk_info(c),
+		.balloon = vm_balloon_info(vm->sim->run->e, c, SIM_BALLOON_GPA),
+		.disk = vm_disk_info(c, SIM_DISK_GPA),
 		.swappiness = c->swappiness,
 	};
 
 	boot_info_layout(&b, vm->script->nprocesses);
 	return b;
+}
+
+static uint64_t disk_now(void *ctx)
+{
+	const struct sim_vm *vm = ctx;
+	const struct sim_vcpu *v = vm->sim->running;
+
+	return v ? sim_cycles_to_ns(vm->sim, sim_clock(v)) : 0;
+}
+
+/* As for what comes from the host's swap (swap.c). */
+static void disk_wait(void *ctx, uint64_t ns)
+{
+	const struct sim_vm *vm = ctx;
+
+	if (vm->sim->running)
+		sim_wait(vm->sim->running, sim_ns_to_cycles(vm->sim, ns));
+}
+
+static int make_disk(struct sim_vm *vm)
+{
+	const struct vm_disk_config cfg = {
+		.conf = vm->conf,
+		.name = vm->out->name,
+		.gmem = vm->gmem,
+		.seed = vm->script->seed,
+		.lockstep = vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP,
+		.now = disk_now,
+		.wait = disk_wait,
+		.ctx = vm,
+	};
+
+	return vm_disk_new(&cfg, &vm->disk);
 }
 
 static const char *vm_memory(struct sim_vm *vm)
@@ -372,12 +404,12 @@ static const char *vm_memory(struct sim_vm *vm)
 	if (!vm->gmem)
 		return cfg.linear ? "the host has not that much free memory (paging = native needs all of it)" :
 				    "the host has no memory for its arena";
-	vm->balloon = sim_balloon_new(s->run->e, c, vm->gmem);
-	if (sim_blk_init(vm))
+	vm->balloon = vm_balloon_new(s->run->e, c, vm->gmem);
+	if (make_disk(vm))
 		return "there is no address space for its disk";
 	if (s->run->e->host.young == YOUNG_BIT)
 		gmem_young_by_bit(vm->gmem);
-	if (sim_swap_attach(vm))
+	if (host_attach(&s->host, vm->id, vm->gmem, vm->balloon))
 		return "no address space for the host's lists of its pages";
 	memcpy(gmem_arena(vm->gmem) + BOOT_INFO_GPA, &b, sizeof(b));
 	memcpy(gmem_arena(vm->gmem) + SCRIPT_GPA, vm->script, sizeof(*vm->script));
@@ -487,8 +519,6 @@ static const char *vm_boot(struct sim_vm *vm)
 	}
 	vm->sim->running = NULL;
 	v->ready_at = v->off_at = v->stalled_at = v->cpu->clock;
-	vm->blocked_until = vm->conf->start_ns;
-	vm->waiting = experiment_has_policy(vm->sim->run->e);
 	if (vm->conf->start_ns)
 		v->ready_at = MAX(v->ready_at, sim_ns_to_cycles(vm->sim, vm->conf->start_ns) + 1);
 	if (vm->out->failure)
@@ -536,18 +566,17 @@ void sim_vm_free(struct sim_vm *vm)
 {
 	if (!vm)
 		return;
-	sim_balloon_free(vm->balloon);
+	vm_balloon_free(vm->balloon);
 	truth_free(vm->truth);
 	if (vm->paging)
 		vm->paging->ops->destroy(vm->paging);
 	if (vm->gmem)
 		gmem_free(vm->gmem);
-	sim_blk_free(vm->blk);
+	vm_disk_free(vm->disk);
 	trace_feed_free(vm->feed);
 	g_free(vm->script);
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		g_free(vm->vcpu[i].latency);
-	g_free(vm->dirty);
 	g_free(vm->regs);
 	g_free(vm);
 }

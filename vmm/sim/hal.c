@@ -14,7 +14,6 @@
 #include "mm/gmem_disk.h"
 #include "vmm/sim/future.h"
 #include "vmm/sim/sim.h"
-#include "vmm/sim/swap.h"
 #include "vmm/sim/truth.h"
 
 static struct sim_vcpu *vcpu(struct hal *h)
@@ -178,11 +177,11 @@ void hal_copy_pages(struct hal *h, uint64_t dst_gfn, uint64_t src_gfn, uint64_t 
 		/* What the second access evicts may be the page of the first: then the instruction starts over. */
 		do {
 			src = kernel_access(v, (src_gfn + i) << PAGE_SHIFT, ACC_R, NULL);
-			evictions = sim_swap_evictions(s);
+			evictions = host_evictions(&s->host);
 			dst = kernel_access(v, (dst_gfn + i) << PAGE_SHIFT, ACC_W, NULL);
 			if (src == HFN_NONE || dst == HFN_NONE)
 				return;
-		} while (evictions != sim_swap_evictions(s));
+		} while (evictions != host_evictions(&s->host));
 		sim_copy_content(s, dst >> PAGE_SHIFT, src >> PAGE_SHIFT);
 		sim_future_use(s, v->vm->id, src_gfn + i);
 		sim_future_use(s, v->vm->id, dst_gfn + i);
@@ -257,9 +256,9 @@ uint32_t hal_mmio_read(struct hal *h, uint64_t gpa)
 
 	hal_pte_flush(h);
 	sim_exit(v, EXIT_IO);
-	if (v->vm->blk && gpa >= SIM_BLK_GPA)
-		return sim_blk_read(v->vm->blk, gpa);
-	return v->vm->balloon ? sim_balloon_read(v->vm->balloon, gpa) : 0;
+	if (v->vm->disk && gpa >= SIM_DISK_GPA)
+		return (uint32_t)vm_disk_read(v->vm->disk, gpa - SIM_DISK_GPA, 4);
+	return v->vm->balloon ? (uint32_t)vm_balloon_read(v->vm->balloon, gpa - SIM_BALLOON_GPA, 4) : 0;
 }
 
 void hal_mmio_write(struct hal *h, uint64_t gpa, uint32_t value)
@@ -268,10 +267,10 @@ void hal_mmio_write(struct hal *h, uint64_t gpa, uint32_t value)
 
 	hal_pte_flush(h);
 	sim_exit(v, EXIT_IO);
-	if (v->vm->blk && gpa >= SIM_BLK_GPA)
-		sim_blk_write(v->vm->blk, gpa, value, hal_now(h));
+	if (v->vm->disk && gpa >= SIM_DISK_GPA)
+		vm_disk_write(v->vm->disk, gpa - SIM_DISK_GPA, value, 4, hal_now(h));
 	else if (v->vm->balloon)
-		sim_balloon_write(v->vm->balloon, gpa, value);
+		vm_balloon_write(v->vm->balloon, gpa - SIM_BALLOON_GPA, value, 4);
 	/* What the device took away may have been a part of the tables. */
 	if (!v->booting)
 		sim_refresh_root(v);

@@ -21,58 +21,19 @@
  */
 #include "vmm/digest.h"
 #include "vmm/guest_counts.h"
-#include "vmm/policy_run.h"
-#include "vmm/sim/policy.h"
 #include "vmm/sim/sim.h"
-#include "vmm/sim/swap.h"
-
-static void collect_dirty(struct sim_vm *vm, uint64_t now)
-{
-	const struct conf_vm *c = vm->conf;
-
-	if (!vm->dirty) {
-		vm->dirty = g_new0(uint64_t, gmem_config(vm->gmem)->npages / 64 + 1);
-		if (gmem_dirty_log_start(vm->gmem))
-			sim_vm_fail(vm, "dirty logging: the host has no memory for smaller tables");
-	} else {
-		for (unsigned i = 0; i < vm->nvcpus; i++)
-			sim_drain_pml(&vm->vcpu[i]);
-		gmem_dirty_log_collect(vm->gmem, vm->dirty);
-	}
-	vm->next_dirty = now + c->dirty_interval_ns;
-}
-
-static bool can_collapse(const struct sim_vm *vm)
-{
-	return vm->conf->collapse_ns && vm->sim->run->e->host.page_level >= 2 && !gmem_config(vm->gmem)->linear;
-}
-
-static void collapse(struct sim_vm *vm, uint64_t now)
-{
-	const struct conf_vm *c = vm->conf;
-
-	vm->collapser.gmem = vm->gmem;
-	vm->collapser.nblocks = c->collapse_blocks;
-	vm->collapser.limits = (struct collapse_limits){ c->collapse_none, c->collapse_shared, c->collapse_swap };
-	collapse_scan(&vm->collapser);
-	vm->next_collapse = now + c->collapse_ns;
-}
 
 static void housekeeping(struct sim_vm *vm, uint64_t now)
 {
-	bool log = vm->conf->dirty_log != DIRTY_NONE && now >= vm->next_dirty;
-	bool gather = can_collapse(vm) && now >= vm->next_collapse;
+	struct sim *s = vm->sim;
 
-	if (vm->done || !(log || gather))
+	if (!host_upkeep_due(&s->host, vm->id, now))
 		return;
-	vm->sim->running = &vm->vcpu[0];
+	s->running = &vm->vcpu[0];
 	vm->vcpu[0].bucket = BUCKET_OTHER;
-	if (log)
-		collect_dirty(vm, now);
-	if (gather)
-		collapse(vm, now);
+	host_upkeep(&s->host, vm->id, now);
 	sim_refresh_root(&vm->vcpu[0]);
-	vm->sim->running = NULL;
+	s->running = NULL;
 }
 
 static void read_counters(void *ctx, unsigned i, struct counters *out)
@@ -87,10 +48,8 @@ static void read_host(void *ctx, struct counters *out)
 {
 	struct sim *s = ctx;
 
-	sim_scan_report(s);
-	sim_swap_report(s, false);
-	s->host.frames_tier = s->swap ? swap_pool_used(s->swap->swap) : 0;
-	*out = s->host;
+	host_report(&s->host);
+	*out = s->host.counters;
 }
 
 static void progress(struct sim *s, uint64_t now)
@@ -115,42 +74,26 @@ static bool over(const struct sim *s, uint64_t now)
 	return duration && now >= duration;
 }
 
-/*
- * A VM that could not go on is no more: as when a host kills it, its memory and its swap go to the others. Called when
- * none of its code is on the stack.
- */
-static void bury(struct sim_vm *vm)
-{
-	const struct gmem_config *g = gmem_config(vm->gmem);
-
-	if (!vm->out->failure || vm->buried)
-		return;
-	vm->buried = true;
-	for (gfn_t gfn = g->arena_pages; gfn < g->npages && !g->linear; gfn++)
-		gmem_release(vm->gmem, gfn);
-}
-
 static void run_lockstep(struct sim *s)
 {
 	bool alive = true;
 
 	for (uint64_t round = 0; alive && !over(s, s->now_ns); round++) {
 		alive = false;
-		sim_policy_tick(s);
+		host_decide(&s->host, s->now_ns);
 		sampler_tick(&s->sampler, s->now_ns);
 		for (unsigned i = 0; i < s->nvms; i++) {
 			if (s->vms[i]->done)
 				continue;
 			alive = true;
-			if (s->vms[i]->blocked_until <= s->now_ns)
+			if (s->host.vm[i].blocked_until <= s->now_ns)
 				sim_vcpu_run(&s->vms[i]->vcpu[0], 0);
-			bury(s->vms[i]);
+			host_bury(&s->host, i);
 		}
 		s->now_ns += s->run->e->experiment.quantum * LOCKSTEP_NS;
 		for (unsigned i = 0; i < s->nvms; i++)
 			housekeeping(s->vms[i], s->now_ns);
-		sim_scan(s, s->now_ns);
-		sim_estimate(s, s->now_ns);
+		sim_host_work(s, s->now_ns);
 		if (round % 64 == 0)
 			progress(s, s->now_ns);
 	}
@@ -243,13 +186,10 @@ static uint64_t turn_end(struct sim *s, const struct sim_cpu *cpu)
 	limit_turn(s, &end, sampler_due(&s->sampler));
 	if (duration)
 		limit_turn(s, &end, duration);
-	limit_turn(s, &end, sim_scan_due(s));
-	limit_turn(s, &end, policy_run_due(s->policy));
-	limit_turn(s, &end, sim_estimate_due(s));
-	if (vm->conf->dirty_log != DIRTY_NONE)
-		limit_turn(s, &end, vm->next_dirty);
-	if (can_collapse(vm))
-		limit_turn(s, &end, vm->next_collapse);
+	limit_turn(s, &end, host_scan_due(&s->host));
+	limit_turn(s, &end, policy_run_due(s->host.policy));
+	limit_turn(s, &end, host_estimate_due(&s->host));
+	limit_turn(s, &end, host_upkeep_next(&s->host, vm->id));
 	return MAX(end, cpu->clock + 1);
 }
 
@@ -263,7 +203,7 @@ static void run_turn(struct sim *s, struct sim_cpu *cpu)
 	while (more && cpu->clock < end)
 		more = sim_vcpu_run(v, end - cpu->clock);
 	housekeeping(v->vm, sim_cycles_to_ns(s, cpu->clock));
-	bury(v->vm);
+	host_bury(&s->host, v->vm->id);
 	if (!more || v->vm->done || cpu->clock >= cpu->slice_end)
 		take_off_cpu(v);
 }
@@ -271,7 +211,7 @@ static void run_turn(struct sim *s, struct sim_cpu *cpu)
 /* Scanner and estimators take a CPU from whoever has it, or an idle one: the one furthest behind. True if they did. */
 static bool host_work(struct sim *s, uint64_t start)
 {
-	uint64_t cycles = sim_scan(s, s->now_ns) + sim_estimate(s, s->now_ns);
+	uint64_t cycles = sim_host_work(s, s->now_ns);
 	struct sim_cpu *cpu = &s->cpus[0];
 
 	if (!cycles)
@@ -290,18 +230,18 @@ static bool host_work(struct sim *s, uint64_t start)
 /* A policy that blocks a guest takes its CPU from it. True: somebody else's turn may have come. */
 static bool decide(struct sim *s)
 {
-	if (policy_run_due(s->policy) > s->now_ns)
+	if (policy_run_due(s->host.policy) > s->now_ns)
 		return false;
-	sim_policy_tick(s);
+	host_decide(&s->host, s->now_ns);
 	for (unsigned i = 0; i < s->nvms; i++) {
 		struct sim_vm *vm = s->vms[i];
 
-		for (unsigned j = 0; j < vm->nvcpus && vm->blocked_until > s->now_ns; j++) {
+		for (unsigned j = 0; j < vm->nvcpus && s->host.vm[i].blocked_until > s->now_ns; j++) {
 			struct sim_vcpu *v = &vm->vcpu[j];
 
 			if (v->cpu->current == v)
 				take_off_cpu(v);
-			v->ready_at = MAX(v->ready_at, sim_ns_to_cycles(s, vm->blocked_until));
+			v->ready_at = MAX(v->ready_at, sim_ns_to_cycles(s, s->host.vm[i].blocked_until));
 		}
 	}
 	return true;
@@ -358,8 +298,8 @@ static void note_pressure(struct sim *s, uint64_t now)
 	s->stall_some += stalled(s, from, now);
 	if (busy < now)
 		s->stall_full += stalled(s, busy, now);
-	s->host.ns_stall_some = sim_cycles_to_ns(s, s->stall_some);
-	s->host.ns_stall_full = sim_cycles_to_ns(s, s->stall_full);
+	s->host.counters.ns_stall_some = sim_cycles_to_ns(s, s->stall_some);
+	s->host.counters.ns_stall_full = sim_cycles_to_ns(s, s->stall_full);
 	s->pressure_at = now;
 }
 
@@ -405,7 +345,7 @@ static void finish_vm(struct sim *s, struct sim_vm *vm)
 	if (!s->run->e->experiment.digest || out->failure)
 		return;
 	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, vm->conf->paging == MODE_PV ? pv_table : NULL,
-				    vm->paging, vm->blk ? sim_blk_image(vm->blk) : NULL, &out->digest) == 0;
+				    vm->paging, vm->disk ? vm_disk_image(vm->disk) : NULL, &out->digest) == 0;
 	if (!out->has_digest)
 		sim_vm_fail(vm, "the guest's page tables make no sense: no digest");
 }
@@ -423,12 +363,10 @@ gboolean sim_loop(struct sim *s, GError **error)
 		for (unsigned i = 0; i < s->ncpus; i++)
 			s->now_ns = MAX(s->now_ns, sim_cycles_to_ns(s, s->cpus[i].clock));
 	}
-	policy_run_finish(s->policy);
-	sim_estimate_finish(s);
 	for (unsigned i = 0; i < s->nvms; i++)
 		for (unsigned j = 0; j < s->vms[i]->nvcpus; j++)
 			sim_drain_pml(&s->vms[i]->vcpu[j]);
-	sim_swap_report(s, true);
+	host_finish(&s->host);
 	ok = sampler_finish(&s->sampler, s->now_ns, error);
 	sampler_destroy(&s->sampler);
 	for (unsigned i = 0; i < s->nvms && ok; i++)

@@ -17,7 +17,6 @@
 
 #include "mm/lazy.h"
 #include "vmm/guest_counts.h"
-#include "vmm/policy_run.h"
 #include "vmm/sim/future.h"
 #include "vmm/sim/sim.h"
 #include "vmm/sim/swap.h"
@@ -290,10 +289,8 @@ static void sim_charge(struct machine *m, unsigned vm, enum charge_kind kind, ui
 	bool memory = kind <= CHARGE_MOVE || kind == CHARGE_COMPRESS || kind == CHARGE_DECOMPRESS;
 
 	(void)vm;
-	if (s->scanning)
-		s->dedup_cycles += price[kind] * n;
-	else if (s->estimating)
-		s->estimate_cycles += price[kind] * n;
+	if (s->job != HOST_JOBS)
+		s->job_cycles[s->job] += price[kind] * n;
 	else if (s->running)
 		sim_spend(s->running, memory ? BUCKET_HOST_MEMORY : s->running->bucket, price[kind] * n);
 }
@@ -474,6 +471,8 @@ int sim_init(struct sim *s, GError **error)
 	const struct conf_host *h = &e->host;
 
 	s->machine.ops = &sim_machine_ops;
+	s->job = HOST_JOBS;
+	s->host.future = s->future;
 	s->profile = profile_load(h->profile, error);
 	if (!s->profile)
 		return -EINVAL;
@@ -487,7 +486,8 @@ int sim_init(struct sim *s, GError **error)
 	s->ncontent = h->memory / PAGE_SIZE;
 	s->content = lazy_new(s->ncontent * sizeof(*s->content));
 	s->compress = compress_new(compressors[e->swap.compressor]);
-	if (!s->frames || !s->content || sim_swap_init(s)) {
+	if (!s->frames || !s->content || sim_swap_init(s) ||
+	    host_init(&s->host, s->run, &s->machine, s->frames, &sim_host_ops, s)) {
 		g_set_error(error, VMM_ERROR, VMM_LACKS,
 			    "no address space for a simulated host of %" G_GUINT64_FORMAT
 			    " MiB: raise the limit (ulimit -v) or lower [host] memory", h->memory >> 20);
@@ -505,17 +505,14 @@ int sim_init(struct sim *s, GError **error)
 
 void sim_destroy(struct sim *s)
 {
-	policy_run_free(s->policy);
-	if (s->dedup)
-		s->dedup->ops->destroy(s->dedup);
-	g_free(s->gmems);
-	sim_estimate_destroy(s);
+	host_stop(&s->host);
 	for (unsigned i = 0; i < s->nvms; i++)
 		sim_vm_free(s->vms[i]);
 	g_free(s->vms);
 	for (unsigned i = 0; i < s->ncpus; i++)
 		mmu_free(s->cpus[i].mmu);
 	g_free(s->cpus);
+	host_destroy(&s->host);
 	sim_swap_destroy(s);
 	sim_patch_destroy(s);
 	compress_free(s->compress);

@@ -8,6 +8,7 @@
  *	loop.c		puts vCPUs on CPUs
  *	guest.c		makes a VM and runs one of its vCPUs for a turn
  *	exits.c		what the VMM does when the hardware stops
+ *	host.c		what the host does beside: who is billed for it
  *	hal.c		the world as the guest's kernel sees it
  *	machine.c	the world as the memory manager sees it
  *	mmu.h		the translation hardware itself; it knows nothing of this file
@@ -20,21 +21,19 @@
 
 #include <setjmp.h>
 
-#include "dedup/advisor.h"
-#include "dedup/dedup.h"
-#include "mm/collapse.h"
 #include "mm/frame.h"
 #include "mm/gmem.h"
 #include "mm/machine.h"
 #include "mm/paging.h"
 #include "vmm/sampler.h"
-#include "vmm/sim/balloon.h"
+#include "vmm/host.h"
 #include "vmm/sim/compress.h"
-#include "vmm/sim/blk.h"
 #include "vmm/sim/mmu.h"
 #include "vmm/sim/profile.h"
 #include "vmm/sim/pv.h"
 #include "vmm/trace_feed.h"
+#include "vmm/vm_balloon.h"
+#include "vmm/vm_disk.h"
 #include "vmm/vmm.h"
 #include "workloads/guest/kernel.h"
 
@@ -70,6 +69,10 @@ enum exit_cause {
 	EXIT_INTERRUPT,
 	EXIT_CAUSES,
 };
+
+/* Guest-physical addresses of devices' registers: above all memory that a guest can have. */
+#define SIM_BALLOON_GPA (1ull << 45)
+#define SIM_DISK_GPA	((1ull << 45) + 0x1000)
 
 struct sim;
 struct sim_vm;
@@ -127,18 +130,12 @@ struct sim_vm {
 	struct script *script;
 	struct trace_feed *feed;
 	struct kernel *kernel;
-	struct sim_balloon *balloon; /* NULL: none */
+	struct vm_balloon *balloon; /* NULL: none */
 	struct sim_truth *truth; /* NULL: nobody asks */
-	struct sim_blk *blk;	     /* its disk; NULL: none */
+	struct vm_disk *disk;	     /* NULL: none */
 	uint64_t operations;
 	uint64_t idle_ns;    /* lockstep: virtual time that passed without operations */
-	uint64_t next_dirty, next_collapse; /* ns: next housekeeping */
-	struct collapser collapser;
-	uint64_t *dirty;     /* bitmap for the dirty log */
 	bool done;
-	bool buried;	     /* it failed, and its memory has gone to the others */
-	uint64_t blocked_until; /* ns: it does not run before: [vm] start, or a policy */
-	bool waiting;		/* to be admitted by the policy */
 	const struct guest_regs **regs; /* [vcpu], for the paging mode */
 	unsigned nvcpus;
 	struct sim_vcpu vcpu[1]; /* nvcpus of them */
@@ -159,24 +156,14 @@ struct sim {
 	struct sim_vcpu *running; /* whom charge() bills; NULL: nobody */
 	uint64_t now_ns;	  /* lockstep: virtual time */
 	struct sampler sampler;
-	struct dedup *dedup;	  /* NULL: algorithm = none */
-	struct gmem **gmems;	  /* [vm], for it */
-	struct counters host;	  /* what belongs to no VM */
-	bool scanning;		  /* charge() bills the scanner */
-	bool scan_over;		  /* [dedup] stop has come */
-	uint64_t dedup_cycles;	  /* its time */
-	uint64_t next_scan;	  /* ns */
-	struct advisor advisor;	  /* [dedup] advisor = scan-time */
-	uint64_t pages_to_scan, scan_sleep_ns; /* as [dedup] says, or a policy since */
+	struct host host;	  /* what is done beside the guests */
+	unsigned job;		  /* whom charge() bills: a host_job, or HOST_JOBS: the vCPU */
+	uint64_t job_cycles[HOST_JOBS], job_began; /* their time */
 	struct sim_swap *swap;	  /* NULL: the host has no swap */
 	struct sim_patch *patch;  /* NULL: nobody has asked for a patch yet */
 	uint64_t pressure_at, stall_some, stall_full; /* cycles: until when waiting is counted, and how much */
 	struct compress *compress; /* sizes of compressed pages */
 	struct swap_future *future; /* NULL: nobody asks for it; see future.h. Borrowed. */
-	struct policy_run *policy; /* NULL: nobody decides */
-	struct estimate *estimate; /* NULL: no [estimate] */
-	bool estimating;	  /* charge() bills estimation */
-	uint64_t estimate_cycles;
 };
 
 /* May @vm run on that CPU? */
@@ -254,25 +241,11 @@ void sim_vm_free(struct sim_vm *vm);
 bool sim_vcpu_run(struct sim_vcpu *v, uint64_t budget);
 
 
-/* scan.c: page merging */
-int sim_scan_init(struct sim *s, GError **error);
-/* Merge, if it is time; the cycles it took. */
-uint64_t sim_scan(struct sim *s, uint64_t now_ns);
-/* When it is time again; UINT64_MAX: never. */
-uint64_t sim_scan_due(const struct sim *s);
-/* Bring the gauges of merging in all counters up to date. */
-void sim_scan_report(struct sim *s);
-
-/* Pages were unmapped outside a turn: a root may be another one. */
-void sim_refresh_roots(struct sim *s);
-
-/* estimate.c: working sets; as the three of scan.c */
-gboolean sim_estimate_init(struct sim *s, GError **error);
-uint64_t sim_estimate(struct sim *s, uint64_t now_ns);
-uint64_t sim_estimate_due(const struct sim *s);
-/* The run is over: write down what miss-ratio curves there are. */
-void sim_estimate_finish(struct sim *s);
-void sim_estimate_destroy(struct sim *s);
+/* host.c */
+extern const struct host_ops sim_host_ops; /* ctx: the struct sim */
+gboolean sim_truth_init(struct sim *s, GError **error);
+/* What the host has to do at @now_ns, in cycles. */
+uint64_t sim_host_work(struct sim *s, uint64_t now_ns);
 
 /* loop.c */
 gboolean sim_loop(struct sim *s, GError **error);

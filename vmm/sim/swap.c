@@ -19,8 +19,6 @@
 #include "mm/err.h"
 #include "mm/lazy.h"
 
-#define DEAD_CREDIT  32768u /* slots for each sample: 128 MiB of swap are gone over for every one */
-
 static struct sim *to_sim(struct machine *m)
 {
 	return (struct sim *)m;
@@ -127,21 +125,6 @@ void sim_swap_io(struct machine *m, bool write, uint64_t slot, uint64_t npages)
 int sim_swap_init(struct sim *s)
 {
 	const struct conf_swap *c = &s->run->e->swap;
-	uint64_t npages = s->run->e->host.memory / PAGE_SIZE;
-	struct swap_config cfg = {
-		.nslots = c->size / PAGE_SIZE,
-		.policy = swap_policies[c->policy],
-		.order = (enum swap_order)c->order,
-		.seed = s->run->seed, /* as that of `trace mrc --seed` */
-		.future = s->future,
-		.low = npages * c->low_ppm / 1000000,
-		.high = npages * c->high_ppm / 1000000,
-		.cluster = (unsigned)c->page_cluster,
-		.pool_frames = c->pool / PAGE_SIZE,
-		.mapper = c->mapper,
-		.preventer = c->preventer,
-		.writeback = c->writeback,
-	};
 	const struct disk_faults faults = {
 		.read_ppm = (uint32_t)c->read_error_ppm,
 		.write_ppm = (uint32_t)c->write_error_ppm,
@@ -151,20 +134,16 @@ int sim_swap_init(struct sim *s)
 
 	if (!c->size)
 		return 0;
-	/* The optimum's first run. */
-	if (cfg.policy->offline && !swap_future_known(s->future))
-		cfg.policy = &swap_fifo;
 	w = g_new0(struct sim_swap, 1);
 	s->swap = w;
 	disk_init(&w->disk, disk_profiles[c->device], s->run->e->experiment.schedule == SCHEDULE_LOCKSTEP);
 	if (c->latency == SWAP_LATENCY_SPREAD)
 		disk_vary(&w->disk, rng_mix(s->run->seed + 1));
 	disk_break(&w->disk, &faults, rng_mix(s->run->seed + 2));
-	w->nslots = cfg.nslots;
+	w->nslots = c->size / PAGE_SIZE;
 	w->bytes = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
-	w->content = lazy_new(cfg.nslots * sizeof(*w->content));
-	w->swap = w->content ? swap_new(&cfg, s->frames, &s->machine) : NULL;
-	return w->swap ? 0 : ERR(-ENOMEM);
+	w->content = lazy_new(w->nslots * sizeof(*w->content));
+	return w->content ? 0 : ERR(-ENOMEM);
 }
 
 void sim_swap_destroy(struct sim *s)
@@ -173,61 +152,8 @@ void sim_swap_destroy(struct sim *s)
 
 	if (!w)
 		return;
-	if (w->swap)
-		swap_free(w->swap);
 	disk_destroy(&w->disk);
 	g_hash_table_unref(w->bytes);
 	lazy_free(w->content, w->nslots * sizeof(*w->content));
 	g_free(w);
-}
-
-int sim_swap_attach(struct sim_vm *vm)
-{
-	struct sim_swap *w = vm->sim->swap;
-	int err;
-
-	if (!w || gmem_config(vm->gmem)->linear)
-		return 0;
-	err = swap_attach(w->swap, vm->gmem);
-	if (!err && vm->conf->swap_limit)
-		err = swap_set_limit(w->swap, vm->id, vm->conf->swap_limit / PAGE_SIZE);
-	return err;
-}
-
-/* Without swap: so many frames are kept free for tables, as long as there are hinted pages to take. */
-#define TABLE_RESERVE 64u
-
-void sim_swap_balance(struct sim *s)
-{
-	uint64_t nfree = frames_total(s->frames) - frames_used(s->frames);
-
-	if (s->swap)
-		swap_reclaimer(s->swap->swap)->ops->balance(swap_reclaimer(s->swap->swap));
-	else if (nfree < TABLE_RESERVE)
-		gmem_drop_hinted(s->frames, TABLE_RESERVE - nfree);
-}
-
-uint64_t sim_swap_evictions(const struct sim *s)
-{
-	return s->swap ? swap_evictions(s->swap->swap) : 0;
-}
-
-static bool page_free(void *ctx, unsigned vm, gfn_t gfn)
-{
-	const struct sim *s = ctx;
-
-	return s->vms[vm]->kernel && kernel_page_free(s->vms[vm]->kernel, gfn);
-}
-
-void sim_swap_report(struct sim *s, bool final)
-{
-	struct sim_swap *w = s->swap;
-
-	if (!w)
-		return;
-	w->credit += DEAD_CREDIT;
-	if (!final && w->credit < w->nslots)
-		return;
-	w->credit = 0;
-	swap_count_dead(w->swap, page_free, s);
 }

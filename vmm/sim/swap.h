@@ -6,29 +6,19 @@
 #define OVERBOOK_SIM_SWAP_H
 
 #include "mm/swap.h"
-#include "vmm/sim/disk.h"
+#include "vmm/disk_model.h"
 #include "vmm/sim/sim.h"
 
 struct sim_swap {
-	struct swap *swap;
 	struct disk disk;
 	struct pattern *content; /* by slot, lazily backed */
 	uint64_t nslots;
 	GHashTable *bytes;	 /* slot -> 4096 bytes, of those that are no pattern */
-	uint64_t credit;	 /* slots that may be looked at for dead pages */
 };
 
 /* As the experiment's [swap] says; nothing if its size is 0. -ENOMEM. */
 int sim_swap_init(struct sim *s);
 void sim_swap_destroy(struct sim *s);
-/* The VM's pages may be swapped from now on. -ENOMEM. */
-int sim_swap_attach(struct sim_vm *vm);
-/* Between two faults: see that there are free frames. */
-void sim_swap_balance(struct sim *s);
-/* Bring the gauge of dead pages up to date, if it is time for so much work, or @final. */
-void sim_swap_report(struct sim *s, bool final);
-/* Changes whenever a page has been evicted. */
-uint64_t sim_swap_evictions(const struct sim *s);
 
 /* machine_ops */
 int sim_save(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, uint64_t slot, bool device);

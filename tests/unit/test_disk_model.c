@@ -4,7 +4,7 @@
 
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
-#include "vmm/sim/disk.h"
+#include "vmm/disk_model.h"
 #include "workloads/rng.h"
 #include "workloads/x86.h"
 

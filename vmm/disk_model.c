@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disk.c - a queueing model of swap devices
+ * disk_model.c - a queueing model of disks
  *
  * Problem: what swapping costs depends on the device far more than on anything else, by a factor of a thousand between
  * far memory and a disk; and on what else it is doing.
@@ -16,13 +16,13 @@
  *
  * A write is accepted at once unless more work is queued before it than `queue` commands make.
  *
- * Invariants (tests/unit/test_disk.c): accepted <= done; an idle device takes latency + size / bandwidth; a device kept
- * busy moves no more than its bandwidth, and no more commands than parallel / latency; a command is not delayed by
- * later ones as long as there is time left.
+ * Invariants (tests/unit/test_disk_model.c): accepted <= done; an idle device takes latency + size / bandwidth; a
+ * device kept busy moves no more than its bandwidth, and no more commands than parallel / latency; a command is not
+ * delayed by later ones as long as there is time left.
  *
  * Source of the numbers: docs/cost-model.md.
  */
-#include "vmm/sim/disk.h"
+#include "vmm/disk_model.h"
 
 #include <glib.h>
 

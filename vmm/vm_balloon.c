@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * balloon.c - a simulated VM's balloon
+ * vm_balloon.c - a VM's balloon
  *
- * The registers lie where no memory is; the guest's accesses to them exit (hal.c). The device serves a notification
- * before the guest goes on. Its interrupt is one flag, delivered when the vCPU next looks: at the end of a quantum, or
- * idle.
+ * The registers lie where no memory is; the guest's accesses to them exit, and the machine brings them here. The device
+ * serves a notification before the guest goes on. Its interrupt is one flag, delivered when the machine next looks: in
+ * lockstep at the end of a quantum, or when the guest is idle.
  *
  * What the host wants is a pulse: nothing, from balloon-from on balloon-target, from balloon-until on nothing again;
  * with balloon-period this repeats.
  */
-#include "vmm/sim/balloon.h"
+#include "vmm/vm_balloon.h"
 
 #include "balloon/device.h"
 #include "vmm/virtio_mmio.h"
 
-struct sim_balloon {
+struct vm_balloon {
 	const struct conf_vm *vm;
 	const struct conf_balloon *conf;
 	struct balloon_device *device;
@@ -23,12 +23,12 @@ struct sim_balloon {
 	bool interrupt;
 };
 
-struct balloon_info sim_balloon_info(const struct experiment *e, const struct conf_vm *vm)
+struct balloon_info vm_balloon_info(const struct experiment *e, const struct conf_vm *vm, gpa_t registers)
 {
 	if (!experiment_has_balloon(e, vm))
 		return (struct balloon_info){ .registers = 0 };
 	return (struct balloon_info){
-		.registers = SIM_BALLOON_GPA,
+		.registers = registers,
 		.rate = e->balloon.rate,
 		.interval_ns = e->balloon.interval_ns,
 		.behaviour = (uint64_t)vm->balloon_behaviour,
@@ -42,10 +42,10 @@ struct balloon_info sim_balloon_info(const struct experiment *e, const struct co
 
 static void raise_interrupt(void *ctx)
 {
-	((struct sim_balloon *)ctx)->interrupt = true;
+	((struct vm_balloon *)ctx)->interrupt = true;
 }
 
-struct sim_balloon *sim_balloon_new(const struct experiment *e, const struct conf_vm *vm, struct gmem *g)
+struct vm_balloon *vm_balloon_new(const struct experiment *e, const struct conf_vm *vm, struct gmem *g)
 {
 	const struct balloon_config cfg = {
 		.must_tell = e->balloon.must_tell,
@@ -57,12 +57,12 @@ struct sim_balloon *sim_balloon_new(const struct experiment *e, const struct con
 		.fixed_queues = e->balloon.queues,
 		.max_pages = balloon_limit(e, vm) / PAGE_SIZE,
 	};
-	struct sim_balloon *b;
+	struct vm_balloon *b;
 	struct virtio_device *d;
 
 	if (!experiment_has_balloon(e, vm))
 		return NULL;
-	b = g_new0(struct sim_balloon, 1);
+	b = g_new0(struct vm_balloon, 1);
 	b->vm = vm;
 	b->conf = &e->balloon;
 	b->device = balloon_new(g, &cfg);
@@ -75,29 +75,29 @@ struct sim_balloon *sim_balloon_new(const struct experiment *e, const struct con
 	return b;
 }
 
-void sim_balloon_free(struct sim_balloon *b)
+void vm_balloon_free(struct vm_balloon *b)
 {
 	if (b)
 		balloon_free(b->device);
 	g_free(b);
 }
 
-struct balloon_device *sim_balloon_device(const struct sim_balloon *b)
+struct balloon_device *vm_balloon_device(const struct vm_balloon *b)
 {
 	return b ? b->device : NULL;
 }
 
-uint32_t sim_balloon_read(struct sim_balloon *b, uint64_t gpa)
+uint64_t vm_balloon_read(struct vm_balloon *b, uint64_t offset, unsigned len)
 {
-	return (uint32_t)virtio_mmio_read(&b->mmio, gpa - SIM_BALLOON_GPA, 4);
+	return virtio_mmio_read(&b->mmio, offset, len);
 }
 
-void sim_balloon_write(struct sim_balloon *b, uint64_t gpa, uint32_t value)
+void vm_balloon_write(struct vm_balloon *b, uint64_t offset, uint64_t value, unsigned len)
 {
-	virtio_mmio_write(&b->mmio, gpa - SIM_BALLOON_GPA, value, 4);
+	virtio_mmio_write(&b->mmio, offset, value, len);
 }
 
-uint64_t sim_balloon_wanted(const struct conf_vm *vm, uint64_t now, uint64_t *next)
+uint64_t vm_balloon_wanted(const struct conf_vm *vm, uint64_t now, uint64_t *next)
 {
 	uint64_t start = vm->balloon_from_ns, length = vm->balloon_until_ns - start;
 
@@ -119,13 +119,13 @@ uint64_t sim_balloon_wanted(const struct conf_vm *vm, uint64_t now, uint64_t *ne
 	return 0;
 }
 
-bool sim_balloon_tick(struct sim_balloon *b, uint64_t now)
+bool vm_balloon_tick(struct vm_balloon *b, uint64_t now)
 {
 	bool interrupt;
 
 	/* Else it is a policy that asks. */
 	if (b->vm->balloon_target && now >= b->next_change)
-		balloon_set_target(b->device, sim_balloon_wanted(b->vm, now, &b->next_change));
+		balloon_set_target(b->device, vm_balloon_wanted(b->vm, now, &b->next_change));
 	if (b->conf->stats_ns && now >= b->next_stats) {
 		balloon_poll_stats(b->device);
 		b->next_stats = now + b->conf->stats_ns;
@@ -139,12 +139,12 @@ bool sim_balloon_tick(struct sim_balloon *b, uint64_t now)
 	return interrupt;
 }
 
-uint64_t sim_balloon_next(const struct sim_balloon *b, uint64_t now)
+uint64_t vm_balloon_next(const struct vm_balloon *b, uint64_t now)
 {
 	uint64_t next;
 
 	if (!b->vm->balloon_target)
 		return b->next_hints;
-	sim_balloon_wanted(b->vm, now, &next);
+	vm_balloon_wanted(b->vm, now, &next);
 	return MIN(next, b->next_hints);
 }

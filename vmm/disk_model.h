@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * disk.h - the simulated swap device: when a command is accepted, and when it is done
+ * disk_model.h - a model of a disk: when a command is accepted, and when it is done
  *
  * Latency, bandwidth, parallelism and queue of a kind of device, in integer nanoseconds; it holds no contents. See
- * disk.c.
+ * disk_model.c.
  */
-#ifndef OVERBOOK_SIM_DISK_H
-#define OVERBOOK_SIM_DISK_H
+#ifndef OVERBOOK_VMM_DISK_MODEL_H
+#define OVERBOOK_VMM_DISK_MODEL_H
 
 #include <stdbool.h>
 #include <stdint.h>
