@@ -43,6 +43,7 @@ help:
 	@echo 'make deps        install what is missing (Debian, Ubuntu; elsewhere: says what)'
 	@echo 'make demo        deps, build, run an experiment on a real trace, draw it'
 	@echo 'make check       every test; make asan: the same under sanitizers'
+	@echo 'make check-nested  the kvm suites under QEMU'"'"'s emulation of SVM, with npt=1 and npt=0: needs no /dev/kvm'
 	@echo 'make soak        ten million fuzzed virtio accesses, ten million events of accounting, under sanitizers'
 	@echo 'make golden      rewrite the golden results (then review the diff)'
 	@echo 'make bench       speed and memory, into results/bench/'
@@ -132,6 +133,11 @@ tests: $(TESTS)
 check: $(B)/overbook $(TESTS)
 	$(Q)B=$(B) CC='$(CC)' tests/run.sh $(TESTS) $(CHECKS)
 
+# The suites that want /dev/kvm, found by how they ask for it; what they count on their way is scaled down in there.
+KVM_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(shell grep -lE 'kvm_or_skip|linux/kvm\.h' $(TESTSRC)))
+check-nested: $(B)/overbook $(KVM_TESTS)
+	$(Q)B=$(B) tests/nested/run.sh $(KVM_TESTS) $(wildcard tests/cli/check_kvm*.sh)
+
 # Every test program, and of the scripts those that run overbook. Sanitizers and busy machines are slow: generous timeouts.
 asan:
 	$(Q)$(MAKE) --no-print-directory $(if $(findstring j,$(MAKEFLAGS)),,-j$(shell nproc)) B=build/asan OPT=-O1 \
@@ -189,5 +195,5 @@ clean:
 
 -include $(OBJ:.o=.d) $(GUEST_OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d)
 
-.PHONY: all help deps tests check asan asan-tests soak soak-tests golden bench tidy demo install uninstall clean FORCE
+.PHONY: all help deps tests check check-nested asan asan-tests soak soak-tests golden bench tidy demo install uninstall clean FORCE
 .SECONDARY:
