@@ -12,7 +12,7 @@ say	= $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 PREFIX	?= /usr/local
 
 # Before `make deps` there may be no pkg-config; then only targets that compile nothing work.
-LIBS	:= glib-2.0 gmodule-2.0 json-glib-1.0 libxxhash libzstd liblz4
+LIBS	:= glib-2.0 gmodule-2.0 json-glib-1.0 libxxhash libzstd liblz4 liburing
 LIBS_CFLAGS := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 LIBS_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
 CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.c - the bytes of swapped pages: a tier in memory before a file
+ *
+ * Problem: the memory manager names a swapped page by its slot and says whether it is on the device or compressed in
+ * memory; somebody must hold the bytes.
+ *
+ * Idea. A compressed page is a *blob* on the heap, exactly as long as it is, whose address is the slot's word. A patch
+ * is a blob that begins with the frame it refers to. All else is in the file (store_file.c). What was compressed last
+ * is kept, with the page it was made of: the memory manager asks for a page's size, decides, and then saves the same
+ * bytes, unless the guest has written them meanwhile, which the comparison tells.
+ *
+ * Errors on purpose are drawn here, one each for a page that goes to the device or comes from there, in the order of
+ * the calls: the same as the simulator's disk draws (disk_fails), so that runs in lockstep agree.
+ *
+ * Invariants (tests/unit/test_store.c): a slot has a blob or is in the file, never both; what is loaded is what was
+ * saved.
+ */
+#define G_LOG_DOMAIN "kvm"
+#include <errno.h>
+#include <string.h>
+
+#include "mm/err.h"
+#include "mm/lazy.h"
+#include "mm/patch.h"
+#include "vmm/kvm/store_impl.h"
+#include "vmm/vmm.h"
+#include "workloads/rng.h"
+
+struct blob {
+	uint16_t nbytes; /* of data */
+	bool patched;	 /* data begins with an hfn_t */
+	uint8_t data[];
+};
+
+struct store {
+	struct store_config cfg;
+	struct store_file *file;
+	struct codec *codec;
+	struct patcher *patcher; /* NULL: not needed yet */
+	struct blob **blob;	 /* [nslots], lazily backed */
+	struct rng fate;
+	uint64_t tier_pages, tier_bytes;
+
+	/* What was compressed last. */
+	unsigned packed; /* 0: nothing */
+	uint8_t page[PAGE_SIZE], out[CODEC_MAX];
+};
+
+_Static_assert(CODEC_MAX >= PATCH_MAX, "room for any patch");
+
+void store_config_read(struct store_config *cfg, const struct conf_swap *c, uint64_t seed)
+{
+	*cfg = (struct store_config){
+		.nslots = c->size / PAGE_SIZE,
+		.compressor = codec_names[c->compressor],
+		.cluster = (unsigned)c->page_cluster,
+		.faults = {
+			.read_ppm = (uint32_t)c->read_error_ppm,
+			.write_ppm = (uint32_t)c->write_error_ppm,
+			.fails_at = c->fails_at_ns,
+			.seed = seed,
+		},
+	};
+}
+
+struct store *store_new(const struct store_config *cfg, GError **error)
+{
+	struct store *s = g_new0(struct store, 1);
+
+	g_assert(cfg->nslots && cfg->nslots < SLOT_DEVICE);
+	s->cfg = *cfg;
+	s->cfg.compressor = s->cfg.directory = NULL;
+	s->codec = codec_new(cfg->compressor ? cfg->compressor : "none");
+	s->blob = lazy_new(cfg->nslots * sizeof(struct blob *));
+	rng_seed(&s->fate, rng_mix(cfg->faults.seed + 2));
+	if (!s->codec)
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "[swap] compressor = %s: machine = kvm has zstd, lz4, table",
+			    cfg->compressor);
+	else if (!s->blob)
+		g_set_error(error, VMM_ERROR, VMM_FAILED,
+			    "[swap] size: no address space for a table of %" PRIu64 " slots", cfg->nslots);
+	else
+		s->file = file_new(cfg, error);
+	if (s->file)
+		return s;
+	store_free(s);
+	return NULL;
+}
+
+static void forget_blob(struct store *s, uint64_t slot)
+{
+	s->tier_pages--;
+	s->tier_bytes -= s->blob[slot]->nbytes;
+	g_free(s->blob[slot]);
+	s->blob[slot] = NULL;
+}
+
+void store_free(struct store *s)
+{
+	if (!s)
+		return;
+	for (uint64_t slot = 0; s->tier_pages; slot++)
+		if (s->blob[slot])
+			forget_blob(s, slot);
+	if (s->file)
+		file_free(s->file);
+	if (s->patcher)
+		patcher_free(s->patcher);
+	codec_free(s->codec);
+	lazy_free(s->blob, s->cfg.nslots * sizeof(struct blob *));
+	g_free(s);
+}
+
+/* Is this page one that the device fails to read or write? */
+static bool fails(struct store *s, bool write)
+{
+	const struct store_faults *f = &s->cfg.faults;
+	uint32_t ppm = write ? f->write_ppm : f->read_ppm;
+
+	if (f->fails_at && s->cfg.now && s->cfg.now(s->cfg.ctx) >= f->fails_at)
+		return true;
+	return ppm && rng_below(&s->fate, 1000000) < ppm;
+}
+
+static void keep(struct store *s, uint64_t slot, const hfn_t *reference, const void *data, unsigned nbytes)
+{
+	unsigned head = reference ? sizeof(*reference) : 0;
+	struct blob *b = g_malloc(sizeof(*b) + head + nbytes);
+
+	b->nbytes = (uint16_t)(head + nbytes);
+	b->patched = reference != NULL;
+	if (reference)
+		memcpy(b->data, reference, head);
+	memcpy(b->data + head, data, nbytes);
+	s->blob[slot] = b;
+	s->tier_pages++;
+	s->tier_bytes += b->nbytes;
+}
+
+static void pack(struct store *s, const void *page)
+{
+	if (s->packed && !memcmp(s->page, page, PAGE_SIZE))
+		return;
+	/* First the copy: the guest may be writing the page. */
+	memcpy(s->page, page, PAGE_SIZE);
+	s->packed = codec_pack(s->codec, s->page, s->out);
+}
+
+unsigned store_compressed_size(struct store *s, const void *page)
+{
+	pack(s, page);
+	return codec_size(s->codec, s->page, s->packed);
+}
+
+int store_save(struct store *s, uint64_t slot, const void *page, bool device)
+{
+	g_assert(slot < s->cfg.nslots);
+	if (device && fails(s, true))
+		return ERR(-EIO);
+	store_drop(s, slot);
+	if (device) {
+		memcpy(file_put(s->file, slot), page, PAGE_SIZE);
+		return 0;
+	}
+	pack(s, page);
+	keep(s, slot, NULL, s->out, s->packed);
+	return 0;
+}
+
+static struct patcher *patcher(struct store *s)
+{
+	if (!s->patcher)
+		s->patcher = patcher_new();
+	return s->patcher;
+}
+
+static const uint8_t zeros[PAGE_SIZE];
+
+unsigned store_patched_size(struct store *s, const void *page, const void *reference_bytes)
+{
+	uint8_t copy[PAGE_SIZE], out[PATCH_MAX];
+
+	memcpy(copy, page, PAGE_SIZE);
+	return patch_make(patcher(s), reference_bytes ? reference_bytes : zeros, copy, out);
+}
+
+int store_save_patch(struct store *s, uint64_t slot, const void *page, const void *reference_bytes, hfn_t reference)
+{
+	uint8_t out[PATCH_MAX];
+	unsigned n = patch_make(patcher(s), reference_bytes ? reference_bytes : zeros, page, out);
+
+	store_drop(s, slot);
+	keep(s, slot, &reference, out, n);
+	return 0;
+}
+
+static int unpatch(struct store *s, const struct blob *b, void *page)
+{
+	uint8_t reference[PAGE_SIZE];
+	hfn_t hfn;
+
+	memcpy(&hfn, b->data, sizeof(hfn));
+	if (hfn == HFN_NONE)
+		memset(reference, 0, PAGE_SIZE);
+	else if (s->cfg.read_frame)
+		s->cfg.read_frame(s->cfg.ctx, hfn, reference);
+	else
+		return ERR(-EIO);
+	return patch_apply(patcher(s), reference, b->data + sizeof(hfn), b->nbytes - (unsigned)sizeof(hfn), page) ?
+		       ERR(-EIO) :
+		       0;
+}
+
+static int unpack(struct store *s, const struct blob *b, void *page)
+{
+	return b->patched ? unpatch(s, b, page) : codec_unpack(s->codec, b->data, b->nbytes, page);
+}
+
+int store_peek(struct store *s, uint64_t slot, void *page)
+{
+	g_assert(slot < s->cfg.nslots);
+	return s->blob[slot] ? unpack(s, s->blob[slot], page) : file_get(s->file, slot, page);
+}
+
+int store_load(struct store *s, uint64_t slot, void *page, bool device)
+{
+	g_assert(slot < s->cfg.nslots && device == !s->blob[slot]);
+	if (device && fails(s, false))
+		return ERR(-EIO);
+	return store_peek(s, slot, page);
+}
+
+int store_write_back(struct store *s, uint64_t slot)
+{
+	uint8_t page[PAGE_SIZE];
+	int err;
+
+	g_assert(slot < s->cfg.nslots && s->blob[slot]);
+	if (fails(s, true))
+		return ERR(-EIO);
+	err = unpack(s, s->blob[slot], page);
+	if (err)
+		return err;
+	forget_blob(s, slot);
+	memcpy(file_put(s->file, slot), page, PAGE_SIZE);
+	return 0;
+}
+
+void store_drop(struct store *s, uint64_t slot)
+{
+	g_assert(slot < s->cfg.nslots);
+	if (s->blob[slot])
+		forget_blob(s, slot);
+	else
+		file_drop(s->file, slot);
+}
+
+void store_io(struct store *s, bool write, uint64_t slot, uint64_t npages)
+{
+	if (write)
+		file_write(s->file, slot, npages);
+}
+
+void store_flush(struct store *s)
+{
+	file_flush(s->file);
+}
+
+void store_stats(const struct store *s, struct store_stats *out)
+{
+	*out = s->file->stats;
+	out->tier_pages = s->tier_pages;
+	out->tier_bytes = s->tier_bytes;
+}
