@@ -13,11 +13,15 @@
  * ept=0), so there the bits must be equal; where the processor walks, an accessed bit more than ours is allowed in any
  * present entry (a dirty bit is not, and none may be missing).
  *
+ * QEMU's own MMU, which walks under make check-nested with npt=1, forgets P in the error code of a reserved bit
+ * (target/i386/tcg/sysemu/excp_helper.c of 7.2; SDM vol. 3A, 4.7: RSVD only with P); there we add it.
+ *
  * Not shown by CPL 3, hence not tested here but in test_mmu.c: supervisor accesses (CR0.WP, SMAP, SMEP but for its part
  * in the error code), second-stage entries, 5 levels, PCID. Not tested at all: tables beyond the guest's memory, and
  * bit 8 in an entry of level 3 or 4 that is no leaf, which Intel ignores, as we do, and AMD reserves.
  */
 #include <check.h>
+#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +60,7 @@ struct world {
 	struct mmu_context x;
 	struct sim_mmu *mmu;
 	uint32_t stamp;
-	bool software;
+	bool software, forgets_p;
 	uint64_t ends[3], errors[32], early; /* by outcome, by error code; accessed bits set by KVM alone */
 };
 
@@ -199,13 +203,15 @@ static const char *describe(const struct world *w, const struct probe_access *a,
 	return text;
 }
 
-static void compare_access(struct world *w, const struct probe_access *a)
+static void compare_access(struct world *w, struct probe_access *a)
 {
 	struct probe_access r = { 0 };
 	uint64_t rip;
 
 	do_ours(w, a, &r, &rip);
 	w->ends[a->end]++;
+	if (w->forgets_p && (a->error & PF_RSVD))
+		a->error |= PF_P;
 	if (a->end != r.end || a->cr2 != r.cr2 || a->error != r.error)
 		ck_abort_msg("%s", describe(w, a, &r));
 	if (a->end == PROBE_FAULT) {
@@ -239,6 +245,15 @@ static void compare_data(struct world *w)
 		must(!memcmp(w->ours.bytes + data_page(i), w->guest.bytes + data_page(i), PAGE_SIZE));
 }
 
+/* Is the host itself a machine that QEMU emulates? */
+static bool is_emulated(void)
+{
+	unsigned eax, name[3];
+
+	__cpuid(0x40000000, eax, name[0], name[1], name[2]);
+	return !memcmp(name, "TCGTCGTCGTCG", sizeof(name));
+}
+
 static void world_init(struct world *w)
 {
 	const char *why;
@@ -256,6 +271,7 @@ static void world_init(struct world *w)
 	probe_add_memory(w->probe, HIGH, HALF, w->guest.bytes + HIGH);
 	probe_install(w->probe, w->guest.bytes + PROBE_GPA);
 	w->software = probe_walks_in_software();
+	w->forgets_p = !w->software && is_emulated();
 	w->regs = test_regs();
 	w->mmu = mmu_new(p, false);
 	profile_free(p);
@@ -290,10 +306,11 @@ static void show_outcomes(const struct world *w)
 START_TEST(what_if_tables_are_random)
 {
 	struct probe_access list[BATCH];
+	const unsigned nbatches = suite_scaled(BATCHES);
 	struct world w;
 
 	world_init(&w);
-	for (unsigned n = 0; n < BATCHES; n++) {
+	for (unsigned n = 0; n < nbatches; n++) {
 		const char *failed;
 
 		random_tables(&w);
@@ -311,8 +328,8 @@ START_TEST(what_if_tables_are_random)
 	if (getenv("SHOW_OUTCOMES"))
 		show_outcomes(&w);
 	/* The cases must not all be of one sort. */
-	must(w.ends[PROBE_DONE] > BATCHES * BATCH / 4);
-	must(w.ends[PROBE_FAULT] > BATCHES * BATCH / 4);
+	must(w.ends[PROBE_DONE] > nbatches * BATCH / 4);
+	must(w.ends[PROBE_FAULT] > nbatches * BATCH / 4);
 	must(w.errors[PF_U] && w.errors[PF_U | PF_W] && w.errors[PF_U | PF_I]);
 	must(w.errors[PF_U | PF_P] && w.errors[PF_U | PF_P | PF_W] && w.errors[PF_U | PF_P | PF_I]);
 	must(w.errors[PF_U | PF_P | PF_RSVD] && w.errors[PF_U | PF_P | PF_RSVD | PF_W]);
