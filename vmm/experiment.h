@@ -102,6 +102,8 @@ struct conf_swap {
 	uint64_t low_ppm, high_ppm; /* watermarks, of the host's memory */
 	int latency;		    /* enum swap_latency */
 	uint64_t read_error_ppm, write_error_ppm, fails_at_ns; /* of the device */
+	char *directory; /* kvm: of the swap file; "": $TMPDIR or /var/tmp */
+	bool direct;	 /* kvm: O_DIRECT */
 };
 
 /* Who gives up how much memory. */

@@ -296,7 +296,8 @@ START_TEST(injected_faults)
 	struct rng fate;
 	struct store *s;
 
-	cfg.faults = (struct store_faults){ .read_ppm = 100000, .write_ppm = 300000, .fails_at = 1000, .seed = 9 };
+	cfg.faults = (struct disk_faults){ .read_ppm = 100000, .write_ppm = 300000, .fails_at = 1000 };
+	cfg.seed = 9;
 	cfg.now = clock_of;
 	cfg.ctx = &now;
 	s = must_new(&cfg);

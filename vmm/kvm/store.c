@@ -39,7 +39,7 @@ struct store {
 	struct codec *codec;
 	struct patcher *patcher; /* NULL: not needed yet */
 	struct blob **blob;	 /* [nslots], lazily backed */
-	struct rng fate;
+	struct disk fate; /* only what it has to say of faults */
 	uint64_t tier_pages, tier_bytes;
 
 	/* What was compressed last. */
@@ -54,13 +54,11 @@ void store_config_read(struct store_config *cfg, const struct conf_swap *c, uint
 	*cfg = (struct store_config){
 		.nslots = c->size / PAGE_SIZE,
 		.compressor = codec_names[c->compressor],
+		.directory = c->directory,
+		.buffered = !c->direct,
 		.cluster = (unsigned)c->page_cluster,
-		.faults = {
-			.read_ppm = (uint32_t)c->read_error_ppm,
-			.write_ppm = (uint32_t)c->write_error_ppm,
-			.fails_at = c->fails_at_ns,
-			.seed = seed,
-		},
+		.faults = { (uint32_t)c->read_error_ppm, (uint32_t)c->write_error_ppm, c->fails_at_ns },
+		.seed = seed,
 	};
 }
 
@@ -73,7 +71,7 @@ struct store *store_new(const struct store_config *cfg, GError **error)
 	s->cfg.compressor = s->cfg.directory = NULL;
 	s->codec = codec_new(cfg->compressor ? cfg->compressor : "none");
 	s->blob = lazy_new(cfg->nslots * sizeof(struct blob *));
-	rng_seed(&s->fate, rng_mix(cfg->faults.seed + 2));
+	disk_break(&s->fate, &cfg->faults, rng_mix(cfg->seed + 2));
 	if (!s->codec)
 		g_set_error(error, VMM_ERROR, VMM_USAGE, "[swap] compressor = %s: machine = kvm has zstd, lz4, table",
 			    cfg->compressor);
@@ -115,12 +113,7 @@ void store_free(struct store *s)
 /* Is this page one that the device fails to read or write? */
 static bool fails(struct store *s, bool write)
 {
-	const struct store_faults *f = &s->cfg.faults;
-	uint32_t ppm = write ? f->write_ppm : f->read_ppm;
-
-	if (f->fails_at && s->cfg.now && s->cfg.now(s->cfg.ctx) >= f->fails_at)
-		return true;
-	return ppm && rng_below(&s->fate, 1000000) < ppm;
+	return disk_fails(&s->fate, s->cfg.now ? s->cfg.now(s->cfg.ctx) : 0, write);
 }
 
 static void keep(struct store *s, uint64_t slot, const hfn_t *reference, const void *data, unsigned nbytes)

@@ -15,16 +15,10 @@
 #include <glib.h>
 
 #include "mm/types.h"
+#include "vmm/disk_model.h"
 #include "vmm/experiment.h"
 
 struct store;
-
-/* What goes wrong on purpose: the simulator's sequence, one draw a page, in the order of the calls. */
-struct store_faults {
-	uint32_t read_ppm, write_ppm;
-	uint64_t fails_at; /* ns of now(): from then on every one; 0: never */
-	uint64_t seed;	   /* of the run */
-};
 
 struct store_config {
 	uint64_t nslots;
@@ -33,7 +27,9 @@ struct store_config {
 	bool buffered;		/* through the kernel's page cache */
 	bool plain;		/* pread and pwrite, though there may be io_uring */
 	unsigned cluster;	/* a read brings in its aligned group of 2^cluster slots; 0: one page alone */
-	struct store_faults faults;
+	/* What goes wrong on purpose: the simulator's sequence, one draw a page, in the order of the calls. */
+	struct disk_faults faults;
+	uint64_t seed; /* of the run */
 
 	/* May be NULL. The time, for fails_at; the 4096 bytes of merged frame @hfn, to which a patch refers. */
 	uint64_t (*now)(void *ctx);
@@ -52,7 +48,7 @@ struct store_stats {
 	bool direct, ring;
 };
 
-/* As @c says, for a run of this @seed; directory, now, read_frame and ctx are left to the caller. */
+/* As @c says, for a run of this @seed; now, read_frame and ctx are left to the caller. */
 void store_config_read(struct store_config *cfg, const struct conf_swap *c, uint64_t seed);
 /* NULL and VMM_LACKS (no room, no directory). The strings of @cfg are not kept. */
 struct store *store_new(const struct store_config *cfg, GError **error);
