@@ -253,6 +253,25 @@ static enum paging_verdict ept_fault(struct paging *p, struct paging_fault *f, i
 	return *err ? PAGING_FAIL : PAGING_RETRY;
 }
 
+bool ept_access(struct paging *p, gpa_t gpa, unsigned access, struct ept_leaf *leaf)
+{
+	struct ept *e = ept_of(p);
+	const struct pt_format *fmt = e->pt.fmt;
+	struct pt_slot s = pt_walk(&e->pt, gpa, 1);
+	uint64_t v = *s.entry;
+
+	if (!pt_present(fmt, v) || !pt_is_leaf(fmt, v, s.level))
+		return false;
+	leaf->access = fmt->access(v) & ACC_RWX;
+	if (access & ~leaf->access)
+		return false;
+	if (access)
+		*s.entry |= (fmt->accessed | (access & ACC_W ? fmt->dirty : 0)) & e->ad;
+	leaf->hfn = (pt_addr(fmt, v, s.level, true) >> PAGE_SHIFT) + (gpa >> PAGE_SHIFT & (LEVEL_PAGES(s.level) - 1));
+	leaf->accessed = !e->ad || *s.entry & fmt->accessed;
+	return true;
+}
+
 static int ept_guest_write(struct paging *p, unsigned vcpu, gpa_t gpa, const void *data, unsigned len)
 {
 	(void)p, (void)vcpu, (void)gpa, (void)data, (void)len;

@@ -215,6 +215,42 @@ START_TEST(young_by_bit)
 }
 END_TEST
 
+/* What if the processor does not walk this table? It is asked instead, and keeps its bits as if it had been walked. */
+START_TEST(asked)
+{
+	for (int ad = 0; ad < 2; ad++) {
+		struct stage2 *s = boot(2, 2, ad, false);
+		struct ept_leaf leaf;
+		struct gmem_page page;
+		unsigned level;
+		gfn_t gfn = 3000;
+
+		must(!ept_access(s->paging, gfn << 12, 0, &leaf));
+		touch(s, gfn << 12, false);
+		must(ept_access(s->paging, gfn << 12, ACC_R, &leaf) && leaf.access == ACC_RWX);
+		must(!gmem_lookup(s->gmem, gfn, &page) && page.hfn == leaf.hfn);
+		must(ept_access(s->paging, (gfn + 1) << 12, 0, &leaf) && leaf.hfn == page.hfn + 1);
+		must(gmem_test_clear_young(s->gmem, gfn));
+		must(!ept_access(s->paging, gfn << 12, ACC_R, &leaf));
+		must(ept_access(s->paging, (gfn + 1) << 12, 0, &leaf));
+		must_eq(leaf.accessed, true); /* a split keeps it */
+		gmem_young_by_bit(s->gmem);
+		must(gmem_test_clear_young(s->gmem, gfn + 1));
+		must(ept_access(s->paging, (gfn + 1) << 12, 0, &leaf) == ad);
+		must(!ad || !leaf.accessed);
+		touch(s, (gfn + 1) << 12, true);
+		*stage2_entry(s, (gfn + 1) << 12, &level) &= ~0x300ull;
+		must(ept_access(s->paging, (gfn + 1) << 12, ACC_W, &leaf) && leaf.accessed);
+		must_eq(*stage2_entry(s, (gfn + 1) << 12, &level) & 0x300, ad ? 0x300 : 0);
+		must(!gmem_share_protect(s->gmem, gfn + 1));
+		must(!ept_access(s->paging, (gfn + 1) << 12, ACC_W, &leaf));
+		must(ept_access(s->paging, (gfn + 1) << 12, ACC_R, &leaf) && !(leaf.access & ACC_W));
+		check_tables(s);
+		stage2_free(s);
+	}
+}
+END_TEST
+
 /* What if small pages are gathered into a block? One large leaf replaces the table. */
 START_TEST(collapse)
 {
@@ -305,6 +341,7 @@ int main(void)
 	tcase_add_test(tc, misconfigurations);
 	tcase_add_test(tc, young);
 	tcase_add_test(tc, young_by_bit);
+	tcase_add_test(tc, asked);
 	tcase_add_test(tc, collapse);
 	tcase_add_test(tc, dirty_log);
 	tcase_add_test(tc, drain_beyond_end);
