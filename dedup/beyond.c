@@ -135,7 +135,8 @@ static bool left_over(const struct dedup_page *p)
 {
 	enum dedup_reason why = p->item->reason;
 
-	return p->page.state == PAGE_RESIDENT && (why == REASON_UNIQUE || why == REASON_LIMIT || why == REASON_NODE);
+	return p->page.state == PAGE_RESIDENT &&
+	       (why == REASON_UNIQUE || why == REASON_LIMIT || why == REASON_NODE || why == REASON_REFUSED);
 }
 
 static gpointer block_hash(const struct beyond *b, const struct dedup_page *p, unsigned k)

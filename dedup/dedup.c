@@ -20,7 +20,8 @@
  * it out: from the checksums of the last looks it learns which nodes have which contents, charged to nobody.
  *
  * Invariants (tests/model/test_dedup_model.c): pages_backed = frames_backing + saved_zero + saved_self + saved_inter;
- * pages_backed = pages_merged + ksm_zero_pages + unshared + volatile + huge + limited + other_node + unscanned;
+ * pages_backed = pages_merged + ksm_zero_pages + unshared + volatile + huge + limited + other_node + refused +
+ * unscanned;
  * pages_merged = pages_shared + pages_sharing; general_profit is (pages_sharing + ksm_zero_pages) pages less
  * ksm_rmap_items items. The kernel's pages_unshared is pages_unshared + pages_limited + pages_other_node here.
  *
@@ -135,6 +136,10 @@ int dedup_compare(struct dedup *d, hfn_t a, hfn_t b)
 
 static bool merged(struct dedup_page *p, int err)
 {
+	if (err == -ENOSPC) {
+		p->refused = true;
+		p->item->reason = REASON_REFUSED;
+	}
 	if (err)
 		return false;
 	*p->item = (struct dedup_item){ 0 };
@@ -157,16 +162,38 @@ bool dedup_merge_into(struct dedup *d, struct dedup_page *p, hfn_t stable)
 	return merged(p, gmem_share(p->g, p->gfn, stable));
 }
 
+/* @a shall not stay merged with nobody. If there is no frame for it, it does, and waits for others. */
+static void undo(struct dedup *d, struct dedup_page *a, hfn_t stable)
+{
+	int err;
+
+	gmem_counters(a->g)->merges--;
+	d->unmerging = true; /* a frame for it may be had by swapping */
+	err = gmem_unshare(a->g, a->gfn);
+	d->unmerging = false;
+	if (err && d->ops->adopt)
+		d->ops->adopt(d, stable);
+	dedup_look(d, a->vm, a->gfn, a);
+	if (!err)
+		a->item->reason = REASON_REFUSED;
+}
+
 bool dedup_merge_pair(struct dedup *d, struct dedup_page *a, struct dedup_page *b, hfn_t *stable)
 {
 	if (gmem_share_protect(a->g, a->gfn) || gmem_share_protect(b->g, b->gfn) ||
 	    dedup_compare(d, a->page.hfn, b->page.hfn))
 		return false;
-	if (!merged(a, gmem_share_begin(a->g, a->gfn, stable)))
+	if (!merged(a, gmem_share_begin(a->g, a->gfn, stable))) {
+		b->refused |= a->refused;
+		dedup_blame(b, b->item->reason);
 		return false;
-	if (!merged(b, gmem_share(b->g, b->gfn, *stable)))
-		g_assert_not_reached(); /* it was RESIDENT a moment ago, or it could not have been protected */
-	return true;
+	}
+	if (merged(b, gmem_share(b->g, b->gfn, *stable)))
+		return true;
+	/* It was RESIDENT a moment ago, or it could not have been protected: the machine had room for one only. */
+	undo(d, a, *stable);
+	*stable = a->page.hfn;
+	return false;
 }
 
 bool dedup_merge_alone(struct dedup *d, struct dedup_page *p)
@@ -245,6 +272,7 @@ static void report_page(struct dedup *d, struct dedup_page *p)
 		[REASON_UNSCANNED] = &c->pages_unscanned, [REASON_UNIQUE] = &c->pages_unshared,
 		[REASON_VOLATILE] = &c->pages_volatile,	  [REASON_HUGE] = &c->pages_huge,
 		[REASON_LIMIT] = &c->pages_limited,	  [REASON_NODE] = &c->pages_other_node,
+		[REASON_REFUSED] = &c->pages_refused,
 	};
 
 	c->pages_backed++;
@@ -351,7 +379,7 @@ void dedup_report(struct dedup *d)
 
 		c->pages_shared = c->pages_sharing = c->pages_unshared = c->pages_volatile = c->pages_huge = 0;
 		c->pages_limited = c->pages_unscanned = c->saved_zero = c->saved_self = c->saved_inter = 0;
-		c->pages_backed = c->frames_backing = c->pages_other_node = c->ksm_rmap_items = 0;
+		c->pages_backed = c->frames_backing = c->pages_other_node = c->ksm_rmap_items = c->pages_refused = 0;
 		c->potential_patch = c->potential_compress = c->potential_both = 0;
 	}
 	blame_nodes(d);

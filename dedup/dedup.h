@@ -28,6 +28,7 @@ enum dedup_reason {
 	REASON_HUGE,	 /* part of a large backing, and split_huge is off */
 	REASON_LIMIT,	 /* equal frames exist, all with max_page_sharing pages */
 	REASON_NODE,	 /* equal pages exist, all on other NUMA nodes, and merge_across_nodes is off */
+	REASON_REFUSED,	 /* equal pages exist, but the machine can let no more pages map merged frames */
 	DEDUP_REASONS,
 };
 
@@ -123,19 +124,25 @@ struct dedup_page {
 	struct gmem_page page;
 	gfn_t gfn;
 	unsigned vm;
+	bool refused; /* the machine would not merge it (REASON_REFUSED) */
 };
 
 /* The page with its present state; its item is made new if it got another frame since it was looked at. */
 void dedup_look(struct dedup *d, unsigned vm, gfn_t gfn, struct dedup_page *p);
 /* A candidate: RESIDENT, and not part of a large backing that must stay whole (then it has its reason). */
 bool dedup_candidate(struct dedup *d, struct dedup_page *p);
+/* It is not merged because of @reason, unless the machine refused. */
+static inline void dedup_blame(struct dedup_page *p, enum dedup_reason reason)
+{
+	p->item->reason = p->refused ? REASON_REFUSED : reason;
+}
 /* Contents, charged. */
 uint64_t dedup_checksum(struct dedup *d, const struct dedup_page *p);
 int dedup_compare(struct dedup *d, hfn_t a, hfn_t b);
 /* Protect, compare again, merge. False: not equal after all, or no memory. */
 bool dedup_merge_zero(struct dedup *d, struct dedup_page *p);
 bool dedup_merge_into(struct dedup *d, struct dedup_page *p, hfn_t stable);
-/* Merge two pages that are not merged yet; the frame of @a becomes @stable. */
+/* Merge two pages that are not merged yet; the frame of @a becomes @stable. False: @stable may be its frame anew. */
 bool dedup_merge_pair(struct dedup *d, struct dedup_page *a, struct dedup_page *b, hfn_t *stable);
 /* A candidate's frame becomes a merged one with this page alone, and the algorithm knows it. False: it was none. */
 bool dedup_merge_alone(struct dedup *d, struct dedup_page *p);

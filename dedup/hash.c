@@ -202,7 +202,7 @@ static void scan_page(struct hash *h, struct dedup_page *p)
 			return;
 		limited = target == HFN_NONE;
 	}
-	p->item->reason = changed ? REASON_VOLATILE : limited ? REASON_LIMIT : REASON_UNIQUE;
+	dedup_blame(p, changed ? REASON_VOLATILE : limited ? REASON_LIMIT : REASON_UNIQUE);
 	if (e->hinted && (e->vm != p->vm || e->gfn != p->gfn) && merge_hint(h, e, p))
 		return;
 	set_hint(e, p);

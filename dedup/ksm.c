@@ -173,7 +173,7 @@ static void merge_unstable(struct ksm *k, struct dedup_page *p, struct stable *f
 	struct stable *s;
 	hfn_t hfn;
 
-	p->item->reason = full ? REASON_LIMIT : REASON_UNIQUE;
+	dedup_blame(p, full ? REASON_LIMIT : REASON_UNIQUE);
 	if (!c) {
 		c = g_memdup2(&probe, sizeof(probe));
 		g_tree_insert(unstable, c, c);

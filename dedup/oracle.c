@@ -102,7 +102,7 @@ static void merge_page(struct dedup *d, GHashTable *table, struct dedup_page *p)
 		else if (merge_with(d, k, p))
 			return;
 	}
-	p->item->reason = limited ? REASON_LIMIT : REASON_UNIQUE;
+	dedup_blame(p, limited ? REASON_LIMIT : REASON_UNIQUE);
 	enter(table, key, p);
 }
 

@@ -96,7 +96,7 @@ int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src
  * own again with the same contents (faults_write_shared). Its large backing, if any, becomes single frames. gmem
  * compares nothing: the caller has found the contents equal after gmem_share_protect(), with no vCPU run in between
  * that could have written through a fault. -EBUSY unless the page is RESIDENT and not in a run; -EFAULT beyond the
- * end.
+ * end; -ENOSPC: the machine can let no more pages map merged frames (machine_ops.share).
  */
 /* No mapping lets anybody write the page without a fault, until it is next written. */
 int gmem_share_protect(struct gmem *g, gfn_t gfn);

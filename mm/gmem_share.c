@@ -53,16 +53,31 @@ int gmem_share_protect(struct gmem *g, gfn_t gfn)
 	return err;
 }
 
+/* The page, unmapped, shows what is in merged frame @to; if the machine refuses, all is as before. */
+static int hand_over(struct gmem *g, gfn_t gfn, hfn_t to)
+{
+	int err;
+
+	gmem_unmap(g, gfn, 1);
+	err = g->machine->ops->share(g->machine, g->cfg.vm, gfn, hfn_of(g, gfn), to);
+	if (err) {
+		gmem_tell_mapped(g, gfn, 1);
+		return ERR(err);
+	}
+	gmem_shatter(g, gfn);
+	return 0;
+}
+
 int gmem_share_begin(struct gmem *g, gfn_t gfn, hfn_t *hfn)
 {
 	int err = refuse(g, gfn);
 
 	if (err)
 		return err;
-	gmem_unmap(g, gfn, 1);
-	gmem_shatter(g, gfn);
 	*hfn = hfn_of(g, gfn);
-	g->machine->ops->share(g->machine, g->cfg.vm, gfn, *hfn, *hfn);
+	err = hand_over(g, gfn, *hfn);
+	if (err)
+		return err;
 	frames_get(g->frames, *hfn)->owner = FRAME_OWNER(FRAME_SHARED, 0, 0);
 	gmem_set(g, gfn, WORD(PAGE_SHARED, *hfn) | flags_of(g, gfn), EVENT_MERGE);
 	gmem_charge(g, CHARGE_MERGE, 1);
@@ -71,18 +86,19 @@ int gmem_share_begin(struct gmem *g, gfn_t gfn, hfn_t *hfn)
 }
 
 /* The page, RESIDENT and equal in contents, maps @to from now on. */
-static void remap(struct gmem *g, gfn_t gfn, enum page_state state, hfn_t to)
+static int remap(struct gmem *g, gfn_t gfn, enum page_state state, hfn_t to)
 {
 	hfn_t from = hfn_of(g, gfn);
+	int err = hand_over(g, gfn, to);
 
-	gmem_unmap(g, gfn, 1);
-	gmem_shatter(g, gfn);
-	g->machine->ops->share(g->machine, g->cfg.vm, gfn, from, to);
+	if (err)
+		return err;
 	frames_get(g->frames, to)->refs++;
 	gmem_set(g, gfn, WORD(state, to) | flags_of(g, gfn), EVENT_MERGE);
 	frames_release(g->frames, from, 1);
 	gmem_charge(g, CHARGE_MERGE, 1);
 	gmem_tell_mapped(g, gfn, 1);
+	return 0;
 }
 
 int gmem_share(struct gmem *g, gfn_t gfn, hfn_t stable)
@@ -94,8 +110,7 @@ int gmem_share(struct gmem *g, gfn_t gfn, hfn_t stable)
 	if (stable >= frames_total(g->frames) || FRAME_KIND(frames_get(g->frames, stable)) != FRAME_SHARED ||
 	    stable == g->frames->zero)
 		return ERR(-EINVAL);
-	remap(g, gfn, PAGE_SHARED, stable);
-	return 0;
+	return remap(g, gfn, PAGE_SHARED, stable);
 }
 
 /* The zero frame, with no reference yet if it is new. */
@@ -126,8 +141,16 @@ int gmem_share_zero(struct gmem *g, gfn_t gfn)
 
 	if (!err)
 		err = zero_frame(g);
-	if (!err)
-		remap(g, gfn, PAGE_ZERO, g->frames->zero);
+	if (err)
+		return err;
+	err = remap(g, gfn, PAGE_ZERO, g->frames->zero);
+	if (err && !frames_get(g->frames, g->frames->zero)->refs) {
+		hfn_t hfn = g->frames->zero;
+
+		g->frames->zero = HFN_NONE;
+		g->machine->ops->release(g->machine, g->cfg.vm, GFN_NONE, hfn, 1);
+		frames_release(g->frames, hfn, 1);
+	}
 	return err;
 }
 

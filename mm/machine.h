@@ -60,9 +60,10 @@ struct machine_ops {
 
 	/*
 	 * gmem, when a page that is unmapped will map merged frame @to instead of its own @from, whose contents,
-	 * equal, are lost; @from == @to: its own frame becomes a merged one.
+	 * equal, are lost; @from == @to: its own frame becomes a merged one. -ENOSPC: the machine can let no more
+	 * pages map merged frames (each may cost it something that is scarce); nothing has changed.
 	 */
-	void (*share)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to);
+	int (*share)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to);
 
 	/* gmem, when a page leaves merged frame @from for its own @to: contents are copied. */
 	int (*unshare)(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to);

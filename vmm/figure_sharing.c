@@ -25,6 +25,7 @@ static const struct figure_part merging_parts[] = {
 	{ "pages_huge", "large page", 6, NULL },
 	{ "pages_limited", "sharing limit", 8, NULL },
 	{ "pages_other_node", "other node", 7, NULL },
+	{ "pages_refused", "no mapping left", 13, NULL },
 	{ "pages_unscanned", "not scanned", 1, NULL },
 	{ "balloon_actual", "ballooned", 12, NULL },
 	{ "pages_swapped", "swapped", 2, NULL },

@@ -24,6 +24,9 @@ static const struct {
 	  "Equal to merged frames that all have max-page-sharing pages." },
 	{ "pages_other_node", "other node", "equal only to pages of other NUMA nodes",
 	  "Equal to pages of other NUMA nodes, which merge-across-nodes = no keeps apart." },
+	{ "pages_refused", "no mapping", "beyond what the machine can map",
+	  "Each would take up to two mappings of this process, and they are used up: raise vm.max_map_count, or [host] "
+	  "mappings." },
 	{ "pages_unscanned", "not scanned", "not looked at yet",
 	  "The scanner has not come by since they got their frames: a larger pages-to-scan or a shorter sleep helps." },
 	{ "balloon_actual", "ballooned", "in balloons", "Given up to a balloon: they have no contents to merge." },

@@ -5,9 +5,9 @@ set border 3 lt 1 lc rgb "#000000" lw 1 dt 1
 set tics nomirror out scale 0.6
 unset key
 
-# Styles of the parts of a bar, 1 to 12; run.gp says which column has which, so that a part looks the same in every figure.
-style_colors = "#f2f2f2 #1b4f72 #aab7c4 #c0392b #8e44ad #e67e22 #7d6608 #f4d03f #1e8449 #666666 #333333 #2e86c1"
-style_fills = "3 3 3 2 4 5 1 3 6 7 3 5"
+# Styles of the parts of a bar, 1 to 13; run.gp says which column has which, so that a part looks the same in every figure.
+style_colors = "#f2f2f2 #1b4f72 #aab7c4 #c0392b #8e44ad #e67e22 #7d6608 #f4d03f #1e8449 #666666 #333333 #2e86c1 #d98880"
+style_fills = "3 3 3 2 4 5 1 3 6 7 3 5 4"
 color(s) = word(style_colors, s)
 fill(s) = int(word(style_fills, s))
 

@@ -55,14 +55,17 @@ static int fake_move(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_
 	return 0;
 }
 
-static void fake_share(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
+static int fake_share(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
 {
 	struct fake_machine *fm = fake(m);
 
 	(void)vm, (void)gfn;
 	g_assert(from < fm->npages && to < fm->npages);
 	g_assert(!memcmp(fake_machine_page(fm, from), fake_machine_page(fm, to), PAGE_SIZE));
+	if (fm->no_share || due(&fm->fail_share_in))
+		return -ENOSPC;
 	fm->shared++;
+	return 0;
 }
 
 static int fake_unshare(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)

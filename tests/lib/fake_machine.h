@@ -30,6 +30,8 @@ struct fake_machine {
 	GHashTable *patches;				    /* slot -> struct fake_patch */
 	struct patcher *patcher;
 	/* The n-th call from now returns -EIO; 0: never. */
+	uint64_t fail_share_in; /* -ENOSPC, that is */
+	bool no_share;		/* always */
 	uint64_t fail_populate_in, fail_move_in, fail_unshare_in, fail_save_in, fail_load_in;
 };
 

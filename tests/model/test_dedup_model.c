@@ -146,12 +146,14 @@ static void check_relations(struct merge *m)
 	must_eq(c->pages_merged, c->pages_shared + c->pages_sharing);
 	must_eq(c->pages_backed, c->frames_backing + c->saved_zero + c->saved_self + c->saved_inter);
 	must_eq(c->pages_backed, c->pages_merged + c->ksm_zero_pages + c->pages_unshared + c->pages_volatile +
-					 c->pages_huge + c->pages_limited + c->pages_other_node + c->pages_unscanned);
+					 c->pages_huge + c->pages_limited + c->pages_other_node + c->pages_refused +
+					 c->pages_unscanned);
 	/* The kernel's own: Documentation/admin-guide/mm/ksm.rst. */
 	must(c->pages_sharing <= c->pages_shared * (m->cfg.max_page_sharing - 1));
 	must_eq(c->general_profit + c->ksm_rmap_items * 64,
 		MAX((c->pages_sharing + c->ksm_zero_pages) * PAGE_SIZE, c->ksm_rmap_items * 64));
-	must(c->ksm_rmap_items >= c->pages_merged + c->pages_unshared + c->pages_limited + c->pages_other_node);
+	must(c->ksm_rmap_items >= c->pages_merged + c->pages_unshared + c->pages_limited + c->pages_other_node +
+					  c->pages_refused);
 	must(c->ksm_rmap_items <= c->pages_backed - c->pages_unscanned - c->ksm_zero_pages);
 	if (m->cfg.split_huge)
 		must_eq(c->pages_volatile, c->ksm_rmap_items - c->pages_shared - c->pages_sharing - c->pages_unshared -

@@ -72,6 +72,56 @@ START_TEST(test_break)
 }
 END_TEST
 
+/* What if the machine can map only so many merged pages? The others say so, and merge once there is room. */
+START_TEST(test_no_mappings)
+{
+	for (unsigned nth = 1; nth <= 4; nth++) {
+		struct merge *m = merge_new(2, PAGES, 1, HOST);
+		uint64_t a, b;
+
+		merge_start(m, algorithms[_i]);
+		for (unsigned i = 0; i < 4; i++)
+			must(merge_store(m, i % 2, 600 + i, 7, 8) == 0);
+		m->fm->fail_share_in = nth;
+		merge_passes(m, nth == 1 ? 1 : 2);
+		merge_report(m);
+		must_eq(m->sum.pages_backed, m->sum.pages_merged + m->sum.pages_unshared + m->sum.pages_volatile +
+						     m->sum.pages_refused + m->sum.pages_unscanned);
+		must(m->sum.pages_merged != 1);
+		merge_passes(m, 3);
+		merge_report(m);
+		must_eq(m->sum.pages_merged, 4);
+		must_eq(m->sum.merges, 4);
+		must_eq(m->sum.pages_refused, 0);
+		must_eq(frames_used(m->fr), 512 + 1);
+		for (unsigned i = 0; i < 4; i++) {
+			merge_peek(m, i % 2, 600 + i, &a, &b);
+			must(a == 7 && b == 8);
+		}
+		merge_free(m);
+	}
+}
+END_TEST
+
+/* What if it never can? Nothing merges, and every page says why. */
+START_TEST(test_never_mapped)
+{
+	struct merge *m = merge_new(2, PAGES, 1, HOST);
+
+	m->fm->no_share = true;
+	m->cfg.use_zero_pages = true;
+	merge_start(m, algorithms[_i]);
+	for (unsigned i = 0; i < 4; i++)
+		must(merge_store(m, i % 2, 600 + i, 7 * (i < 2), 8 * (i < 2)) == 0);
+	merge_passes(m, 3);
+	merge_report(m);
+	must_eq(m->sum.pages_merged + m->sum.ksm_zero_pages, 0);
+	must_eq(m->sum.pages_refused, 4);
+	must_eq(frames_used(m->fr), 512 + 4);
+	merge_free(m);
+}
+END_TEST
+
 /*
  * What if pages are zeros? With use_zero_pages they map the zero frame, without they merge as any; both are
  * saved_zero.
@@ -374,6 +424,8 @@ int main(void)
 	tcase_add_loop_test(t, test_nodes, 0, 6);
 	tcase_add_loop_test(t, test_prune, 0, 2);
 	tcase_add_loop_test(t, test_profit, 0, 3);
+	tcase_add_loop_test(t, test_no_mappings, 0, 3);
+	tcase_add_loop_test(t, test_never_mapped, 0, 3);
 	tcase_add_test(t, test_volatile);
 	tcase_add_test(t, test_smart);
 	tcase_add_loop_test(t, test_order, 0, 5);

@@ -38,6 +38,30 @@ START_TEST(test_refused)
 }
 END_TEST
 
+/* What if the machine has no mapping left for it? The page stays as it is, and so does the zero frame. */
+START_TEST(test_no_mapping)
+{
+	struct merge *m = merge_new(2, PAGES, 1, HOST);
+	hfn_t hfn;
+
+	must(merge_store(m, 0, 600, 1, 1) == 0 && merge_store(m, 0, 601, 0, 0) == 0);
+	m->fm->no_share = true;
+	must(gmem_share_begin(m->g[0], 600, &hfn) == -ENOSPC && gmem_share_zero(m->g[0], 601) == -ENOSPC);
+	must(merge_state(m, 0, 600) == PAGE_RESIDENT && merge_state(m, 0, 601) == PAGE_RESIDENT);
+	must(m->fr->zero == HFN_NONE);
+	must_eq(frames_used(m->fr), 512 + 2);
+	m->fm->no_share = false;
+	must(gmem_share_zero(m->g[0], 601) == 0 && gmem_share_begin(m->g[0], 600, &hfn) == 0);
+	m->fm->no_share = true;
+	must(merge_store(m, 1, 700, 1, 1) == 0 && gmem_share(m->g[1], 700, hfn) == -ENOSPC);
+	must(merge_store(m, 1, 701, 0, 0) == 0 && gmem_share_zero(m->g[1], 701) == -ENOSPC);
+	must(m->fr->zero != HFN_NONE);
+	must_eq(frames_get(m->fr, hfn)->refs, 1);
+	must_eq(frames_used(m->fr), 512 + 4);
+	merge_free(m);
+}
+END_TEST
+
 /*
  * What if the host is full when a sharing breaks? The fault fails and nothing changes; with a frame to spare it
  * succeeds.
@@ -101,6 +125,7 @@ int main(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_refused);
+	tcase_add_test(t, test_no_mapping);
 	tcase_add_test(t, test_no_memory);
 	tcase_add_test(t, test_dma);
 	suite_add_tcase(s, t);

@@ -85,10 +85,11 @@ static int sim_move(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t
 	return 0;
 }
 
-static void sim_share(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
+static int sim_share(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
 {
 	if (from != to)
 		sim_release(m, vm, gfn, from, 1);
+	return 0;
 }
 
 static int sim_unshare(struct machine *m, unsigned vm, gfn_t gfn, hfn_t from, hfn_t to)
