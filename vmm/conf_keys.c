@@ -8,6 +8,7 @@
 static const char *const machines[] = { "sim", "kvm", NULL };
 static const char *const schedules[] = { "lockstep", "free", NULL };
 static const char *const youngs[] = { "refault", "accessed-bit", NULL }; /* enum host_young */
+static const char *const host_backings[] = { "memfd", "anonymous", NULL }; /* enum host_backing */
 static const char *const cache_models[] = { "flat", "model", NULL };
 static const char *const paging_names[] = { "native", "shadow", "ept", "pv", NULL };
 static const char *const page_sizes[] = { "4K", "2M", "1G", NULL };
@@ -82,6 +83,12 @@ static const struct conf_key host_keys[] = {
 	{ "young", CONF_ENUM, HOST(young), "refault", 0, 0, youngs, 0,
 	  "How the host learns that a page was touched: it unmaps it and waits for a fault; or by the accessed bits of "
 	  "second-stage tables, where there are any (sim, free schedule)." },
+	{ "backing", CONF_ENUM, HOST(backing), "memfd", 0, 0, host_backings, 0,
+	  "machine = kvm: what guests' memory is. memfd: files in memory, which overbook itself merges and swaps; "
+	  "anonymous: private memory, which the kernel may merge and swap." },
+	{ "mappings", CONF_COUNT, HOST(mappings), "0", 0, 1ull << 32, NULL, 0,
+	  "machine = kvm, memfd: most mappings that merged pages may take, up to two each; 0: what vm.max_map_count "
+	  "leaves." },
 	{ "profile", CONF_PROFILE, HOST(profile), "icelake-sp", 0, 0, NULL, 0,
 	  "The processor: one of `overbook list profiles`, or a file with a [profile] section." },
 	{ .name = NULL },

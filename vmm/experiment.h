@@ -46,6 +46,9 @@ struct conf_experiment {
 /* conf_host.young: how the host learns that a page was touched */
 enum host_young { YOUNG_REFAULT, YOUNG_BIT };
 
+/* conf_host.backing: what a real guest's memory is */
+enum host_backing { HOST_MEMFD, HOST_ANONYMOUS };
+
 struct conf_host {
 	uint64_t cpus;
 	uint64_t memory; /* bytes */
@@ -55,6 +58,8 @@ struct conf_host {
 	uint64_t timeslice_ns;
 	bool cache_model; /* caches = flat | model */
 	int young;	  /* enum host_young */
+	int backing;	  /* enum host_backing */
+	uint64_t mappings; /* that merged pages may take; 0: what the system leaves */
 	char *profile;
 };
 

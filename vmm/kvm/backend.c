@@ -101,6 +101,8 @@ static gboolean supported(const struct run *r, GError **error)
 {
 	if (r->e->experiment.schedule != SCHEDULE_LOCKSTEP)
 		return refuse(error, "experiment", "schedule", "free", "lockstep");
+	if (r->e->host.backing != HOST_MEMFD)
+		return refuse(error, "host", "backing", "anonymous", "memfd");
 	for (unsigned i = 0; i < r->e->phases->len; i++) {
 		const struct conf_phase *p = g_ptr_array_index(r->e->phases, i);
 		char *section = g_strdup_printf("phase %s", p->name);
