@@ -117,7 +117,9 @@ static int region_first_free(const struct region *r, unsigned lo, unsigned hi)
 
 static struct node *node_of_block(struct frames *fr, uint64_t block)
 {
-	return &fr->map->node[frames_node(fr, block * FANOUT)];
+	hfn_t hfn = block * FANOUT;
+
+	return &fr->map->node[hfn >= fr->first_table ? fr->nnodes : frames_node(fr, hfn)];
 }
 
 static void block_list(struct frames *fr, uint64_t b)
@@ -196,7 +198,9 @@ static void map_mark_end(struct frames *fr)
 	struct frame_map *map = fr->map;
 	unsigned tail = fr->npages % FANOUT;
 
-	for (uint64_t b = map->nblocks; b % FANOUT; b++)
+	for (uint64_t b = map->nblocks; b < fr->first_table / FANOUT; b++)
+		region_set(&map->giga[b / FANOUT], b % FANOUT);
+	for (uint64_t b = fr->end / FANOUT; b % FANOUT; b++)
 		region_set(&map->giga[b / FANOUT], b % FANOUT);
 	if (tail) {
 		block_carve(fr, map->nblocks - 1, CLASS_GUEST);
@@ -204,9 +208,9 @@ static void map_mark_end(struct frames *fr)
 	}
 }
 
-static uint64_t map_ngigas(const struct frame_map *map)
+static uint64_t map_ngigas(const struct frames *fr)
 {
-	return (map->nblocks + FANOUT - 1) / FANOUT;
+	return (fr->end + GIGA_PAGES - 1) / GIGA_PAGES;
 }
 
 static struct frame_map *map_new(struct frames *fr)
@@ -214,10 +218,10 @@ static struct frame_map *map_new(struct frames *fr)
 	struct frame_map *map = g_new0(struct frame_map, 1);
 
 	map->nblocks = (fr->npages + FANOUT - 1) / FANOUT;
-	map->node = g_new0(struct node, fr->nnodes);
+	map->node = g_new0(struct node, fr->nnodes + 1);
 	map->runs = g_array_new(FALSE, FALSE, sizeof(struct run));
-	map->block = lazy_new(map->nblocks * sizeof(struct region));
-	map->giga = lazy_new(map_ngigas(map) * sizeof(struct region));
+	map->block = lazy_new(fr->end / FANOUT * sizeof(struct region));
+	map->giga = lazy_new(map_ngigas(fr) * sizeof(struct region));
 	for (unsigned n = 0; n < fr->nnodes; n++) {
 		struct node *node = &map->node[n];
 
@@ -225,6 +229,11 @@ static struct frame_map *map_new(struct frames *fr)
 		node->end = MIN((n + 1) * (fr->node_pages / FANOUT), map->nblocks);
 		node->hint = node->first / FANOUT;
 	}
+	map->node[fr->nnodes] = (struct node){
+		.first = fr->first_table / FANOUT,
+		.end = fr->end / FANOUT,
+		.hint = fr->first_table / FANOUT / FANOUT,
+	};
 	return map;
 }
 
@@ -270,8 +279,15 @@ static void default_distances(struct frames *fr)
 	sort_nodes(fr);
 }
 
-struct frames *frames_new(uint64_t npages, unsigned nnodes)
+static uint64_t round_up(uint64_t npages)
 {
+	return (npages + FANOUT - 1) / FANOUT * FANOUT;
+}
+
+struct frames *frames_create(const struct frames_config *cfg)
+{
+	uint64_t npages = cfg->npages;
+	unsigned nnodes = cfg->nnodes;
 	struct frames *fr;
 
 	if (!npages || !nnodes || nnodes > UINT8_MAX || npages > 1ull << 40) {
@@ -283,9 +299,11 @@ struct frames *frames_new(uint64_t npages, unsigned nnodes)
 	fr->nnodes = nnodes;
 	fr->zero = HFN_NONE;
 	default_distances(fr);
-	fr->node_pages = ((npages + nnodes - 1) / nnodes + FANOUT - 1) / FANOUT * FANOUT;
-	fr->frame = lazy_new(npages * sizeof(struct frame));
-	fr->bytes = lazy_new(npages * PAGE_SIZE);
+	fr->node_pages = round_up((npages + nnodes - 1) / nnodes);
+	fr->first_table = round_up(npages);
+	fr->end = fr->first_table + round_up(cfg->ntables);
+	fr->frame = lazy_new(fr->end * sizeof(struct frame));
+	fr->bytes = lazy_new(fr->end * PAGE_SIZE);
 	fr->map = map_new(fr);
 	if (!fr->frame || !fr->bytes || !fr->map->block || !fr->map->giga) {
 		frames_free(fr);
@@ -296,19 +314,26 @@ struct frames *frames_new(uint64_t npages, unsigned nnodes)
 	return fr;
 }
 
+struct frames *frames_new(uint64_t npages, unsigned nnodes)
+{
+	const struct frames_config cfg = { .npages = npages, .nnodes = nnodes };
+
+	return frames_create(&cfg);
+}
+
 void frames_free(struct frames *fr)
 {
 	struct frame_map *map = fr->map;
 
-	lazy_free(map->block, map->nblocks * sizeof(struct region));
-	lazy_free(map->giga, map_ngigas(map) * sizeof(struct region));
+	lazy_free(map->block, fr->end / FANOUT * sizeof(struct region));
+	lazy_free(map->giga, map_ngigas(fr) * sizeof(struct region));
 	g_array_unref(map->runs);
 	g_free(map->node);
 	g_free(map);
 	g_free(fr->distance);
 	g_free(fr->nearest);
-	lazy_free(fr->frame, fr->npages * sizeof(struct frame));
-	lazy_free(fr->bytes, fr->npages * PAGE_SIZE);
+	lazy_free(fr->frame, fr->end * sizeof(struct frame));
+	lazy_free(fr->bytes, fr->end * PAGE_SIZE);
 	g_free(fr);
 }
 
@@ -397,6 +422,10 @@ int frames_alloc(struct frames *fr, unsigned level, unsigned node, bool strict, 
 	int64_t got;
 
 	g_assert(level >= 1 && level <= 3 && node < fr->nnodes);
+	if (class == CLASS_TABLE && fr->end > fr->first_table) {
+		node = fr->nnodes;
+		strict = true;
+	}
 	got = node_alloc(fr, node, level, class);
 	for (unsigned i = 1; got < 0 && !strict && i < fr->nnodes; i++)
 		got = node_alloc(fr, frames_nearest(fr, node, i), level, class);
@@ -441,7 +470,7 @@ void frames_release(struct frames *fr, hfn_t hfn, unsigned level)
 {
 	uint64_t npages = LEVEL_PAGES(level);
 
-	g_assert(hfn % npages == 0 && hfn + npages <= fr->npages);
+	g_assert(hfn % npages == 0 && hfn + npages <= fr->end);
 	node_of_block(fr, hfn / FANOUT)->used -= npages;
 	if (level == 1) {
 		if (frame_disown(&fr->frame[hfn]))
@@ -584,7 +613,7 @@ uint64_t frames_owner(const struct frames *fr, hfn_t hfn)
 	const struct run *run;
 	guint pos;
 
-	if (hfn >= fr->npages)
+	if (hfn >= fr->end)
 		return 0;
 	if (fr->frame[hfn].owner)
 		return fr->frame[hfn].owner;

@@ -53,6 +53,7 @@ struct frames {
 	uint8_t *bytes;
 	struct frame *frame;
 	uint64_t npages, node_pages;
+	uint64_t first_table, end; /* hfns [first_table, end) are for tables alone; none if they are equal */
 	unsigned nnodes;
 	uint8_t *distance, *nearest; /* [from * nnodes + to]: distances; from * nnodes: nodes, nearest first */
 	struct frame_map *map; /* what is free: frame.c */
@@ -61,7 +62,19 @@ struct frames {
 	struct hinted *hinted;	    /* pages that guests say are free (mm/gmem_free.c), NULL: none */
 };
 
-/* A host of npages frames in nnodes nodes; NULL and errno when address space for it cannot be reserved. */
+struct frames_config {
+	uint64_t npages;
+	unsigned nnodes;
+	/*
+	 * Tables (FRAME_TABLE) take their frames from so many others, which no total and no count of used frames has:
+	 * how many frames guests find free does not depend on what tables the machine needs. 0: from the same.
+	 */
+	uint64_t ntables;
+};
+
+/* NULL and errno when address space for it cannot be reserved. */
+struct frames *frames_create(const struct frames_config *cfg);
+/* A host of npages frames in nnodes nodes, tables among the others. */
 struct frames *frames_new(uint64_t npages, unsigned nnodes);
 void frames_free(struct frames *fr);
 
@@ -82,7 +95,7 @@ void frames_unreserve(struct frames *fr, hfn_t hfn);
 /* Give back what alloc took, whole or in smaller blocks; the bytes behind it read as zero afterwards. */
 void frames_release(struct frames *fr, hfn_t hfn, unsigned level);
 
-static inline struct frame *frames_get(struct frames *fr, hfn_t hfn) /* hfn < frames_total() */
+static inline struct frame *frames_get(struct frames *fr, hfn_t hfn) /* hfn < frames_total(), or a table's */
 {
 	return &fr->frame[hfn];
 }
@@ -92,7 +105,7 @@ uint64_t frames_owner(const struct frames *fr, hfn_t hfn);
 
 static inline unsigned frames_node(const struct frames *fr, hfn_t hfn)
 {
-	return fr->nnodes == 1 ? 0 : (unsigned)(hfn / fr->node_pages);
+	return fr->nnodes == 1 || hfn >= fr->first_table ? 0 : (unsigned)(hfn / fr->node_pages);
 }
 
 /*

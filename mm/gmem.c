@@ -431,6 +431,8 @@ int gmem_fault(struct gmem *g, gfn_t gfn, unsigned access, enum fault_source src
 	if (gfn < g->run_pages) {
 		changed = gfn < g->cfg.arena_pages; /* outside the counts */
 	} else {
+		if (src == FAULT_CPU && g->reclaim && g->reclaim->at_faults && !word_mapped(g->page[gfn]))
+			g->reclaim->ops->balance(g->reclaim);
 		err = provide(g, gfn, access, src, &changed);
 		if (err)
 			return err;

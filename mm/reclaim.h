@@ -31,7 +31,10 @@ struct reclaimer_ops {
 	/* The same, but only a page of @g itself helps; true if one went. */
 	bool (*supply_own)(struct reclaimer *r, struct gmem *g);
 
-	/* The machine, between two faults: evict ahead of need, if fewer frames are free than there should be. */
+	/*
+	 * The machine, between two faults, or gmem_fault() (at_faults): evict ahead of need, if fewer frames are free
+	 * than there should be.
+	 */
 	void (*balance)(struct reclaimer *r);
 
 	/*
@@ -73,6 +76,7 @@ struct reclaimer {
 	unsigned cluster; /* readahead: aligned groups of 2^cluster pages */
 	bool mapper;	  /* drop clean pages that are on the guest's own disk (mm/gmem_disk.c) */
 	bool preventer;	  /* do not read what will be overwritten whole */
+	bool at_faults;	  /* gmem_fault() calls balance() itself, before a vCPU's page gets a frame */
 };
 
 /* From now on @g's pages are @r's to take. Before the first of them has a frame. */

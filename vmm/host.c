@@ -6,6 +6,20 @@
 
 #include "mm/err.h"
 
+/* In lockstep, more tables than any experiment that is not made for it needs: one for four pages. */
+#define TABLE_SHARE 4u
+#define TABLE_LEAST 4096u
+
+struct frames *host_frames(const struct run *run)
+{
+	const struct conf_host *c = &run->e->host;
+	struct frames_config cfg = { .npages = c->memory / PAGE_SIZE, .nnodes = (unsigned)c->nodes };
+
+	if (run->e->experiment.schedule == SCHEDULE_LOCKSTEP)
+		cfg.ntables = cfg.npages / TABLE_SHARE + TABLE_LEAST;
+	return frames_create(&cfg);
+}
+
 int host_init(struct host *h, struct run *run, struct machine *machine, struct frames *frames,
 	      const struct host_ops *ops, void *ctx)
 {

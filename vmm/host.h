@@ -104,10 +104,13 @@ void host_destroy(struct host *h);
 /* Bring the host's counters up to date, and those gauges of VMs that belong to what the host does. */
 void host_report(struct host *h);
 
+/* The frames of [host], before host_init(); NULL and errno. */
+struct frames *host_frames(const struct run *run);
+
 /* host_swap.c */
 int host_swap_init(struct host *h);
 int host_swap_attach(struct host *h, unsigned vm);
-/* Between two faults: see that there are free frames. */
+/* Between two faults, in the free schedule: see that there are free frames. */
 void host_balance(struct host *h);
 /* Evict until all limits hold. */
 void host_evict(struct host *h);

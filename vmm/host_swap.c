@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* host_swap.c - when a host swaps: from [swap] to a reclaimer, and who asks it to work */
+/*
+ * host_swap.c - when a host swaps: from [swap] to a reclaimer, and who asks it to work
+ *
+ * In lockstep nobody but a guest's own fault does: machines differ in their other exits, and in the tables they need,
+ * which are therefore not made of frames that guests could have (host_frames()).
+ */
 #include <errno.h>
 
 #include "mm/err.h"
@@ -33,7 +38,10 @@ int host_swap_init(struct host *h)
 		cfg.policy = &swap_fifo;
 	h->nslots = cfg.nslots;
 	h->swap = swap_new(&cfg, h->frames, h->machine);
-	return h->swap ? 0 : ERR(-ENOMEM);
+	if (!h->swap)
+		return ERR(-ENOMEM);
+	swap_reclaimer(h->swap)->at_faults = h->run->e->experiment.schedule == SCHEDULE_LOCKSTEP;
+	return 0;
 }
 
 int host_swap_attach(struct host *h, unsigned vm)
@@ -52,12 +60,19 @@ int host_swap_attach(struct host *h, unsigned vm)
 /* Without swap: so many frames are kept free for tables, as long as there are hinted pages to take. */
 #define TABLE_RESERVE 64u
 
+static void balance(struct host *h)
+{
+	swap_reclaimer(h->swap)->ops->balance(swap_reclaimer(h->swap));
+}
+
 void host_balance(struct host *h)
 {
 	uint64_t nfree = frames_total(h->frames) - frames_used(h->frames);
 
+	if (h->run->e->experiment.schedule == SCHEDULE_LOCKSTEP)
+		return;
 	if (h->swap)
-		swap_reclaimer(h->swap)->ops->balance(swap_reclaimer(h->swap));
+		balance(h);
 	else if (nfree < TABLE_RESERVE)
 		gmem_drop_hinted(h->frames, TABLE_RESERVE - nfree);
 }
@@ -66,10 +81,12 @@ void host_evict(struct host *h)
 {
 	uint64_t before;
 
-	do {
+	while (h->swap) {
 		before = host_evictions(h);
-		host_balance(h);
-	} while (host_evictions(h) != before);
+		balance(h);
+		if (host_evictions(h) == before)
+			return;
+	}
 }
 
 uint64_t host_evictions(const struct host *h)

@@ -218,6 +218,34 @@ START_TEST(test_run_alignment)
 END_TEST
 
 /* What if the host has a terabyte? Making it and taking a few frames touches next to nothing. */
+/* What if tables have frames of their own? They take none of the others, on any node, and the others none of theirs. */
+START_TEST(test_tables_apart)
+{
+	const struct frames_config cfg = { .npages = 1000, .nnodes = 2, .ntables = 600 };
+	struct frames *fr = frames_create(&cfg);
+	hfn_t hfn, table[1024];
+
+	ck_assert_uint_eq(frames_total(fr), 1000);
+	for (unsigned i = 0; i < 1024; i++) {
+		table[i] = must_alloc(fr, 1, i % 2, TABLE(i % 7));
+		must(table[i] >= 1000);
+		must_eq(frames_owner(fr, table[i]), TABLE(i % 7));
+	}
+	ck_assert_int_eq(frames_alloc(fr, 1, 0, false, TABLE(1), &hfn), -ENOMEM);
+	ck_assert_uint_eq(frames_used(fr), 0);
+	for (unsigned i = 0; i < 1000; i++)
+		must(must_alloc(fr, 1, i % 2, GUEST(1, i)) < 1000);
+	ck_assert_int_eq(frames_alloc(fr, 1, 1, false, GUEST(1, 1), &hfn), -ENOMEM);
+	ck_assert_uint_eq(frames_used(fr), 1000);
+	frames_bytes(fr)[table[5] * PAGE_SIZE] = 9;
+	frames_release(fr, table[5], 1);
+	ck_assert_uint_eq(must_alloc(fr, 1, 0, TABLE(3)), table[5]);
+	ck_assert_uint_eq(frames_bytes(fr)[table[5] * PAGE_SIZE], 0);
+	ck_assert_int_eq(frames_reserve(fr, 512, 0, ARENA(2), &hfn), -ENOMEM);
+	frames_free(fr);
+}
+END_TEST
+
 START_TEST(test_terabyte)
 {
 	struct rusage before, after;
@@ -340,6 +368,7 @@ int main(void)
 	tcase_add_test(t, test_straddle);
 	tcase_add_test(t, test_runs);
 	tcase_add_test(t, test_run_alignment);
+	tcase_add_test(t, test_tables_apart);
 	tcase_add_test(t, test_terabyte);
 	tcase_add_loop_test(t, test_random, 0, 4);
 	suite_add_tcase(s, t);

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "vmm/host.h"
 #include "vmm/kvm/kvm.h"
 
 #define PATIENCE_NS 20000000000ull
@@ -133,7 +134,6 @@ void kvm_vm_fail(struct kvm_vm *vm, const char *format, ...)
 
 gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 {
-	const struct conf_host *h = &r->e->host;
 	gboolean ok;
 
 	*m = (struct kvm_machine){ .machine.ops = &kvm_machine_ops, .run = r, .patience_ns = PATIENCE_NS };
@@ -144,7 +144,7 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 	m->kvm_fd = open_kvm(error);
 	if (m->kvm_fd < 0)
 		return FALSE;
-	m->frames = frames_new(h->memory / PAGE_SIZE, (unsigned)h->nodes);
+	m->frames = host_frames(r);
 	if (!m->frames) {
 		g_set_error(error, VMM_ERROR, VMM_FAILED, "cannot describe the host's memory: %s", g_strerror(errno));
 		return FALSE;
