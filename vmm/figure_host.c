@@ -19,17 +19,6 @@ struct sum {
 	const char *x; /* a time to draw it against; NULL: that of the run */
 };
 
-static const char *run_of(const struct view *v, const char *label)
-{
-	for (guint i = 0; i < v->rows->len; i++) {
-		const struct view_row *r = g_ptr_array_index(v->rows, i);
-
-		if (!strcmp(r->label, label))
-			return r->run;
-	}
-	return "";
-}
-
 static double guests(const struct view *v, const char *label)
 {
 	double n = 0;
@@ -62,7 +51,7 @@ static double value(const struct sum *s, char **header, char **f)
 static guint add_run(const struct view *v, const struct sum *s, guint line, guint nlines, GString *csv, gboolean *any)
 {
 	const char *label = g_ptr_array_index(v->labels, line);
-	g_autofree char *path = g_build_filename(v->dir, run_of(v, label), "samples.csv", NULL), *text = NULL;
+	g_autofree char *path = g_build_filename(v->dir, view_run(v, label), "samples.csv", NULL), *text = NULL;
 	guint n = 0;
 
 	if (!g_file_get_contents(path, &text, NULL, NULL))

@@ -110,17 +110,6 @@ static void add_run(struct series *s, guint line, char **lines)
 	}
 }
 
-static const char *run_of(const struct view *v, const char *label)
-{
-	for (guint i = 0; i < v->rows->len; i++) {
-		const struct view_row *r = g_ptr_array_index(v->rows, i);
-
-		if (!strcmp(r->label, label))
-			return r->run;
-	}
-	return "";
-}
-
 static void header(const struct series *s)
 {
 	g_string_append(s->csv, "time_ms");
@@ -146,7 +135,7 @@ static gboolean series(struct series *s, const char *name, GString *vars)
 	s->points = g_new0(guint, s->nvms * s->nlines);
 	header(s);
 	for (guint j = 0; j < s->nlines; j++) {
-		const char *run = run_of(s->v, g_ptr_array_index(s->v->labels, j));
+		const char *run = view_run(s->v, g_ptr_array_index(s->v->labels, j));
 		g_autofree char *path = g_build_filename(s->v->dir, run, "samples.csv", NULL), *text = NULL;
 
 		if (!g_file_get_contents(path, &text, NULL, NULL))

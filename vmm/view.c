@@ -273,6 +273,17 @@ const struct view_row *view_find(const struct view *v, const char *label, const 
 	return NULL;
 }
 
+const char *view_run(const struct view *v, const char *label)
+{
+	for (guint i = 0; i < v->rows->len; i++) {
+		const struct view_row *r = g_ptr_array_index(v->rows, i);
+
+		if (!strcmp(r->label, label))
+			return r->run;
+	}
+	return "";
+}
+
 double view_t95(guint degrees)
 {
 	/* Tables to 30 degrees of freedom, then the normal's quantile (within 4%). */

@@ -40,6 +40,8 @@ struct view *view_load(const char *dir, GError **error);
 void view_free(struct view *v);
 
 const struct view_row *view_find(const struct view *v, const char *label, const char *vm);
+/* Directory of the first repetition of @label, relative to the view's; "" in a single run. */
+const char *view_run(const struct view *v, const char *label);
 /* Mean over repetitions of a counter; @ci, if not NULL, gets the half-width of its 95% interval (0 for one). */
 double view_counter(const struct view_row *row, const char *counter, double *ci);
 /*
