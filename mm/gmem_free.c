@@ -142,11 +142,20 @@ uint64_t gmem_drop_hinted(struct frames *fr, uint64_t npages)
 	return dropped;
 }
 
-static int refuse(const struct gmem *g, gfn_t gfn, uint64_t npages)
+/* Call @part for what each 2 MiB block with present pages has of the range. */
+static int by_block(struct gmem *g, gfn_t gfn, uint64_t npages, bool poison,
+		    void (*part)(struct gmem *g, gfn_t gfn, gfn_t end, bool poison))
 {
 	if (gfn >= g->cfg.npages || npages > g->cfg.npages - gfn)
 		return ERR(-EFAULT);
-	return gfn < g->run_pages ? ERR(-EBUSY) : 0;
+	if (gfn < g->run_pages)
+		return ERR(-EBUSY);
+	for (gfn_t end = gfn + npages, next; gfn < end; gfn = next) {
+		next = MIN(end, block_start(gfn, 2) + LEVEL_PAGES(2));
+		if (g->block[gfn / LEVEL_PAGES(2)].present)
+			part(g, gfn, next, poison);
+	}
+	return 0;
 }
 
 /* One page of a block that is unmapped. */
@@ -163,23 +172,18 @@ static void hint(struct gmem *g, gfn_t gfn, bool poison)
 	}
 }
 
+static void hint_part(struct gmem *g, gfn_t gfn, gfn_t end, bool poison)
+{
+	gmem_unmap(g, gfn, end - gfn);
+	for (gfn_t i = gfn; i < end; i++)
+		hint(g, i, poison);
+	if (g->block[gfn / LEVEL_PAGES(2)].hinted)
+		list_block(g, gfn / LEVEL_PAGES(2));
+}
+
 int gmem_hint(struct gmem *g, gfn_t gfn, uint64_t npages, bool poison)
 {
-	int err = refuse(g, gfn, npages);
-
-	if (err)
-		return err;
-	for (gfn_t end = gfn + npages, next; gfn < end; gfn = next) {
-		next = MIN(end, block_start(gfn, 2) + LEVEL_PAGES(2));
-		if (!g->block[gfn / LEVEL_PAGES(2)].present)
-			continue;
-		gmem_unmap(g, gfn, next - gfn);
-		for (gfn_t i = gfn; i < next; i++)
-			hint(g, i, poison);
-		if (g->block[gfn / LEVEL_PAGES(2)].hinted)
-			list_block(g, gfn / LEVEL_PAGES(2));
-	}
-	return 0;
+	return by_block(g, gfn, npages, poison, hint_part);
 }
 
 /* A whole large backing goes at once, and is not split for it. True if that was so. */
@@ -206,23 +210,18 @@ static bool release_block(struct gmem *g, gfn_t gfn, bool poison)
 	return true;
 }
 
+static void report_part(struct gmem *g, gfn_t gfn, gfn_t end, bool poison)
+{
+	if (end - gfn == LEVEL_PAGES(2) && release_block(g, gfn, poison)) {
+		g->c->balloon_reported_released += LEVEL_PAGES(2);
+		return;
+	}
+	for (gfn_t i = gfn; i < end; i++)
+		if (word_state(g->page[i]) != PAGE_ABSENT && word_state(g->page[i]) != PAGE_BALLOONED)
+			g->c->balloon_reported_released += discard(g, i, poison, EVENT_REPORT);
+}
+
 int gmem_report(struct gmem *g, gfn_t gfn, uint64_t npages, bool poison)
 {
-	int err = refuse(g, gfn, npages);
-
-	if (err)
-		return err;
-	for (gfn_t end = gfn + npages, next; gfn < end; gfn = next) {
-		next = MIN(end, block_start(gfn, 2) + LEVEL_PAGES(2));
-		if (!g->block[gfn / LEVEL_PAGES(2)].present)
-			continue;
-		if (next - gfn == LEVEL_PAGES(2) && release_block(g, gfn, poison)) {
-			g->c->balloon_reported_released += LEVEL_PAGES(2);
-			continue;
-		}
-		for (gfn_t i = gfn; i < next; i++)
-			if (word_state(g->page[i]) != PAGE_ABSENT && word_state(g->page[i]) != PAGE_BALLOONED)
-				g->c->balloon_reported_released += discard(g, i, poison, EVENT_REPORT);
-	}
-	return 0;
+	return by_block(g, gfn, npages, poison, report_part);
 }
