@@ -12,17 +12,15 @@
 
 #include "mm/swap.h"
 #include "tests/lib/fake_machine.h"
+#include "tests/lib/mmio_driver.h"
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
 #include "vmm/virtio_blk.h"
-#include "vmm/virtio_mmio.h"
 #include "workloads/rng.h"
 
 #define HOST   4096
 #define NPAGES 2048
 #define ARENA  512
-#define NUM    16
-#define RINGS  0x10000ull
 #define HEADER 0x20000ull
 #define FILES  2000u
 #define SWAP   100u
@@ -94,29 +92,13 @@ static void world_free(void)
 	fake_machine_free(fm);
 }
 
-static void put(uint64_t reg, uint32_t value)
-{
-	virtio_mmio_write(&m, reg, value, 4);
-}
-
 static void set_up(void)
 {
-	uint32_t features[] = { 0, 1u << 9 | 1u << 13 | 1u << 14 };
+	const uint64_t all = VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES;
 
-	put(VIRTIO_MMIO_STATUS, 0);
-	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-	put(VIRTIO_MMIO_DRIVER_FEATURES, 1);
-	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
-	put(VIRTIO_MMIO_DRIVER_FEATURES, features[rng_below(&rng, 8) > 0]);
-	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
-	put(VIRTIO_MMIO_QUEUE_SEL, 0);
-	put(VIRTIO_MMIO_QUEUE_NUM, rng_below(&rng, 9) ? NUM : 1u << rng_below(&rng, 6));
-	put(VIRTIO_MMIO_QUEUE_DESC, (uint32_t)RINGS);
-	put(VIRTIO_MMIO_QUEUE_DRIVER, (uint32_t)RINGS + 0x400);
-	put(VIRTIO_MMIO_QUEUE_DEVICE, (uint32_t)RINGS + 0x800);
-	put(VIRTIO_MMIO_QUEUE_READY, 1);
-	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+	mmio_negotiate(&m, VIRTIO_F_VERSION_1 | (rng_below(&rng, 8) ? all : 0));
+	mmio_set_queue(&m, 0, rng_below(&rng, 9) ? MMIO_NUM : 1u << rng_below(&rng, 6), MMIO_QUEUE(0));
+	mmio_start(&m);
 }
 
 /* Anywhere but in the page kept, or reaching it. */
@@ -136,35 +118,35 @@ static void some_descriptor(unsigned i)
 		.len = rng_below(&rng, 10) ? lens[rng_below(&rng, G_N_ELEMENTS(lens))] :
 					     (uint32_t)rng_below(&rng, 100000),
 		.flags = (uint16_t)rng_below(&rng, rng_below(&rng, 10) ? 4 : 8),
-		.next = (uint16_t)rng_below(&rng, rng_below(&rng, 10) ? NUM : 65536),
+		.next = (uint16_t)rng_below(&rng, rng_below(&rng, 10) ? MMIO_NUM : 65536),
 	};
 
 	d.addr = some_address(d.len);
-	memcpy(gmem_arena(g) + RINGS + i * sizeof(d), &d, sizeof(d));
+	memcpy(gmem_arena(g) + MMIO_QUEUE(0) + i * sizeof(d), &d, sizeof(d));
 }
 
 static void make_available(uint16_t head)
 {
-	struct vring_avail *avail = (struct vring_avail *)(gmem_arena(g) + RINGS + 0x400);
+	struct vring_avail *avail = mmio_avail(g, 0);
 	uint16_t idx = virtio_blk_virtio(b)->queue[0].next_avail, num = virtio_blk_virtio(b)->queue[0].num;
 
 	avail->ring[num ? idx % num : 0] = head;
 	avail->idx = rng_below(&rng, 50) ? (uint16_t)(idx + 1) : (uint16_t)rng_u64(&rng);
-	put(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 }
 
 static void some_chain(void)
 {
 	for (unsigned n = 1 + (unsigned)rng_below(&rng, 4); n; n--)
-		some_descriptor((unsigned)rng_below(&rng, NUM));
-	make_available((uint16_t)rng_below(&rng, rng_below(&rng, 30) ? NUM : 65536));
+		some_descriptor((unsigned)rng_below(&rng, MMIO_NUM));
+	make_available((uint16_t)rng_below(&rng, rng_below(&rng, 30) ? MMIO_NUM : 65536));
 }
 
 /* What a driver in its right mind would send; its numbers may be wrong. */
 static void good_chain(void)
 {
 	static const uint32_t types[] = { 0, 0, 0, 1, 1, 1, 4, 8, 11, 13, 2 };
-	uint16_t head = (uint16_t)(rng_below(&rng, NUM / 3) * 3);
+	uint16_t head = (uint16_t)(rng_below(&rng, MMIO_NUM / 3) * 3);
 	struct virtio_blk_header h = { types[rng_below(&rng, G_N_ELEMENTS(types))], 0,
 				       rng_below(&rng, (FILES + SWAP) * 8 + 20) };
 	struct virtio_blk_range r = { rng_below(&rng, (FILES + SWAP) * 8 + 20), (uint32_t)rng_below(&rng, 100),
@@ -186,7 +168,7 @@ static void good_chain(void)
 	memcpy(gmem_arena(g) + d[0].addr, &h, sizeof(h));
 	if (range)
 		must(!gmem_write(g, data, &r, sizeof(r)));
-	memcpy(gmem_arena(g) + RINGS + head * sizeof(d[0]), d, sizeof(d));
+	memcpy(gmem_arena(g) + MMIO_QUEUE(0) + head * sizeof(d[0]), d, sizeof(d));
 	make_available(head);
 }
 

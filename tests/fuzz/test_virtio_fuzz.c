@@ -11,17 +11,15 @@
 
 #include "balloon/device.h"
 #include "tests/lib/fake_machine.h"
+#include "tests/lib/mmio_driver.h"
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
-#include "vmm/virtio_mmio.h"
 #include "workloads/rng.h"
 
 #define HOST   4096
 #define NPAGES 2048
 #define ARENA  512
 #define MOST   900
-#define NUM    16
-#define QUEUE(n) (0x10000ull + (n) * 0x1000)
 
 static struct frames *fr;
 static struct fake_machine *fm;
@@ -63,33 +61,18 @@ static void teardown(void)
 	fake_machine_free(fm);
 }
 
-static void put(uint64_t reg, uint32_t value)
-{
-	virtio_mmio_write(&m, reg, value, 4);
-}
-
 /* As a driver would, but for what is changed by chance. */
 static void set_up(void)
 {
-	put(VIRTIO_MMIO_STATUS, 0);
-	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-	put(VIRTIO_MMIO_DRIVER_FEATURES, 1);
-	put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
-	put(VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)rng_below(&rng, 64) | (uint32_t)rng_below(&rng, 64));
-	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
+	mmio_negotiate(&m, VIRTIO_F_VERSION_1 | rng_below(&rng, 64) | rng_below(&rng, 64));
 	for (unsigned i = 0; i < BALLOON_QUEUES; i++) {
-		uint64_t at = rng_below(&rng, 20) ? QUEUE(i) : rng_below(&rng, NPAGES * 4096ull + 50);
+		uint64_t at = rng_below(&rng, 20) ? MMIO_QUEUE(i) : rng_below(&rng, NPAGES * 4096ull + 50);
+		uint32_t num = rng_below(&rng, 9) ? MMIO_NUM : 1u << rng_below(&rng, 10);
 
-		put(VIRTIO_MMIO_QUEUE_SEL, i);
-		put(VIRTIO_MMIO_QUEUE_NUM, rng_below(&rng, 9) ? NUM : 1u << rng_below(&rng, 10));
-		put(VIRTIO_MMIO_QUEUE_DESC, (uint32_t)at);
-		put(VIRTIO_MMIO_QUEUE_DRIVER, (uint32_t)at + 0x400);
-		put(VIRTIO_MMIO_QUEUE_DEVICE, (uint32_t)at + 0x800);
-		put(VIRTIO_MMIO_QUEUE_READY, 1);
+		mmio_set_queue(&m, i, num, at);
 	}
-	put(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL, rng_below(&rng, 2) ? 0 : 0xaaaaaaaa);
-	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK | VIRTIO_DRIVER_OK);
+	mmio_put(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL, rng_below(&rng, 2) ? 0 : 0xaaaaaaaa);
+	mmio_start(&m);
 }
 
 static uint64_t some_address(void)
@@ -100,7 +83,7 @@ static uint64_t some_address(void)
 	case 1:
 		return NPAGES * 4096ull - rng_below(&rng, 64);
 	case 2:
-		return QUEUE(rng_below(&rng, BALLOON_QUEUES)) + rng_below(&rng, 4096);
+		return MMIO_QUEUE(rng_below(&rng, BALLOON_QUEUES)) + rng_below(&rng, 4096);
 	default:
 		return rng_below(&rng, NPAGES * 4096ull);
 	}
@@ -114,10 +97,10 @@ static void some_descriptor(unsigned queue, unsigned i)
 		.addr = some_address(),
 		.len = rng_below(&rng, 10) ? lens[rng_below(&rng, G_N_ELEMENTS(lens))] : (uint32_t)rng_u64(&rng),
 		.flags = rng_below(&rng, 4) ? 0 : (uint16_t)rng_below(&rng, 8),
-		.next = (uint16_t)rng_below(&rng, rng_below(&rng, 10) ? NUM : 65536),
+		.next = (uint16_t)rng_below(&rng, rng_below(&rng, 10) ? MMIO_NUM : 65536),
 	};
 
-	memcpy(gmem_arena(g) + QUEUE(queue) + i * sizeof(d), &d, sizeof(d));
+	memcpy(gmem_arena(g) + MMIO_QUEUE(queue) + i * sizeof(d), &d, sizeof(d));
 }
 
 /* Page numbers, some of them right. */
@@ -133,15 +116,16 @@ static void some_pfns(void)
 static void some_chain(void)
 {
 	unsigned queue = (unsigned)rng_below(&rng, BALLOON_QUEUES);
-	struct vring_avail *avail = (struct vring_avail *)(gmem_arena(g) + QUEUE(queue) + 0x400);
+	struct vring_avail *avail = mmio_avail(g, queue);
 	unsigned n = 1 + (unsigned)rng_below(&rng, 4);
 
 	for (unsigned i = 0; i < n; i++)
-		some_descriptor(queue, (unsigned)rng_below(&rng, NUM));
+		some_descriptor(queue, (unsigned)rng_below(&rng, MMIO_NUM));
 	for (unsigned i = 0; i < n; i++)
-		avail->ring[rng_below(&rng, NUM)] = (uint16_t)rng_below(&rng, rng_below(&rng, 30) ? NUM : 65536);
+		avail->ring[rng_below(&rng, MMIO_NUM)] =
+			(uint16_t)rng_below(&rng, rng_below(&rng, 30) ? MMIO_NUM : 65536);
 	avail->idx = rng_below(&rng, 30) ? (uint16_t)(avail->idx + 1) : (uint16_t)rng_u64(&rng);
-	put(VIRTIO_MMIO_QUEUE_NOTIFY, queue);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_NOTIFY, queue);
 }
 
 /* What queue number @queue is for. */
@@ -179,14 +163,14 @@ static struct vring_desc good_buffer(unsigned role)
 static void good_chain(void)
 {
 	unsigned queue = (unsigned)rng_below(&rng, BALLOON_QUEUES);
-	struct vring_avail *avail = (struct vring_avail *)(gmem_arena(g) + QUEUE(queue) + 0x400);
+	struct vring_avail *avail = mmio_avail(g, queue);
 	uint16_t idx = balloon_virtio(b)->queue[queue].next_avail;
 	struct vring_desc d = good_buffer(role_of(queue));
 
-	memcpy(gmem_arena(g) + QUEUE(queue), &d, sizeof(d));
-	avail->ring[idx % NUM] = 0;
+	memcpy(gmem_arena(g) + MMIO_QUEUE(queue), &d, sizeof(d));
+	avail->ring[idx % MMIO_NUM] = 0;
 	avail->idx = (uint16_t)(idx + 1);
-	put(VIRTIO_MMIO_QUEUE_NOTIFY, queue);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_NOTIFY, queue);
 }
 
 static void some_register(void)

@@ -6,21 +6,18 @@
 
 #include "balloon/device.h"
 #include "tests/lib/fake_machine.h"
+#include "tests/lib/mmio_driver.h"
 #include "tests/lib/suite.h"
-#include "vmm/virtio_mmio.h"
 
 #define HOST	4096
 #define NPAGES	2048
 #define ARENA	512
 #define MOST	1000
-#define NUM	16
-#define QUEUE(n) (0x10000ull + (n) * 0x1000) /* descriptors; available ring at + 0x400, used ring at + 0x800 */
 #define BUFFER	0x40000ull
 
 #define FEATURES \
 	(VIRTIO_F_VERSION_1 | VIRTIO_BALLOON_F_MUST_TELL_HOST | VIRTIO_BALLOON_F_STATS_VQ | \
 	 VIRTIO_BALLOON_F_DEFLATE_ON_OOM)
-#define READY (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
 
 static struct frames *fr;
 static struct fake_machine *fm;
@@ -59,57 +56,23 @@ static void teardown(void)
 	fake_machine_free(fm);
 }
 
-static void put(uint64_t reg, uint32_t value)
-{
-	virtio_mmio_write(&m, reg, value, 4);
-}
-
-static uint32_t get(uint64_t reg)
-{
-	return (uint32_t)virtio_mmio_read(&m, reg, 4);
-}
-
-static void accept_features(uint64_t features)
-{
-	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-	for (unsigned i = 0; i < 2; i++) {
-		put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
-		put(VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> 32 * i));
-	}
-	put(VIRTIO_MMIO_STATUS, READY);
-}
-
 static void set_up(uint64_t features)
 {
-	accept_features(features);
+	mmio_negotiate(&m, features);
 	for (unsigned i = 0; i < BALLOON_QUEUES; i++) {
-		put(VIRTIO_MMIO_QUEUE_SEL, i);
-		put(VIRTIO_MMIO_QUEUE_NUM, NUM);
-		put(VIRTIO_MMIO_QUEUE_DESC, (uint32_t)QUEUE(i));
-		put(VIRTIO_MMIO_QUEUE_DRIVER, (uint32_t)QUEUE(i) + 0x400);
-		put(VIRTIO_MMIO_QUEUE_DEVICE, (uint32_t)QUEUE(i) + 0x800);
-		put(VIRTIO_MMIO_QUEUE_READY, 1);
-		ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_READY), 1);
+		mmio_set_queue(&m, i, MMIO_NUM, MMIO_QUEUE(i));
+		ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_QUEUE_READY), 1);
 	}
-	put(VIRTIO_MMIO_STATUS, READY | VIRTIO_DRIVER_OK);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_STATUS), READY | VIRTIO_DRIVER_OK);
+	mmio_start(&m);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_STATUS), MMIO_READY | VIRTIO_DRIVER_OK);
 	ck_assert_uint_eq(c.balloon_errors, 0);
 }
 
 /* Send @len bytes through a queue; how often the used ring moved. */
 static unsigned send(unsigned queue, const void *bytes, uint32_t len, uint16_t flags)
 {
-	struct vring_desc *d = (struct vring_desc *)(gmem_arena(g) + QUEUE(queue));
-	struct vring_avail *avail = (struct vring_avail *)(gmem_arena(g) + QUEUE(queue) + 0x400);
-	struct vring_used *used = (struct vring_used *)(gmem_arena(g) + QUEUE(queue) + 0x800);
-	uint16_t before = used->idx;
-
 	ck_assert_int_eq(gmem_write(g, BUFFER, bytes, len), 0);
-	d[0] = (struct vring_desc){ BUFFER, len, flags, 0 };
-	avail->ring[avail->idx % NUM] = 0;
-	avail->idx++;
-	put(VIRTIO_MMIO_QUEUE_NOTIFY, queue);
-	return (uint16_t)(used->idx - before);
+	return mmio_send(&m, g, queue, (struct vring_desc){ BUFFER, len, flags, 0 });
 }
 
 static unsigned send_pfns(unsigned queue, uint32_t first, uint32_t n)
@@ -123,18 +86,18 @@ static unsigned send_pfns(unsigned queue, uint32_t first, uint32_t n)
 
 START_TEST(registers)
 {
-	ck_assert_uint_eq(get(VIRTIO_MMIO_MAGIC), 0x74726976);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_VERSION), 2);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_DEVICE_ID), 5);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_DEVICE_FEATURES), 7);
-	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_DEVICE_FEATURES), 1);
-	put(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_DEVICE_FEATURES), 0);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_NUM_MAX), VIRTQUEUE_MAX);
-	put(VIRTIO_MMIO_QUEUE_SEL, 5);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_SHM_LEN), UINT32_MAX);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_MAGIC), 0x74726976);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_VERSION), 2);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_DEVICE_ID), 5);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_DEVICE_FEATURES), 7);
+	mmio_put(&m, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 1);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_DEVICE_FEATURES), 1);
+	mmio_put(&m, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_DEVICE_FEATURES), 0);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_QUEUE_NUM_MAX), VIRTQUEUE_MAX);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_SEL, 5);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_SHM_LEN), UINT32_MAX);
 	ck_assert_uint_eq(virtio_mmio_read(&m, VIRTIO_MMIO_MAGIC, 8), 0);
 	ck_assert_uint_eq(virtio_mmio_read(&m, VIRTIO_MMIO_MAGIC + 1, 4), 0);
 	ck_assert_uint_eq(virtio_mmio_read(&m, UINT64_MAX, 8), 0);
@@ -150,14 +113,14 @@ START_TEST(pages)
 	set_up(FEATURES);
 	balloon_set_target(b, 300);
 	ck_assert_uint_eq(interrupts, 1);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_CONFIG);
-	put(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_INT_CONFIG);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_INTERRUPT_STATUS), 0);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_CONFIG), 300);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_CONFIG);
+	mmio_put(&m, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_INT_CONFIG);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_INTERRUPT_STATUS), 0);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_CONFIG), 300);
 	balloon_set_target(b, 300);
 	ck_assert_uint_eq(interrupts, 1);
 	ck_assert_uint_eq(send_pfns(BALLOON_INFLATE, 600, 300), 1);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_USED);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_USED);
 	ck_assert_uint_eq(c.balloon_actual, 300);
 	ck_assert_uint_eq(c.balloon_target, 300);
 	ck_assert_uint_eq(send_pfns(BALLOON_DEFLATE, 700, 50), 1);
@@ -167,8 +130,8 @@ START_TEST(pages)
 	ck_assert_uint_eq(c.balloon_errors, 5);
 	ck_assert_uint_eq(send_pfns(BALLOON_DEFLATE, 700, 2), 1);
 	ck_assert_uint_eq(c.balloon_errors, 7);
-	put(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_ACTUAL, 123456);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_ACTUAL), 123456);
+	mmio_put(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_ACTUAL, 123456);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_ACTUAL), 123456);
 	ck_assert_uint_eq(c.balloon_actual, 250);
 }
 END_TEST
@@ -178,7 +141,7 @@ START_TEST(limit)
 {
 	set_up(FEATURES);
 	balloon_set_target(b, UINT64_MAX);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_CONFIG), MOST);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_CONFIG), MOST);
 	ck_assert_uint_eq(send_pfns(BALLOON_INFLATE, ARENA, MOST + 30), 1);
 	ck_assert_uint_eq(c.balloon_actual, MOST);
 	ck_assert_uint_eq(c.balloon_errors, 30);
@@ -197,13 +160,13 @@ START_TEST(must_tell)
 	send_pfns(BALLOON_DEFLATE, 600, 2);
 	ck_assert_uint_eq(c.balloon_actual, 2);
 	ck_assert_uint_eq(c.balloon_errors, 0);
-	put(VIRTIO_MMIO_STATUS, 0);
+	mmio_put(&m, VIRTIO_MMIO_STATUS, 0);
 	ck_assert_uint_eq(c.balloon_actual, 0);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_STATUS), 0);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_STATUS), 0);
 	ck_assert_int_eq(gmem_balloon(g, 603), 0);
 	ck_assert_int_eq(gmem_fault(g, 603, ACC_W, FAULT_CPU, &page), 0);
-	put(VIRTIO_MMIO_QUEUE_SEL, 0);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_READY), 0);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_SEL, 0);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_QUEUE_READY), 0);
 }
 END_TEST
 
@@ -225,7 +188,7 @@ START_TEST(statistics)
 		ck_assert(balloon_stat(b, i, &value) && value == i * 0x10000);
 	ck_assert(!balloon_stat(b, 99, &value));
 	balloon_poll_stats(b);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_USED);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_USED);
 	ck_assert_uint_eq(send(BALLOON_STATS, s, 10, 0), 0);
 	ck_assert(!balloon_stat(b, BALLOON_S_MEMFREE, &value));
 	ck_assert_uint_eq(send(BALLOON_STATS, s, 10, 0), 1); /* two at once: the first comes back */
@@ -253,13 +216,13 @@ START_TEST(needs_reset)
 	set_up(FEATURES);
 	ck_assert_uint_eq(send(nonsense[_i].queue, bytes, nonsense[_i].len, nonsense[_i].flags), 0);
 	ck_assert_uint_eq(c.balloon_errors, 1);
-	ck_assert(get(VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_CONFIG);
+	ck_assert(mmio_get(&m, VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_CONFIG);
 	ck_assert_uint_eq(send_pfns(BALLOON_INFLATE, 600, 3), 0);
 	ck_assert_uint_eq(c.balloon_actual, 0);
 	ck_assert_uint_eq(c.balloon_errors, 2);
-	memset(gmem_arena(g) + QUEUE(0), 0, 3 * 0x1000);
-	put(VIRTIO_MMIO_STATUS, 0);
+	memset(gmem_arena(g) + MMIO_QUEUE(0), 0, 3 * 0x1000);
+	mmio_put(&m, VIRTIO_MMIO_STATUS, 0);
 	c.balloon_errors = 0;
 	set_up(FEATURES);
 	ck_assert_uint_eq(send_pfns(BALLOON_INFLATE, 600, 3), 1);
@@ -270,27 +233,27 @@ END_TEST
 /* What if a driver does things out of order? */
 START_TEST(out_of_order)
 {
-	put(VIRTIO_MMIO_STATUS, VIRTIO_DRIVER_OK);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_STATUS), 0);
-	accept_features(FEATURES | 1ull << 3);
-	ck_assert(!(get(VIRTIO_MMIO_STATUS) & VIRTIO_FEATURES_OK));
-	accept_features(FEATURES & ~VIRTIO_F_VERSION_1);
-	ck_assert(!(get(VIRTIO_MMIO_STATUS) & VIRTIO_FEATURES_OK));
-	accept_features(FEATURES);
-	ck_assert(get(VIRTIO_MMIO_STATUS) & VIRTIO_FEATURES_OK);
+	mmio_put(&m, VIRTIO_MMIO_STATUS, VIRTIO_DRIVER_OK);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_STATUS), 0);
+	mmio_negotiate(&m, FEATURES | 1ull << 3);
+	ck_assert(!(mmio_get(&m, VIRTIO_MMIO_STATUS) & VIRTIO_FEATURES_OK));
+	mmio_negotiate(&m, FEATURES & ~VIRTIO_F_VERSION_1);
+	ck_assert(!(mmio_get(&m, VIRTIO_MMIO_STATUS) & VIRTIO_FEATURES_OK));
+	mmio_negotiate(&m, FEATURES);
+	ck_assert(mmio_get(&m, VIRTIO_MMIO_STATUS) & VIRTIO_FEATURES_OK);
 	ck_assert_uint_eq(c.balloon_errors, 3);
-	put(VIRTIO_MMIO_DRIVER_FEATURES, 0);
-	put(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-	put(VIRTIO_MMIO_MAGIC, 1);
-	put(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_CONFIG, 1);
+	mmio_put(&m, VIRTIO_MMIO_DRIVER_FEATURES, 0);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	mmio_put(&m, VIRTIO_MMIO_MAGIC, 1);
+	mmio_put(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_CONFIG, 1);
 	virtio_mmio_write(&m, VIRTIO_MMIO_STATUS, 0, 1);
 	ck_assert_uint_eq(c.balloon_errors, 3 + 3 + 4 + 1);
-	put(VIRTIO_MMIO_QUEUE_SEL, 9);
-	put(VIRTIO_MMIO_QUEUE_READY, 1);
-	put(VIRTIO_MMIO_QUEUE_SEL, 0);
-	put(VIRTIO_MMIO_QUEUE_NUM, 70000);
-	put(VIRTIO_MMIO_QUEUE_READY, 1);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_QUEUE_READY), 0);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_SEL, 9);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_READY, 1);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_SEL, 0);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_NUM, 70000);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_READY, 1);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_QUEUE_READY), 0);
 	ck_assert_uint_eq(c.balloon_errors, 13);
 }
 END_TEST

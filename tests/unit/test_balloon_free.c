@@ -6,21 +6,18 @@
 
 #include "balloon/device.h"
 #include "tests/lib/fake_machine.h"
+#include "tests/lib/mmio_driver.h"
 #include "tests/lib/suite.h"
-#include "vmm/virtio_mmio.h"
 
 #define HOST	4096
 #define NPAGES	2048
 #define ARENA	512
-#define NUM	16
-#define QUEUE(n) (0x10000ull + (n) * 0x1000) /* descriptors; available ring at + 0x400, used ring at + 0x800 */
 #define BUFFER	0x40000ull
 #define VALUE	0x1234567890abcdefull
 
 #define ALL \
 	(VIRTIO_F_VERSION_1 | VIRTIO_BALLOON_F_STATS_VQ | VIRTIO_BALLOON_F_FREE_PAGE_HINT | \
 	 VIRTIO_BALLOON_F_PAGE_POISON | VIRTIO_BALLOON_F_REPORTING)
-#define READY (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
 
 static struct frames *fr;
 static struct fake_machine *fm;
@@ -67,52 +64,21 @@ static void teardown(void)
 	fake_machine_free(fm);
 }
 
-static void put(uint64_t reg, uint32_t value)
-{
-	virtio_mmio_write(&m, reg, value, 4);
-}
-
-static uint32_t get(uint64_t reg)
-{
-	return (uint32_t)virtio_mmio_read(&m, reg, 4);
-}
-
 static void set_up(uint64_t features, uint32_t poison)
 {
-	put(VIRTIO_MMIO_STATUS, 0);
-	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-	for (unsigned i = 0; i < 2; i++) {
-		put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
-		put(VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> 32 * i));
-	}
-	put(VIRTIO_MMIO_STATUS, READY);
-	for (unsigned i = 0; i < BALLOON_QUEUES; i++) {
-		put(VIRTIO_MMIO_QUEUE_SEL, i);
-		put(VIRTIO_MMIO_QUEUE_NUM, NUM);
-		put(VIRTIO_MMIO_QUEUE_DESC, (uint32_t)QUEUE(i));
-		put(VIRTIO_MMIO_QUEUE_DRIVER, (uint32_t)QUEUE(i) + 0x400);
-		put(VIRTIO_MMIO_QUEUE_DEVICE, (uint32_t)QUEUE(i) + 0x800);
-		put(VIRTIO_MMIO_QUEUE_READY, 1);
-	}
+	mmio_negotiate(&m, features);
+	for (unsigned i = 0; i < BALLOON_QUEUES; i++)
+		mmio_set_queue(&m, i, MMIO_NUM, MMIO_QUEUE(i));
 	if (features & VIRTIO_BALLOON_F_PAGE_POISON)
-		put(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL, poison);
-	put(VIRTIO_MMIO_STATUS, READY | VIRTIO_DRIVER_OK);
+		mmio_put(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL, poison);
+	mmio_start(&m);
 	ck_assert_uint_eq(c.balloon_errors, 0);
 }
 
 /* Send one buffer through a queue; how often the used ring moved. */
 static unsigned send(unsigned queue, uint64_t addr, uint32_t len, uint16_t flags)
 {
-	struct vring_desc *d = (struct vring_desc *)(gmem_arena(g) + QUEUE(queue));
-	struct vring_avail *avail = (struct vring_avail *)(gmem_arena(g) + QUEUE(queue) + 0x400);
-	struct vring_used *used = (struct vring_used *)(gmem_arena(g) + QUEUE(queue) + 0x800);
-	uint16_t before = used->idx;
-
-	d[0] = (struct vring_desc){ addr, len, flags, 0 };
-	avail->ring[avail->idx % NUM] = 0;
-	avail->idx++;
-	put(VIRTIO_MMIO_QUEUE_NOTIFY, queue);
-	return (uint16_t)(used->idx - before);
+	return mmio_send(&m, g, queue, (struct vring_desc){ addr, len, flags, 0 });
 }
 
 static unsigned send_free(unsigned queue, gfn_t gfn, uint64_t npages)
@@ -128,7 +94,7 @@ static unsigned send_id(unsigned queue, uint32_t id)
 
 static uint32_t command(void)
 {
-	return get(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_CMD_ID);
+	return mmio_get(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_CMD_ID);
 }
 
 static void fill(gfn_t gfn, uint64_t npages)
@@ -165,9 +131,9 @@ static void check_numbers(unsigned i, unsigned report)
 	for (unsigned q = 2; q < BALLOON_QUEUES; q++) {
 		uint64_t before = c.balloon_reported_pages;
 
-		put(VIRTIO_MMIO_STATUS, 0);
+		mmio_put(&m, VIRTIO_MMIO_STATUS, 0);
 		c.balloon_errors = 0;
-		memset(gmem_arena(g) + QUEUE(0), 0, BALLOON_QUEUES * 0x1000);
+		memset(gmem_arena(g) + MMIO_QUEUE(0), 0, BALLOON_QUEUES * 0x1000);
 		set_up(ALL & ~numbering[i].refused, 0);
 		send_free(q, 600, 2);
 		ck_assert_uint_eq(c.balloon_reported_pages - before, q == report ? 2 : 0);
@@ -236,7 +202,7 @@ START_TEST(needs_reset)
 {
 	set_up(ALL, 0);
 	ck_assert_uint_eq(send(nonsense[_i].queue, nonsense[_i].addr, nonsense[_i].len, nonsense[_i].flags), 0);
-	ck_assert(get(VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET);
+	ck_assert(mmio_get(&m, VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET);
 	ck_assert_uint_eq(c.balloon_errors, 1);
 }
 END_TEST
@@ -290,7 +256,7 @@ START_TEST(hints_end)
 	send_free(3, 600, 10);
 	ck_assert_uint_eq(c.balloon_hints, 0);
 	balloon_ask_hints(b);
-	put(VIRTIO_MMIO_STATUS, 0);
+	mmio_put(&m, VIRTIO_MMIO_STATUS, 0);
 	ck_assert_uint_eq(command(), VIRTIO_BALLOON_CMD_STOP);
 	balloon_ask_hints(b);
 	ck_assert_uint_eq(command(), VIRTIO_BALLOON_CMD_STOP);
@@ -301,7 +267,7 @@ END_TEST
 START_TEST(poison)
 {
 	set_up(ALL, 0xaaaaaaaa);
-	ck_assert_uint_eq(get(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL), 0xaaaaaaaa);
+	ck_assert_uint_eq(mmio_get(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL), 0xaaaaaaaa);
 	fill(600, 20);
 	send_free(4, 600, 10);
 	ck_assert_uint_eq(c.balloon_reported_released, 10);
@@ -325,10 +291,10 @@ START_TEST(poison_kept)
 	ck_assert_uint_eq(c.balloon_reported_released, 0);
 	ck_assert_uint_eq(c.balloon_poison_kept, 10);
 	ck_assert_uint_eq(word(605), VALUE);
-	memset(gmem_arena(g) + QUEUE(0), 0, BALLOON_QUEUES * 0x1000);
+	memset(gmem_arena(g) + MMIO_QUEUE(0), 0, BALLOON_QUEUES * 0x1000);
 	set_up(ALL & ~VIRTIO_BALLOON_F_PAGE_POISON, 0);
-	put(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL, 0xaaaaaaaa);
-	put(VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_CMD_ID, 7);
+	mmio_put(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_POISON_VAL, 0xaaaaaaaa);
+	mmio_put(&m, VIRTIO_MMIO_CONFIG + VIRTIO_BALLOON_CMD_ID, 7);
 	ck_assert_uint_eq(c.balloon_errors, 8);
 	send_free(4, 600, 10);
 	ck_assert_uint_eq(c.balloon_reported_released, 10);

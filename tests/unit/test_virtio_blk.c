@@ -5,24 +5,21 @@
 #include <string.h>
 
 #include "tests/lib/fake_machine.h"
+#include "tests/lib/mmio_driver.h"
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
 #include "vmm/virtio_blk.h"
-#include "vmm/virtio_mmio.h"
 
 #define HOST   4096
 #define NPAGES 2048
 #define ARENA  512
 #define FILES  300u
 #define SWAP   40u
-#define NUM    16
-#define RINGS  0x10000ull /* descriptors; available ring at + 0x400, used ring at + 0x800 */
 #define HEADER 0x20000ull
 #define STATUS 0x20100ull
 #define DATA   (600ull << PAGE_SHIFT)
 
 #define FEATURES (VIRTIO_F_VERSION_1 | VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES)
-#define READY	 (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK)
 
 static struct frames *fr;
 static struct fake_machine *fm;
@@ -83,44 +80,23 @@ static void teardown(void)
 	fake_machine_free(fm);
 }
 
-static void put(uint64_t reg, uint32_t value)
-{
-	virtio_mmio_write(&m, reg, value, 4);
-}
-
-static uint32_t get(uint64_t reg)
-{
-	return (uint32_t)virtio_mmio_read(&m, reg, 4);
-}
-
 static void set_up(uint64_t features)
 {
-	put(VIRTIO_MMIO_STATUS, 0);
-	put(VIRTIO_MMIO_STATUS, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
-	for (unsigned i = 0; i < 2; i++) {
-		put(VIRTIO_MMIO_DRIVER_FEATURES_SEL, i);
-		put(VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> 32 * i));
-	}
-	put(VIRTIO_MMIO_STATUS, READY);
-	memset(gmem_arena(g) + RINGS, 0, PAGE_SIZE);
-	put(VIRTIO_MMIO_QUEUE_SEL, 0);
-	put(VIRTIO_MMIO_QUEUE_NUM, NUM);
-	put(VIRTIO_MMIO_QUEUE_DESC, (uint32_t)RINGS);
-	put(VIRTIO_MMIO_QUEUE_DRIVER, (uint32_t)RINGS + 0x400);
-	put(VIRTIO_MMIO_QUEUE_DEVICE, (uint32_t)RINGS + 0x800);
-	put(VIRTIO_MMIO_QUEUE_READY, 1);
-	put(VIRTIO_MMIO_STATUS, READY | VIRTIO_DRIVER_OK);
-	must_eq(get(VIRTIO_MMIO_STATUS), READY | VIRTIO_DRIVER_OK);
+	mmio_negotiate(&m, features);
+	memset(gmem_arena(g) + MMIO_QUEUE(0), 0, PAGE_SIZE);
+	mmio_set_queue(&m, 0, MMIO_NUM, MMIO_QUEUE(0));
+	mmio_start(&m);
+	must_eq(mmio_get(&m, VIRTIO_MMIO_STATUS), MMIO_READY | VIRTIO_DRIVER_OK);
 }
 
 static struct vring_desc *desc(unsigned i)
 {
-	return (struct vring_desc *)(gmem_arena(g) + RINGS) + i;
+	return mmio_desc(g, 0) + i;
 }
 
 static struct vring_used *used(void)
 {
-	return (struct vring_used *)(gmem_arena(g) + RINGS + 0x800);
+	return mmio_used(g, 0);
 }
 
 static uint8_t *status(void)
@@ -131,12 +107,8 @@ static uint8_t *status(void)
 /* The chain that begins with descriptor @head. */
 static void send_head(uint16_t head)
 {
-	struct vring_avail *avail = (struct vring_avail *)(gmem_arena(g) + RINGS + 0x400);
-
 	*status() = 0xee;
-	avail->ring[avail->idx % NUM] = head;
-	avail->idx++;
-	put(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+	mmio_send_head(&m, g, 0, head);
 }
 
 static void header(uint32_t type, uint64_t sector)
@@ -186,14 +158,15 @@ static void memory_bytes(gpa_t gpa, void *buf, size_t len)
 
 START_TEST(registers)
 {
-	must_eq(get(VIRTIO_MMIO_DEVICE_ID), 2);
-	must_eq(get(VIRTIO_MMIO_DEVICE_FEATURES), (uint32_t)(FEATURES | VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE));
+	must_eq(mmio_get(&m, VIRTIO_MMIO_DEVICE_ID), 2);
+	must_eq(mmio_get(&m, VIRTIO_MMIO_DEVICE_FEATURES),
+		(uint32_t)(FEATURES | VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE));
 	must_eq(virtio_mmio_read(&m, VIRTIO_MMIO_CONFIG, 8), (FILES + SWAP) * 8);
-	must_eq(get(VIRTIO_MMIO_CONFIG + 20), 4096);
-	must_eq(get(VIRTIO_MMIO_CONFIG + 12), VIRTQUEUE_MAX - 2);
-	must_eq(get(VIRTIO_MMIO_CONFIG + 64), 0);
+	must_eq(mmio_get(&m, VIRTIO_MMIO_CONFIG + 20), 4096);
+	must_eq(mmio_get(&m, VIRTIO_MMIO_CONFIG + 12), VIRTQUEUE_MAX - 2);
+	must_eq(mmio_get(&m, VIRTIO_MMIO_CONFIG + 64), 0);
 	must_eq(c.blk_errors, 0);
-	put(VIRTIO_MMIO_CONFIG, 1);
+	mmio_put(&m, VIRTIO_MMIO_CONFIG, 1);
 	must_eq(c.blk_errors, 4);
 	must_eq(virtio_mmio_read(&m, VIRTIO_MMIO_CONFIG, 8), (FILES + SWAP) * 8);
 }
@@ -216,7 +189,7 @@ START_TEST(pages)
 	must_eq(used()->idx, 1);
 	must_eq(used()->ring[0].len, 5 * PAGE_SIZE + 1);
 	must_eq(interrupts, 1);
-	must_eq(get(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_USED);
+	must_eq(mmio_get(&m, VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_INT_USED);
 	must_eq(*status(), VIRTIO_BLK_OK);
 	disk_bytes(10 * PAGE_SIZE, a, sizeof(a));
 	memory_bytes(DATA, e, sizeof(e));
@@ -334,7 +307,7 @@ START_TEST(beyond)
 	must_eq(request(VIRTIO_BLK_T_WRITE_ZEROES, 0, 0x30000, sizeof(r), 0), VIRTIO_BLK_IOERR);
 	must_eq(c.blk_errors, 6);
 	must_eq(disk_image_next_written(image, 0), UINT64_MAX);
-	must_eq(get(VIRTIO_MMIO_STATUS), READY | VIRTIO_DRIVER_OK);
+	must_eq(mmio_get(&m, VIRTIO_MMIO_STATUS), MMIO_READY | VIRTIO_DRIVER_OK);
 	/* Memory that it gave up, and may not use again before it says so. */
 	gmem_balloon_strict(g, true);
 	must(!gmem_balloon(g, DATA >> PAGE_SHIFT));
@@ -347,7 +320,7 @@ END_TEST
 /* Is the device out of order after this chain, and in order after a reset? */
 static void must_break(void)
 {
-	must(get(VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET);
+	must(mmio_get(&m, VIRTIO_MMIO_STATUS) & VIRTIO_NEEDS_RESET);
 	must(interrupts > 0);
 	set_up(FEATURES);
 	must_eq(request(VIRTIO_BLK_T_IN, 0, DATA, PAGE_SIZE, VRING_DESC_WRITE), VIRTIO_BLK_OK);
@@ -387,7 +360,7 @@ START_TEST(wrap)
 {
 	set_up(FEATURES);
 	header(VIRTIO_BLK_T_IN, 24);
-	for (unsigned round = 0; round < 3 * NUM; round++) {
+	for (unsigned round = 0; round < 3 * MMIO_NUM; round++) {
 		uint16_t before = used()->idx;
 
 		for (uint16_t i = 0; i < 3; i++) {
@@ -403,8 +376,8 @@ START_TEST(wrap)
 			virtio_blk_end(b, pending[i]);
 		npending = 0;
 		must_eq((uint16_t)(used()->idx - before), 3);
-		must_eq(used()->ring[before % NUM].id, 6);
-		must_eq(used()->ring[(uint16_t)(before + 2) % NUM].id, 0);
+		must_eq(used()->ring[before % MMIO_NUM].id, 6);
+		must_eq(used()->ring[(uint16_t)(before + 2) % MMIO_NUM].id, 0);
 	}
 	must_eq(c.blk_errors, 0);
 }
@@ -421,14 +394,14 @@ START_TEST(reset_under_way)
 	must_eq(used()->idx, 0);
 	must_eq(request(VIRTIO_BLK_T_IN, 0, DATA, PAGE_SIZE, VRING_DESC_WRITE), VIRTIO_BLK_OK);
 	send(VIRTIO_BLK_T_IN, 0, DATA, PAGE_SIZE, VRING_DESC_WRITE);
-	put(VIRTIO_MMIO_QUEUE_READY, 0);
+	mmio_put(&m, VIRTIO_MMIO_QUEUE_READY, 0);
 	end_all();
 	must_eq(*status(), 0xee);
 	must_eq(used()->idx, 1);
 	/* A driver that wants no interrupts gets none. */
 	set_up(FEATURES);
 	interrupts = 0;
-	*(uint16_t *)(gmem_arena(g) + RINGS + 0x400) = VRING_NO_INTERRUPT;
+	*(uint16_t *)(gmem_arena(g) + MMIO_QUEUE(0) + 0x400) = VRING_NO_INTERRUPT;
 	must_eq(request(VIRTIO_BLK_T_IN, 0, DATA, PAGE_SIZE, VRING_DESC_WRITE), VIRTIO_BLK_OK);
 	must_eq(interrupts, 0);
 }
