@@ -5,84 +5,51 @@
 #include <string.h>
 
 #include "mm/replace.h"
-#include "mm/swap.h"
 #include "mm/swap_slots.h"
-#include "tests/lib/fake_machine.h"
-#include "tests/lib/fake_paging.h"
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
+#include "tests/lib/swap_world.h"
 #include "workloads/rng.h"
 
 #define HOST  512u /* frames: the least there is */
 #define PAGES 2048u
 
-struct world {
-	struct frames *fr;
-	struct fake_machine *fm;
-	struct swap *swap;
-	struct gmem *g;
-	struct fake_paging *p; /* NULL: gmem sees every access */
-	struct counters c;
-};
-
-static struct world *world_new(struct swap_config cfg, bool paging)
+static struct swap_world *world_new(struct swap_config cfg, bool paging)
 {
-	const struct gmem_config gc = { .vm = 3, .npages = PAGES, .level = 1 };
-	struct world *w = g_new0(struct world, 1);
+	struct swap_world *w = swap_world_new(&cfg, HOST);
 
-	w->fr = frames_new(HOST, 1);
-	w->fm = fake_machine_new(HOST);
-	ck_assert_uint_eq(frames_total(w->fr), HOST);
-	w->g = gmem_new(&gc, w->fr, &w->fm->base, &w->c, NULL);
-	w->swap = swap_new(&cfg, w->fr, &w->fm->base);
-	ck_assert(w->g && w->swap);
-	swap_attach(w->swap, w->g);
+	swap_world_add(w, 3, PAGES, 1);
 	if (paging)
-		w->p = fake_paging_new(w->g);
+		w->p = fake_paging_new(w->g[0]);
 	return w;
 }
 
-static void world_free(struct world *w)
+static void put(struct swap_world *w, gfn_t gfn, uint64_t value)
 {
-	ck_assert_int_eq(swap_verify(w->swap), 0);
-	if (w->p) {
-		fake_paging_check(w->p);
-		fake_paging_free(w->p);
-	}
-	gmem_free(w->g);
-	swap_free(w->swap);
-	ck_assert_uint_eq(frames_used(w->fr), 0);
-	frames_free(w->fr);
-	fake_machine_free(w->fm);
-	g_free(w);
+	ck_assert_int_eq(gmem_write(w->g[0], gfn * PAGE_SIZE + 40, &value, sizeof(value)), 0);
 }
 
-static void put(struct world *w, gfn_t gfn, uint64_t value)
-{
-	ck_assert_int_eq(gmem_write(w->g, gfn * PAGE_SIZE + 40, &value, sizeof(value)), 0);
-}
-
-static uint64_t look(struct world *w, gfn_t gfn)
+static uint64_t look(struct swap_world *w, gfn_t gfn)
 {
 	uint64_t page[PAGE_SIZE / 8];
 
-	ck_assert_int_eq(gmem_peek(w->g, gfn, page), 0);
+	ck_assert_int_eq(gmem_peek(w->g[0], gfn, page), 0);
 	return page[5];
 }
 
-static struct gmem_page lookup(struct world *w, gfn_t gfn)
+static struct gmem_page lookup(struct swap_world *w, gfn_t gfn)
 {
 	struct gmem_page page;
 
-	ck_assert_int_eq(gmem_lookup(w->g, gfn, &page), 0);
+	ck_assert_int_eq(gmem_lookup(w->g[0], gfn, &page), 0);
 	return page;
 }
 
-static struct gmem_page fault(struct world *w, gfn_t gfn, unsigned access)
+static struct gmem_page fault(struct swap_world *w, gfn_t gfn, unsigned access)
 {
 	struct gmem_page page;
 
-	ck_assert_int_eq(gmem_fault(w->g, gfn, access, FAULT_CPU, &page), 0);
+	ck_assert_int_eq(gmem_fault(w->g[0], gfn, access, FAULT_CPU, &page), 0);
 	ck_assert(page.state == PAGE_RESIDENT && page.access & access);
 	return page;
 }
@@ -169,7 +136,7 @@ START_TEST(policies_miss_as_mrc_says)
 	enum { N = 60000 };
 	const uint64_t seed = 99;
 	uint32_t *ids = stream_new(N, 17);
-	struct world *w = world_new((struct swap_config){ .nslots = 2 * PAGES,
+	struct swap_world *w = world_new((struct swap_config){ .nslots = 2 * PAGES,
 							  .policy = victim_policy(twins[_i].victim),
 							  .seed = seed }, false);
 	const struct replace_ops *ops = replace_find(twins[_i].replace);
@@ -179,24 +146,25 @@ START_TEST(policies_miss_as_mrc_says)
 	uint32_t victim;
 
 	for (size_t i = 0; i < N; i++) {
-		uint64_t before = w->c.faults_absent + w->c.faults_swapped;
+		uint64_t before = w->c[0].faults_absent + w->c[0].faults_swapped;
 
-		must(gmem_fault(w->g, ids[i], i % 3 ? ACC_R : ACC_W, FAULT_CPU, &page) == 0);
-		must((w->c.faults_absent + w->c.faults_swapped == before) == ops->access(policy, ids[i], &victim));
+		must(gmem_fault(w->g[0], ids[i], i % 3 ? ACC_R : ACC_W, FAULT_CPU, &page) == 0);
+		must((w->c[0].faults_absent + w->c[0].faults_swapped == before) ==
+		     ops->access(policy, ids[i], &victim));
 	}
-	ck_assert_uint_eq(w->c.swap_outs, w->c.faults_absent + w->c.faults_swapped - HOST);
-	ck_assert_uint_gt(w->c.swap_clean_drops, 0);
-	ck_assert_uint_eq(w->c.swap_outs, w->c.swap_writes + w->c.swap_clean_drops);
+	ck_assert_uint_eq(w->c[0].swap_outs, w->c[0].faults_absent + w->c[0].faults_swapped - HOST);
+	ck_assert_uint_gt(w->c[0].swap_clean_drops, 0);
+	ck_assert_uint_eq(w->c[0].swap_outs, w->c[0].swap_writes + w->c[0].swap_clean_drops);
 	ops->destroy(policy);
 	g_free(ids);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if a page goes and comes back? Read: it stays clean, and goes again for nothing. Written: its slot goes. */
 START_TEST(clean_pages_are_dropped)
 {
-	struct world *w = world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo }, true);
+	struct swap_world *w = world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo }, true);
 	uint64_t value;
 	bool faulted;
 
@@ -211,20 +179,20 @@ START_TEST(clean_pages_are_dropped)
 	/* Read: comes back read-only, its copy stays. */
 	ck_assert_int_eq(fake_paging_access(w->p, 0, ACC_R, &faulted), 0);
 	ck_assert(faulted && lookup(w, 0).state == PAGE_RESIDENT && !(lookup(w, 0).access & ACC_W));
-	ck_assert_uint_eq(w->c.faults_swapped, 1);
+	ck_assert_uint_eq(w->c[0].faults_swapped, 1);
 	ck_assert_uint_eq(w->fm->dropped, 0);
-	ck_assert_int_eq(gmem_move(w->g, 0, 0), -ENOMEM);
+	ck_assert_int_eq(gmem_move(w->g[0], 0, 0), -ENOMEM);
 	/* A large leaf could not keep one of its pages read-only. */
 	ck_assert_int_eq(fake_paging_access(w->p, 1, ACC_R, &faulted), 0);
-	ck_assert_int_eq(gmem_release(w->g, HOST), 0);
+	ck_assert_int_eq(gmem_release(w->g[0], HOST), 0);
 	for (gfn_t gfn = 2; gfn < HOST; gfn++)
-		ck_assert_int_eq(gmem_read(w->g, gfn * PAGE_SIZE, &value, sizeof(value)), 0);
+		ck_assert_int_eq(gmem_read(w->g[0], gfn * PAGE_SIZE, &value, sizeof(value)), 0);
 	ck_assert(lookup(w, 0).state == PAGE_RESIDENT && lookup(w, 1).state == PAGE_RESIDENT);
-	ck_assert_int_eq(gmem_collapse(w->g, 0, 2), -EAGAIN);
+	ck_assert_int_eq(gmem_collapse(w->g[0], 0, 2), -EAGAIN);
 	for (gfn_t gfn = HOST + 1; lookup(w, 0).state == PAGE_RESIDENT; gfn++)
 		put(w, gfn, gfn);
-	ck_assert_uint_eq(w->c.swap_clean_drops, 1);
-	ck_assert_uint_eq(w->c.swap_outs, w->fm->saved + 1);
+	ck_assert_uint_eq(w->c[0].swap_clean_drops, 1);
+	ck_assert_uint_eq(w->c[0].swap_outs, w->fm->saved + 1);
 	ck_assert_uint_eq(look(w, 0), 77);
 
 	/* Read, then written: the first write faults once, and the copy is gone. */
@@ -234,14 +202,14 @@ START_TEST(clean_pages_are_dropped)
 	ck_assert_uint_eq(w->fm->dropped, 1);
 	ck_assert_int_eq(fake_paging_access(w->p, 0, ACC_W, &faulted), 0);
 	ck_assert(!faulted);
-	ck_assert_uint_eq(w->c.faults_spurious, 0);
+	ck_assert_uint_eq(w->c[0].faults_spurious, 0);
 
 	/* Released while swapped, or with a copy: no slot is left behind. */
 	for (gfn_t gfn = 0; gfn < PAGES; gfn++)
-		ck_assert_int_eq(gmem_release(w->g, gfn), 0);
+		ck_assert_int_eq(gmem_release(w->g[0], gfn), 0);
 	ck_assert_uint_eq(g_hash_table_size(w->fm->slots), 0);
 	ck_assert_uint_eq(look(w, 0), 0);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
@@ -250,17 +218,18 @@ END_TEST
  */
 START_TEST(readahead_brings_the_group)
 {
-	struct world *w = world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo, .cluster = 3 }, true);
+	struct swap_world *w =
+		world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo, .cluster = 3 }, true);
 	bool faulted;
 
 	for (gfn_t gfn = 0; gfn < HOST + 16; gfn++)
 		put(w, gfn, gfn + 1);
 	for (gfn_t gfn = 100; gfn < 120; gfn++)
-		ck_assert_int_eq(gmem_release(w->g, gfn), 0);
+		ck_assert_int_eq(gmem_release(w->g[0], gfn), 0);
 	ck_assert(lookup(w, 8).state == PAGE_SWAPPED && lookup(w, 15).state == PAGE_SWAPPED);
 	ck_assert_int_eq(fake_paging_access(w->p, 10, ACC_R, &faulted), 0);
 	ck_assert_uint_eq(w->fm->io_reads, 1);
-	ck_assert_uint_eq(w->c.swap_readahead, 7);
+	ck_assert_uint_eq(w->c[0].swap_readahead, 7);
 	for (gfn_t gfn = 8; gfn < 16; gfn++) {
 		ck_assert(lookup(w, gfn).state == PAGE_RESIDENT);
 		ck_assert_uint_eq(look(w, gfn), gfn + 1);
@@ -269,51 +238,51 @@ START_TEST(readahead_brings_the_group)
 	ck_assert(lookup(w, 7).state == PAGE_SWAPPED);
 	ck_assert_int_eq(fake_paging_access(w->p, 11, ACC_W, &faulted), 0);
 	ck_assert(faulted);
-	ck_assert_uint_eq(w->c.swap_readahead_hits, 1);
-	ck_assert_uint_eq(w->c.faults_young, 0);
-	ck_assert_uint_eq(w->c.faults_swapped, 1);
-	ck_assert_uint_eq(w->c.swap_ins, 1);
-	world_free(w);
+	ck_assert_uint_eq(w->c[0].swap_readahead_hits, 1);
+	ck_assert_uint_eq(w->c[0].faults_young, 0);
+	ck_assert_uint_eq(w->c[0].faults_swapped, 1);
+	ck_assert_uint_eq(w->c[0].swap_ins, 1);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if frames run low? A batch goes at once, in slots that lie together, written with few commands. */
 START_TEST(watermarks_evict_in_batches)
 {
-	struct world *w = world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo, .low = 32, .high = 96 },
-				    true);
+	struct swap_world *w =
+		world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo, .low = 32, .high = 96 }, true);
 	struct reclaimer *r = swap_reclaimer(w->swap);
 
 	for (gfn_t gfn = 0; gfn < HOST - 32; gfn++)
 		put(w, gfn, gfn);
 	r->ops->balance(r);
-	ck_assert_uint_eq(w->c.swap_outs, 0);
+	ck_assert_uint_eq(w->c[0].swap_outs, 0);
 	put(w, HOST, 1);
 	r->ops->balance(r);
-	ck_assert_uint_eq(w->c.swap_outs, 65);
+	ck_assert_uint_eq(w->c[0].swap_outs, 65);
 	ck_assert_uint_eq(HOST - frames_used(w->fr), 96);
 	ck_assert_uint_eq(w->fm->io_writes, 1);
 	ck_assert_uint_eq(w->fm->io_pages, 65);
 	r->ops->balance(r);
-	ck_assert_uint_eq(w->c.swap_outs, 65);
-	world_free(w);
+	ck_assert_uint_eq(w->c[0].swap_outs, 65);
+	swap_world_free(w);
 }
 END_TEST
 
-static void fill(struct world *w, gfn_t gfn, unsigned words)
+static void fill(struct swap_world *w, gfn_t gfn, unsigned words)
 {
 	uint64_t page[PAGE_SIZE / 8] = { 0 };
 
 	for (unsigned i = 0; i < words; i++)
 		page[i] = gfn + 1;
-	ck_assert_int_eq(gmem_write(w->g, gfn * PAGE_SIZE, page, sizeof(page)), 0);
+	ck_assert_int_eq(gmem_write(w->g[0], gfn * PAGE_SIZE, page, sizeof(page)), 0);
 }
 
 /* What if there is a compressed tier? It takes what shrinks, until it is full; its frames are the sum of its bytes. */
 START_TEST(tier_takes_what_shrinks)
 {
-	struct world *w = world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo, .pool_frames = 4 },
-				    true);
+	struct swap_world *w =
+		world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo, .pool_frames = 4 }, true);
 	uint64_t page[PAGE_SIZE / 8];
 
 	/* The first eight shrink to a quarter, the next do not, then again. */
@@ -321,37 +290,37 @@ START_TEST(tier_takes_what_shrinks)
 		fill(w, gfn, gfn < 8 || gfn >= 16 ? 127 : 512);
 	for (gfn_t gfn = HOST; gfn < HOST + 6; gfn++)
 		fill(w, gfn, 127);
-	ck_assert_uint_eq(w->c.pages_compressed, 8);
-	ck_assert_uint_eq(w->c.compressed_bytes, 8 * 1024);
+	ck_assert_uint_eq(w->c[0].pages_compressed, 8);
+	ck_assert_uint_eq(w->c[0].compressed_bytes, 8 * 1024);
 	ck_assert_uint_eq(swap_pool_used(w->swap), 2);
 	ck_assert(lookup(w, 3).state == PAGE_COMPRESSED);
 	ck_assert_uint_eq(look(w, 3), 4);
 	for (gfn_t gfn = HOST + 6; gfn < HOST + 200; gfn++)
 		fill(w, gfn, 127);
-	ck_assert_uint_eq(w->c.swap_incompressible, 8);
-	ck_assert_uint_eq(w->c.pages_compressed, 16);
+	ck_assert_uint_eq(w->c[0].swap_incompressible, 8);
+	ck_assert_uint_eq(w->c[0].pages_compressed, 16);
 	ck_assert_uint_eq(swap_pool_used(w->swap), 4);
-	ck_assert_uint_gt(w->c.swap_pool_full, 0);
-	ck_assert_uint_eq(w->c.swap_outs, w->c.swap_compressed + w->c.swap_writes);
+	ck_assert_uint_gt(w->c[0].swap_pool_full, 0);
+	ck_assert_uint_eq(w->c[0].swap_outs, w->c[0].swap_compressed + w->c[0].swap_writes);
 
 	/* A touch decompresses; no slot stays; nothing is read. */
 	uint64_t reads = w->fm->io_reads;
 
 	fault(w, 3, ACC_R);
-	ck_assert_uint_eq(w->c.faults_compressed, 1);
+	ck_assert_uint_eq(w->c[0].faults_compressed, 1);
 	ck_assert_uint_eq(w->fm->io_reads, reads);
 	ck_assert_uint_eq(w->fm->charged[CHARGE_DECOMPRESS], 1);
 	ck_assert(lookup(w, 3).access & ACC_W);
-	ck_assert_int_eq(gmem_read(w->g, 3 * PAGE_SIZE, page, sizeof(page)), 0);
+	ck_assert_int_eq(gmem_read(w->g[0], 3 * PAGE_SIZE, page, sizeof(page)), 0);
 	ck_assert(page[0] == 4 && page[126] == 4 && page[127] == 0);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if the device is full, or fails? Clean pages still go; else the fault fails, and nothing is lost. */
 START_TEST(full_and_failing_devices)
 {
-	struct world *w = world_new((struct swap_config){ .nslots = 20, .policy = &swap_fifo }, true);
+	struct swap_world *w = world_new((struct swap_config){ .nslots = 20, .policy = &swap_fifo }, true);
 	struct gmem_page page;
 	bool faulted;
 
@@ -359,70 +328,70 @@ START_TEST(full_and_failing_devices)
 		put(w, gfn, gfn + 1);
 	w->fm->fail_save_in = 1;
 	put(w, HOST, HOST + 1); /* another victim goes instead */
-	ck_assert_uint_eq(w->c.swap_failures, 1);
+	ck_assert_uint_eq(w->c[0].swap_failures, 1);
 	ck_assert(lookup(w, 0).state == PAGE_RESIDENT && lookup(w, 1).state == PAGE_SWAPPED);
 	for (gfn_t gfn = HOST + 1; gfn < HOST + 20; gfn++)
 		put(w, gfn, gfn + 1);
-	ck_assert_int_eq(gmem_fault(w->g, HOST + 20, ACC_R, FAULT_CPU, &page), -ENOMEM);
+	ck_assert_int_eq(gmem_fault(w->g[0], HOST + 20, ACC_R, FAULT_CPU, &page), -ENOMEM);
 	ck_assert(lookup(w, HOST + 20).state == PAGE_ABSENT);
 	ck_assert_int_eq(swap_verify(w->swap), 0);
 
 	/* A read that fails leaves the page where it is. */
-	ck_assert_int_eq(gmem_release(w->g, HOST), 0);
+	ck_assert_int_eq(gmem_release(w->g[0], HOST), 0);
 	w->fm->fail_load_in = 1;
-	ck_assert_int_eq(gmem_fault(w->g, 1, ACC_R, FAULT_CPU, &page), -EIO);
+	ck_assert_int_eq(gmem_fault(w->g[0], 1, ACC_R, FAULT_CPU, &page), -EIO);
 	ck_assert(lookup(w, 1).state == PAGE_SWAPPED);
 	ck_assert_int_eq(fake_paging_access(w->p, 1, ACC_R, &faulted), 0);
 	ck_assert_uint_eq(look(w, 1), 2);
 	for (gfn_t gfn = 0; gfn < HOST + 20; gfn++)
 		if (gfn != HOST)
 			ck_assert_uint_eq(look(w, gfn), gfn + 1);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if a guest has no reclaimer, or a page cannot go? As ever: out of memory; -EBUSY. */
 START_TEST(what_cannot_go_stays)
 {
-	struct world *w = world_new((struct swap_config){ .nslots = 20, .policy = &swap_clock }, true);
+	struct swap_world *w = world_new((struct swap_config){ .nslots = 20, .policy = &swap_clock }, true);
 
-	ck_assert_int_eq(gmem_evict(w->g, 5, PAGE_SWAPPED, 0), -EBUSY);
-	ck_assert_int_eq(gmem_evict(w->g, PAGES, PAGE_SWAPPED, 0), -EFAULT);
-	ck_assert_int_eq(gmem_swap_ahead(w->g, 5), -EBUSY);
+	ck_assert_int_eq(gmem_evict(w->g[0], 5, PAGE_SWAPPED, 0), -EBUSY);
+	ck_assert_int_eq(gmem_evict(w->g[0], PAGES, PAGE_SWAPPED, 0), -EFAULT);
+	ck_assert_int_eq(gmem_swap_ahead(w->g[0], 5), -EBUSY);
 	ck_assert_int_eq(swap_reclaimer(w->swap)->ops->supply(swap_reclaimer(w->swap), HOST + 1), -ENOMEM);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if the tier is full and may write back? The oldest go to the device, in one command, and new ones come in. */
 START_TEST(full_tier_writes_the_oldest_back)
 {
-	struct world *w = world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo, .pool_frames = 20,
+	struct swap_world *w = world_new((struct swap_config){ .nslots = 4096, .policy = &swap_fifo, .pool_frames = 20,
 							  .writeback = true }, true);
 
 	for (gfn_t gfn = 0; gfn < HOST + 80; gfn++)
 		fill(w, gfn, 127);
 	/* Frames that the tier takes are frames that pages have to leave. */
-	ck_assert_uint_eq(w->c.swap_compressed, w->c.swap_outs);
-	ck_assert_uint_eq(w->c.swap_pool_full, 0);
+	ck_assert_uint_eq(w->c[0].swap_compressed, w->c[0].swap_outs);
+	ck_assert_uint_eq(w->c[0].swap_pool_full, 0);
 	ck_assert_uint_le(swap_pool_used(w->swap), 20);
-	ck_assert_uint_gt(w->c.swap_writebacks, 0);
-	ck_assert_uint_eq(w->c.pages_swapped, w->c.swap_writebacks);
-	ck_assert_uint_eq(w->c.pages_compressed, w->c.swap_outs - w->c.swap_writebacks);
-	for (gfn_t gfn = 0; gfn < w->c.swap_outs; gfn++) {
-		must(lookup(w, gfn).state == (gfn < w->c.swap_writebacks ? PAGE_SWAPPED : PAGE_COMPRESSED));
+	ck_assert_uint_gt(w->c[0].swap_writebacks, 0);
+	ck_assert_uint_eq(w->c[0].pages_swapped, w->c[0].swap_writebacks);
+	ck_assert_uint_eq(w->c[0].pages_compressed, w->c[0].swap_outs - w->c[0].swap_writebacks);
+	for (gfn_t gfn = 0; gfn < w->c[0].swap_outs; gfn++) {
+		must(lookup(w, gfn).state == (gfn < w->c[0].swap_writebacks ? PAGE_SWAPPED : PAGE_COMPRESSED));
 		must_eq(look(w, gfn), gfn + 1);
 	}
 	/* The device fails: what is there stays, and who comes goes to the device, which may work for it. */
 	w->fm->fail_save_in = 1;
-	for (gfn_t gfn = HOST + 80; !w->c.swap_pool_full && gfn < HOST + 400; gfn++)
+	for (gfn_t gfn = HOST + 80; !w->c[0].swap_pool_full && gfn < HOST + 400; gfn++)
 		fill(w, gfn, 127);
-	ck_assert_uint_eq(w->c.swap_write_errors, 1);
+	ck_assert_uint_eq(w->c[0].swap_write_errors, 1);
 	for (gfn_t gfn = 0; gfn < HOST; gfn++)
 		must_eq(look(w, gfn), gfn + 1);
 	fault(w, 0, ACC_W);
-	ck_assert_uint_eq(w->c.faults_swapped, 1);
-	world_free(w);
+	ck_assert_uint_eq(w->c[0].faults_swapped, 1);
+	swap_world_free(w);
 }
 END_TEST
 

@@ -3,56 +3,28 @@
 #include <errno.h>
 #include <glib.h>
 
-#include "mm/swap.h"
-#include "tests/lib/fake_machine.h"
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
+#include "tests/lib/swap_world.h"
 
 enum { HOST = 512, PAGES = 4096, VMS = 2 };
 
-struct world {
-	struct frames *fr;
-	struct fake_machine *fm;
-	struct swap *swap;
-	struct gmem *g[VMS];
-	struct counters c[VMS];
-};
-
-static struct world *world_new(uint64_t nslots)
+static struct swap_world *world_new(uint64_t nslots)
 {
 	const struct swap_config cfg = { .nslots = nslots, .policy = &swap_clock };
-	struct world *w = g_new0(struct world, 1);
+	struct swap_world *w = swap_world_new(&cfg, HOST);
 
-	w->fr = frames_new(HOST, 1);
-	w->fm = fake_machine_new(HOST);
-	w->swap = swap_new(&cfg, w->fr, &w->fm->base);
-	for (unsigned i = 0; i < VMS; i++) {
-		const struct gmem_config gc = { .vm = i, .npages = PAGES, .level = 1 };
-
-		w->g[i] = gmem_new(&gc, w->fr, &w->fm->base, &w->c[i], NULL);
-		ck_assert_int_eq(swap_attach(w->swap, w->g[i]), 0);
-	}
+	for (unsigned i = 0; i < VMS; i++)
+		swap_world_add(w, i, PAGES, 1);
 	return w;
 }
 
-static void world_free(struct world *w)
-{
-	ck_assert_int_eq(swap_verify(w->swap), 0);
-	for (unsigned i = 0; i < VMS; i++)
-		gmem_free(w->g[i]);
-	swap_free(w->swap);
-	ck_assert_uint_eq(frames_used(w->fr), 0);
-	frames_free(w->fr);
-	fake_machine_free(w->fm);
-	g_free(w);
-}
-
-static int store(struct world *w, unsigned vm, gfn_t gfn, uint64_t value)
+static int store(struct swap_world *w, unsigned vm, gfn_t gfn, uint64_t value)
 {
 	return gmem_write(w->g[vm], gfn * PAGE_SIZE + 40, &value, sizeof(value));
 }
 
-static uint64_t look(struct world *w, unsigned vm, gfn_t gfn)
+static uint64_t look(struct swap_world *w, unsigned vm, gfn_t gfn)
 {
 	uint64_t page[PAGE_SIZE / 8];
 
@@ -60,7 +32,7 @@ static uint64_t look(struct world *w, unsigned vm, gfn_t gfn)
 	return page[5];
 }
 
-static enum page_state state(struct world *w, unsigned vm, gfn_t gfn)
+static enum page_state state(struct swap_world *w, unsigned vm, gfn_t gfn)
 {
 	struct gmem_page page;
 
@@ -69,7 +41,7 @@ static enum page_state state(struct world *w, unsigned vm, gfn_t gfn)
 }
 
 /* Pages @gfn of both VMs, and @more pages behind it of the first, map one frame. */
-static void merge(struct world *w, gfn_t gfn, unsigned more)
+static void merge(struct swap_world *w, gfn_t gfn, unsigned more)
 {
 	hfn_t stable;
 
@@ -82,7 +54,7 @@ static void merge(struct world *w, gfn_t gfn, unsigned more)
 /* What if all of the host's memory is merged pages, and a guest wants more? It gets it, until swap is full. */
 START_TEST(host_of_merged_frames_goes_on)
 {
-	struct world *w = world_new(3000);
+	struct swap_world *w = world_new(3000);
 	gfn_t gfn;
 
 	for (gfn = 0; gfn < HOST - 1; gfn++)
@@ -98,14 +70,14 @@ START_TEST(host_of_merged_frames_goes_on)
 		must_eq(look(w, 0, i), i);
 	for (gfn_t i = 0; i < HOST - 1; i++)
 		must_eq(look(w, 1, i), i);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if a merged page is written while no frame is free, and it is the one that goes to make room? It comes back. */
 START_TEST(page_being_unshared_is_evicted)
 {
-	struct world *w = world_new(3000);
+	struct swap_world *w = world_new(3000);
 
 	for (gfn_t gfn = 0; gfn < HOST; gfn++) {
 		hfn_t hfn;
@@ -122,14 +94,14 @@ START_TEST(page_being_unshared_is_evicted)
 	ck_assert_uint_gt(w->c[0].faults_dma, HOST);
 	for (gfn_t gfn = 0; gfn < HOST; gfn++)
 		must_eq(look(w, 0, gfn), gfn + 7);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if there are few other pages? Merged ones that were not touched go before them, those of few pages first. */
 START_TEST(few_other_pages_are_spared)
 {
-	struct world *w = world_new(3000);
+	struct swap_world *w = world_new(3000);
 	uint64_t merged = 0;
 
 	for (gfn_t gfn = 0; gfn < 800; gfn += 4, merged++)
@@ -144,14 +116,14 @@ START_TEST(few_other_pages_are_spared)
 		must(state(w, 0, gfn) == PAGE_SHARED && state(w, 0, gfn + 2) == PAGE_SHARED);
 	for (gfn_t gfn = 2000; gfn < 2012; gfn++)
 		must(state(w, 1, gfn) == PAGE_RESIDENT);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if the device fails in the middle of a frame's pages? Those that went have gone, the others keep the frame. */
 START_TEST(failing_device_leaves_the_rest)
 {
-	struct world *w = world_new(3000);
+	struct swap_world *w = world_new(3000);
 	hfn_t stable;
 
 	must(store(w, 0, 0, 5) == 0 && gmem_share_begin(w->g[0], 0, &stable) == 0);
@@ -167,7 +139,7 @@ START_TEST(failing_device_leaves_the_rest)
 	}
 	ck_assert_int_eq(swap_reclaimer(w->swap)->ops->supply(swap_reclaimer(w->swap), HOST), 0);
 	ck_assert_uint_eq(w->c[0].pages_swapped, 6);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 

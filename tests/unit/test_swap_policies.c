@@ -4,45 +4,19 @@
 #include <string.h>
 
 #include "mm/replace.h"
-#include "mm/swap.h"
-#include "tests/lib/fake_machine.h"
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
+#include "tests/lib/swap_world.h"
 #include "workloads/rng.h"
 
 enum { FRAMES = 300, VM = 3 };
 
-struct world {
-	struct frames *fr;
-	struct fake_machine *fm;
-	struct swap *swap;
-	struct gmem *g;
-	struct counters c;
-};
-
-static struct world *world_new(const struct swap_config *cfg, uint64_t npages)
+static struct swap_world *world_new(const struct swap_config *cfg, uint64_t npages)
 {
-	const struct gmem_config gc = { .vm = VM, .npages = npages, .level = 1 };
-	struct world *w = g_new0(struct world, 1);
+	struct swap_world *w = swap_world_new(cfg, 512);
 
-	w->fr = frames_new(512, 1);
-	w->fm = fake_machine_new(512);
-	w->g = gmem_new(&gc, w->fr, &w->fm->base, &w->c, NULL);
-	w->swap = swap_new(cfg, w->fr, &w->fm->base);
-	ck_assert(w->g && w->swap);
-	ck_assert_int_eq(swap_attach(w->swap, w->g), 0);
+	swap_world_add(w, VM, npages, 1);
 	return w;
-}
-
-static void world_free(struct world *w)
-{
-	ck_assert_int_eq(swap_verify(w->swap), 0);
-	gmem_free(w->g);
-	swap_free(w->swap);
-	ck_assert_uint_eq(frames_used(w->fr), 0);
-	frames_free(w->fr);
-	fake_machine_free(w->fm);
-	g_free(w);
 }
 
 /* Hot pages that change, loops and noise, over @npages. */
@@ -67,7 +41,7 @@ static uint64_t misses(const struct swap_policy *policy, const uint32_t *ids, si
 {
 	struct swap_future *future = swap_future_new();
 	const struct swap_config cfg = { .nslots = 4ull * npages, .policy = policy, .seed = 5, .future = future };
-	struct world *w;
+	struct swap_world *w;
 	uint64_t result;
 
 	for (size_t i = 0; i < n; i++)
@@ -78,12 +52,12 @@ static uint64_t misses(const struct swap_policy *policy, const uint32_t *ids, si
 	for (size_t i = 0; i < n; i++) {
 		struct gmem_page page;
 
-		must(gmem_fault(w->g, ids[i], i % 3 ? ACC_R : ACC_W, FAULT_CPU, &page) == 0);
+		must(gmem_fault(w->g[0], ids[i], i % 3 ? ACC_R : ACC_W, FAULT_CPU, &page) == 0);
 		must(swap_used(w->swap, VM, ids[i]));
 	}
-	must(w->c.pages_resident <= nframes);
-	result = w->c.faults_absent + w->c.faults_swapped;
-	world_free(w);
+	must(w->c[0].pages_resident <= nframes);
+	result = w->c[0].faults_absent + w->c[0].faults_swapped;
+	swap_world_free(w);
 	swap_future_free(future);
 	return result;
 }
@@ -319,16 +293,16 @@ START_TEST(streams_do_not_drive_out_what_is_used)
 
 	for (unsigned k = 0; k < G_N_ELEMENTS(policies); k++) {
 		const struct swap_config cfg = { .nslots = 120000, .policy = policies[k], .seed = 5 };
-		struct world *w = world_new(&cfg, PAGES);
+		struct swap_world *w = world_new(&cfg, PAGES);
 		struct gmem_page page;
 
 		must(swap_set_limit(w->swap, VM, 200) == 0);
 		for (unsigned i = 0; i < 20000; i++) {
-			must(gmem_fault(w->g, i % HOT, ACC_R, FAULT_CPU, &page) == 0);
-			must(gmem_fault(w->g, HOT + i, ACC_R, FAULT_CPU, &page) == 0);
+			must(gmem_fault(w->g[0], i % HOT, ACC_R, FAULT_CPU, &page) == 0);
+			must(gmem_fault(w->g[0], HOT + i, ACC_R, FAULT_CPU, &page) == 0);
 		}
-		ins[k] = w->c.swap_ins;
-		world_free(w);
+		ins[k] = w->c[0].swap_ins;
+		swap_world_free(w);
 	}
 	/* Until they have been seen twice, some go. */
 	must(ins[1] <= HOT && ins[2] <= HOT);
@@ -343,24 +317,24 @@ END_TEST
 START_TEST(refaults_change_the_working_set)
 {
 	const struct swap_config cfg = { .nslots = 4000, .policy = &swap_lru };
-	struct world *w = world_new(&cfg, 2000);
+	struct swap_world *w = world_new(&cfg, 2000);
 	struct gmem_page page;
 	uint64_t early, late;
 
 	must(swap_set_limit(w->swap, VM, 200) == 0);
 	for (unsigned i = 0; i < 4000; i++) {
-		must(gmem_fault(w->g, i % 100, ACC_R, FAULT_CPU, &page) == 0);
-		must(gmem_fault(w->g, 500 + i % 1000, ACC_R, FAULT_CPU, &page) == 0);
+		must(gmem_fault(w->g[0], i % 100, ACC_R, FAULT_CPU, &page) == 0);
+		must(gmem_fault(w->g[0], 500 + i % 1000, ACC_R, FAULT_CPU, &page) == 0);
 	}
 	/* The loop over 1000 pages is longer than the memory; what is used is now a loop over 150 other ones. */
 	for (unsigned i = 0; i < 1500; i++)
-		must(gmem_fault(w->g, 1600 + i % 150, ACC_R, FAULT_CPU, &page) == 0);
-	early = w->c.swap_ins;
+		must(gmem_fault(w->g[0], 1600 + i % 150, ACC_R, FAULT_CPU, &page) == 0);
+	early = w->c[0].swap_ins;
 	for (unsigned i = 0; i < 1500; i++)
-		must(gmem_fault(w->g, 1600 + i % 150, ACC_R, FAULT_CPU, &page) == 0);
-	late = w->c.swap_ins - early;
+		must(gmem_fault(w->g[0], 1600 + i % 150, ACC_R, FAULT_CPU, &page) == 0);
+	late = w->c[0].swap_ins - early;
 	must_eq(late, 0);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 

@@ -3,51 +3,23 @@
 #include <errno.h>
 #include <glib.h>
 
-#include "mm/swap.h"
-#include "tests/lib/fake_machine.h"
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
+#include "tests/lib/swap_world.h"
 
 enum { HOST = 4096, PAGES = 3000, VMS = 3 };
 
-struct world {
-	struct frames *fr;
-	struct fake_machine *fm;
-	struct swap *swap;
-	struct gmem *g[VMS];
-	struct counters c[VMS];
-};
-
-static struct world *world_new(enum swap_order order, unsigned level, uint64_t nslots)
+static struct swap_world *world_new(enum swap_order order, unsigned level, uint64_t nslots)
 {
 	const struct swap_config cfg = { .nslots = nslots, .policy = &swap_fifo, .order = order };
-	struct world *w = g_new0(struct world, 1);
+	struct swap_world *w = swap_world_new(&cfg, HOST);
 
-	w->fr = frames_new(HOST, 1);
-	w->fm = fake_machine_new(HOST);
-	w->swap = swap_new(&cfg, w->fr, &w->fm->base);
-	for (unsigned i = 0; i < VMS; i++) {
-		const struct gmem_config gc = { .vm = 2 * i, .npages = PAGES, .level = level };
-
-		w->g[i] = gmem_new(&gc, w->fr, &w->fm->base, &w->c[i], NULL);
-		ck_assert_int_eq(swap_attach(w->swap, w->g[i]), 0);
-	}
+	for (unsigned i = 0; i < VMS; i++)
+		swap_world_add(w, 2 * i, PAGES, level);
 	return w;
 }
 
-static void world_free(struct world *w)
-{
-	ck_assert_int_eq(swap_verify(w->swap), 0);
-	for (unsigned i = 0; i < VMS; i++)
-		gmem_free(w->g[i]);
-	swap_free(w->swap);
-	ck_assert_uint_eq(frames_used(w->fr), 0);
-	frames_free(w->fr);
-	fake_machine_free(w->fm);
-	g_free(w);
-}
-
-static void touch(struct world *w, unsigned vm, gfn_t first, uint64_t n)
+static void touch(struct swap_world *w, unsigned vm, gfn_t first, uint64_t n)
 {
 	struct gmem_page page;
 
@@ -55,7 +27,7 @@ static void touch(struct world *w, unsigned vm, gfn_t first, uint64_t n)
 		must(gmem_fault(w->g[vm], gfn, ACC_W, FAULT_CPU, &page) == 0);
 }
 
-static void balance(struct world *w)
+static void balance(struct swap_world *w)
 {
 	swap_reclaimer(w->swap)->ops->balance(swap_reclaimer(w->swap));
 }
@@ -63,7 +35,7 @@ static void balance(struct world *w)
 /* What if a VM holds more than its new limit? It shrinks to it, a batch at a time, and nobody else does. */
 START_TEST(limit_is_reached_by_and_by)
 {
-	struct world *w = world_new(SWAP_FROM_HOST, 1, 2 * HOST);
+	struct swap_world *w = world_new(SWAP_FROM_HOST, 1, 2 * HOST);
 
 	touch(w, 0, 0, 1000);
 	touch(w, 1, 0, 1000);
@@ -81,14 +53,14 @@ START_TEST(limit_is_reached_by_and_by)
 	ck_assert_uint_eq(w->c[0].swap_outs, 0);
 	ck_assert_int_eq(swap_set_limit(w->swap, 1, 5), -ENOENT);
 	ck_assert_int_eq(swap_set_limit(w->swap, 99, 5), -ENOENT);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if a VM at its limit touches more? Each page costs it one of its own, though the host has plenty. */
 START_TEST(beyond_the_limit_own_pages_go)
 {
-	struct world *w = world_new(SWAP_FROM_HOST, 1, 2 * HOST);
+	struct swap_world *w = world_new(SWAP_FROM_HOST, 1, 2 * HOST);
 
 	ck_assert_int_eq(swap_set_limit(w->swap, 0, 50), 0);
 	touch(w, 1, 0, 500);
@@ -105,14 +77,14 @@ START_TEST(beyond_the_limit_own_pages_go)
 	ck_assert_int_eq(swap_set_limit(w->swap, 0, UINT64_MAX), 0);
 	touch(w, 0, 0, 200);
 	ck_assert_uint_eq(w->c[0].pages_resident, 200);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if large backing would go beyond the limit? Single pages then. */
 START_TEST(large_blocks_keep_to_the_limit)
 {
-	struct world *w = world_new(SWAP_FROM_HOST, 2, 2 * HOST);
+	struct swap_world *w = world_new(SWAP_FROM_HOST, 2, 2 * HOST);
 
 	ck_assert_int_eq(swap_set_limit(w->swap, 0, 700), 0);
 	touch(w, 0, 0, 1);
@@ -121,14 +93,14 @@ START_TEST(large_blocks_keep_to_the_limit)
 	ck_assert_uint_eq(w->c[0].pages_resident, 513);
 	touch(w, 0, 0, 1500);
 	ck_assert_uint_eq(w->c[0].pages_resident, 700);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if the device has no room for the VM's pages, or fails? The limit bends; nobody does. */
 START_TEST(limit_bends_when_nothing_can_go)
 {
-	struct world *w = world_new(SWAP_FROM_HOST, 1, 100);
+	struct swap_world *w = world_new(SWAP_FROM_HOST, 1, 100);
 
 	ck_assert_int_eq(swap_set_limit(w->swap, 0, 50), 0);
 	touch(w, 0, 0, 300);
@@ -139,14 +111,14 @@ START_TEST(limit_bends_when_nothing_can_go)
 	touch(w, 0, 300, 1);
 	ck_assert_uint_eq(w->c[0].swap_failures, 1);
 	ck_assert_uint_eq(w->c[0].pages_swapped, 100);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if frames run out? Each order takes them where it says. */
 START_TEST(orders_take_from_whom_they_say)
 {
-	struct world *w = world_new((enum swap_order)_i, 1, 2 * HOST);
+	struct swap_world *w = world_new((enum swap_order)_i, 1, 2 * HOST);
 	static const uint64_t size[VMS] = { 2000, 1000, 1000 };
 
 	for (unsigned i = 0; i < VMS; i++)
@@ -167,14 +139,14 @@ START_TEST(orders_take_from_whom_they_say)
 		for (unsigned i = 0; i < VMS; i++)
 			ck_assert_int_le(ABS((int64_t)w->c[i].pages_resident - 667), 1);
 	}
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
 /* What if frames run out while one VM is beyond its limit? It pays alone, down to it. */
 START_TEST(who_is_over_pays_first)
 {
-	struct world *w = world_new((enum swap_order)_i, 1, 2 * HOST);
+	struct swap_world *w = world_new((enum swap_order)_i, 1, 2 * HOST);
 
 	for (unsigned i = 0; i < VMS; i++)
 		touch(w, i, 0, 1000);
@@ -185,7 +157,7 @@ START_TEST(who_is_over_pays_first)
 	ck_assert_uint_ge(w->c[2].swap_outs, 200);
 	ck_assert_uint_eq(w->c[0].swap_outs + w->c[1].swap_outs + w->c[2].swap_outs, 400);
 	ck_assert_uint_gt(w->c[0].swap_outs + w->c[1].swap_outs, 0);
-	world_free(w);
+	swap_world_free(w);
 }
 END_TEST
 
