@@ -11,6 +11,20 @@ check 'each line is a verdict, what it is about, and a sentence' \
 check 'it tells of kvm whether there is one or not' grep -qE '^(ok|note|lacks) +kvm ' "$tmp/doctor"
 
 sed 's/^operations = .*/operations = 1000/' workloads/hello.ini >"$tmp/short.ini"
+
+if [ -w /dev/kvm ]; then
+	check 'which KVM it is' grep -qE '^(ok|note) +kind of KVM +(VMX|SVM|software|hardware)' "$tmp/doctor"
+	check 'whether ring 0 is emulated' \
+		grep -qE '^(ok|note) +ring 0 +(emulated|runs on the processor), [0-9.]+ ns' "$tmp/doctor"
+	check 'what an exit costs' grep -qE '^ok +exit +[0-9.]+ us' "$tmp/doctor"
+else
+	skip 'no /dev/kvm: nothing to tell of it'
+fi
+for what in userfaultfd io_uring O_DIRECT KSM 'host swap' 'huge pages' NUMA max_map_count memlock; do
+	[ "$what" = userfaultfd ] && [ ! -w /dev/kvm ] && continue
+	check "it tells of $what" grep -qE "^(ok|note|lacks) +$what " "$tmp/doctor"
+done
+
 # A run that was killed: its pid is nobody's (they end at 2^22).
 OVERBOOK_RUNTIME_DIR=$tmp/state
 export OVERBOOK_RUNTIME_DIR

@@ -16,6 +16,8 @@
  *	boot.c	   what is in the arena before the first instruction
  *	vcpu.c	   registers, KVM_RUN, the watch over guests that never come back
  *	memory.c   machine_ops, and userfaultfd
+ *	features.c which KVM this is (overbook doctor)
+ *	tiny.c	   a guest of a few instructions, to ask what things cost
  */
 #ifndef OVERBOOK_KVM_KVM_H
 #define OVERBOOK_KVM_KVM_H
