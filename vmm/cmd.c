@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "vmm/cmd.h"
+#include "vmm/unfinished.h"
 #include "vmm/vmm.h"
 
 int cmd_error(int status, const char *format, ...)
@@ -24,4 +25,12 @@ int cmd_gerror(GError *error)
 	cmd_error(status, "%s", error->message);
 	g_error_free(error);
 	return status;
+}
+
+void cmd_sweep(const char *final)
+{
+	g_autofree char *swept = unfinished_sweep(final);
+
+	if (swept)
+		cmd_error(CMD_OK, "%s", swept);
 }

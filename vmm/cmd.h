@@ -25,5 +25,7 @@ int cmd_doctor(int argc, char **argv);
 int cmd_error(int status, const char *format, ...) G_GNUC_PRINTF(2, 3);
 /* The same for a GError, which it frees: its status if it is a VMM_ERROR, else CMD_USAGE. */
 int cmd_gerror(GError *error);
+/* Before @final is made: remove, and say so, what killed processes have left unfinished in its folder. */
+void cmd_sweep(const char *final);
 
 #endif

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "vmm/child.h"
 #include "vmm/cmd.h"
 #include "vmm/policy/policies.h"
 #include "vmm/expect.h"
@@ -223,12 +224,15 @@ static int run_task(const struct options *o, struct task *t, const char *dir)
 
 static int start_child(const struct options *o, struct task *t, const char *dir)
 {
+	gpointer self = GINT_TO_POINTER(getpid());
+
 	fflush(NULL);
 	t->pid = fork();
 	if (t->pid < 0)
 		return cmd_error(CMD_FAILED, "cannot start a process: %s", g_strerror(errno));
 	if (t->pid)
 		return CMD_OK;
+	child_dies_with(self);
 
 	g_autofree char *sub = g_build_filename(dir, t->name, NULL);
 	int status = g_mkdir(sub, 0777) ? cmd_error(CMD_FAILED, "%s: %s", sub, g_strerror(errno)) : run_task(o, t, sub);
@@ -342,7 +346,7 @@ static void drop_failed(GPtrArray *tasks, const char *dir)
 
 		if (t->state->kept)
 			continue;
-		rundir_remove(sub);
+		unfinished_remove(sub);
 		g_ptr_array_remove_index(tasks, i);
 	}
 }
@@ -446,7 +450,7 @@ static int run_experiment(const struct options *o)
 	g_autoptr(GPtrArray) cells = experiment_combinations(whole);
 	g_autoptr(GPtrArray) tasks = make_tasks(o, base, cells, &error);
 	g_autofree char *final = o->out ? rundir_named(o->out) : rundir_default(o->file);
-	g_autofree char *tmp = NULL;
+	struct unfinished tmp = { NULL, -1 };
 	bool keep = false;
 	int status = CMD_OK;
 
@@ -455,19 +459,19 @@ static int run_experiment(const struct options *o)
 	else if (!rundir_may_replace(final, o->force, &error))
 		status = cmd_gerror(error);
 	else
-		tmp = rundir_begin(final, &error);
-	if (!status && !tmp)
+		cmd_sweep(final);
+	if (!status && !rundir_begin(&tmp, final, &error))
 		status = cmd_gerror(error);
-	if (tmp)
-		status = run_all(o, tasks, whole, tmp, &keep);
+	if (tmp.path)
+		status = run_all(o, tasks, whole, tmp.path, &keep);
 	if (keep) {
-		draw(o, tmp);
-		if (!rundir_commit(tmp, final, o->force, &error))
+		draw(o, tmp.path);
+		if (!rundir_commit(&tmp, final, o->force, &error))
 			status = cmd_gerror(error);
 		else if (!o->quiet)
 			fprintf(stderr, "overbook: results in %s (open %s/report.html)\n", final, final);
-	} else if (tmp) {
-		rundir_remove(tmp);
+	} else if (tmp.path) {
+		rundir_drop(&tmp);
 	}
 	experiment_free(whole);
 	return status;

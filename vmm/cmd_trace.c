@@ -113,6 +113,7 @@ int cmd_trace_import(int argc, char **argv)
 		return cmd_error(CMD_USAGE, "%s: cannot be opened: %s", argv[1], g_strerror(errno));
 	/* Ctrl-C must not leave a half-written file under its temporary name. */
 	sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_sigint }, NULL);
+	cmd_sweep(output);
 	w = trace_create(output, &error);
 	ok = w && trace_import(w, fd, strcmp(argv[1], "-") ? argv[1] : "standard input", &how, &error);
 	if (ok)

@@ -118,6 +118,10 @@ static gboolean draw(const struct request *q, const struct trace_pages *pages, c
 		g_string_append_printf(policies, "%s%s", p ? " " : "",
 				       ((struct replace_ops *)q->policies->pdata[p])->name);
 	plot.policies = policies->str;
+	if (dir)
+		cmd_sweep(dir);
+	if (file)
+		cmd_sweep(file);
 	return (!dir || trace_plot_dir(&plot, dir, error)) && (!file || trace_plot_file(&plot, file, error));
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "vmm/cmd.h"
+#include "vmm/child.h"
 #include "vmm/cmd_trace.h"
 #include "vmm/conf.h"
 #include "vmm/trace.h"
@@ -25,6 +26,7 @@
 static pid_t start(char **command, int *fd)
 {
 	g_autoptr(GPtrArray) args = g_ptr_array_new_with_free_func(g_free);
+	gpointer self = GINT_TO_POINTER(getpid());
 	int pipe_fd[2];
 	pid_t pid;
 
@@ -43,6 +45,7 @@ static pid_t start(char **command, int *fd)
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
+		child_dies_with(self);
 		fcntl(pipe_fd[1], F_SETFD, 0);
 		execvp(args->pdata[0], (char **)args->pdata);
 		_exit(126);
@@ -105,6 +108,7 @@ static int run(char **command, const char *output, const struct trace_import *ho
 	int status = 0;
 	gboolean ok;
 
+	cmd_sweep(output);
 	w = trace_create(output, &error);
 	ok = w && record(w, command, how, &status, &error);
 	if (ok) {

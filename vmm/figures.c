@@ -6,6 +6,7 @@
  * copy and runs gnuplot by hand. Which figures are drawn: those that [experiment] figures names, else those that have
  * something to show.
  */
+#include "vmm/child.h"
 #include "vmm/data.h"
 #include "vmm/figure.h"
 #include "vmm/report.h"
@@ -94,7 +95,8 @@ static gboolean gnuplot(const char *dir, const char *name, GError **error)
 	char *argv[] = { "gnuplot", script, NULL };
 	int status;
 
-	if (!g_spawn_sync(dir, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &err,
+	if (!g_spawn_sync(dir, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL,
+			  child_dies_with, GINT_TO_POINTER(getpid()), NULL, &err,
 			  &status, NULL)) {
 		g_set_error(error, VMM_ERROR, VMM_LACKS, "gnuplot cannot be run: install the package gnuplot-nox");
 		return FALSE;

@@ -12,6 +12,7 @@
 #include <glib.h>
 #include <json-glib/json-glib.h>
 
+#include "vmm/unfinished.h"
 #include "vmm/vmm.h"
 
 /* What the manifest tells beside the run itself. */
@@ -52,11 +53,11 @@ char *rundir_default(const char *experiment_path);
 char *rundir_named(const char *name);
 /* @final does not exist; or it is a run directory, or empty, and @force says to replace it. FALSE and @error. */
 gboolean rundir_may_replace(const char *final, gboolean force, GError **error);
-/* A fresh temporary directory beside @final; g_free. NULL and @error. */
-char *rundir_begin(const char *final, GError **error);
-/* Rename it into place; with @force an older directory of that name goes first. */
-gboolean rundir_commit(const char *tmp, const char *final, gboolean force, GError **error);
-/* Remove a directory tree that is not to be kept. */
-void rundir_remove(const char *dir);
+/* A fresh temporary directory beside @final. FALSE and @error. */
+gboolean rundir_begin(struct unfinished *tmp, const char *final, GError **error);
+/* It is complete: rename it into place; with @force in exchange for an older one, which is removed. Ends @tmp. */
+gboolean rundir_commit(struct unfinished *tmp, const char *final, gboolean force, GError **error);
+/* It is not to be kept. Ends @tmp. */
+void rundir_drop(struct unfinished *tmp);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* rundir.c - run directories appear whole or not at all */
 #include <errno.h>
+#include <fcntl.h>
 #include <glib/gstdio.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "vmm/results.h"
 
@@ -68,53 +69,46 @@ gboolean rundir_may_replace(const char *final, gboolean force, GError **error)
 	return FALSE;
 }
 
-char *rundir_begin(const char *final, GError **error)
+gboolean rundir_begin(struct unfinished *tmp, const char *final, GError **error)
 {
 	g_autofree char *parent = g_path_get_dirname(final);
-	g_autofree char *base = g_path_get_basename(final);
-	char *tmp = g_strdup_printf("%s/.%s.XXXXXX", parent, base);
+	int ret = g_mkdir_with_parents(parent, 0777) ? -errno : unfinished_dir(tmp, final);
 
-	if (g_mkdir_with_parents(parent, 0777) == 0 && g_mkdtemp_full(tmp, 0777))
-		return tmp;
-	g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot write there: %s", parent, g_strerror(errno));
-	g_free(tmp);
-	return NULL;
-}
-
-void rundir_remove(const char *dir)
-{
-	GDir *d = g_dir_open(dir, 0, NULL);
-	const char *name;
-
-	while (d && (name = g_dir_read_name(d))) {
-		g_autofree char *path = g_build_filename(dir, name, NULL);
-
-		if (g_file_test(path, G_FILE_TEST_IS_DIR) && !g_file_test(path, G_FILE_TEST_IS_SYMLINK))
-			rundir_remove(path);
-		else
-			g_unlink(path);
-	}
-	if (d)
-		g_dir_close(d);
-	g_rmdir(dir);
-}
-
-gboolean rundir_commit(const char *tmp, const char *final, gboolean force, GError **error)
-{
-	g_autofree char *old = NULL;
-
-	if (force && g_file_test(final, G_FILE_TEST_EXISTS)) {
-		old = g_strdup_printf("%s.old", tmp);
-		if (g_rename(final, old))
-			goto fail;
-	}
-	if (g_rename(tmp, final))
-		goto fail;
-	if (old)
-		rundir_remove(old);
-	return TRUE;
-fail:
-	g_set_error(error, VMM_ERROR, VMM_FAILED, "%s: cannot be put in place: %s (the results are in %s)", final,
-		    g_strerror(errno), tmp);
+	if (!ret)
+		return TRUE;
+	g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot write there: %s", parent, g_strerror(-ret));
 	return FALSE;
+}
+
+/* Put @tmp where an older directory is, which is then where @tmp was, or gone. 0 or -errno. */
+static int replace(const char *tmp, const char *final)
+{
+	if (!renameat2(AT_FDCWD, tmp, AT_FDCWD, final, RENAME_EXCHANGE))
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	/* A file system that cannot exchange: killed here, neither is left. */
+	unfinished_remove(final);
+	return rename(tmp, final) ? -errno : 0;
+}
+
+gboolean rundir_commit(struct unfinished *tmp, const char *final, gboolean force, GError **error)
+{
+	gboolean older = force && g_file_test(final, G_FILE_TEST_EXISTS);
+	int ret = older ? replace(tmp->path, final) : rename(tmp->path, final) ? -errno : 0;
+
+	if (ret)
+		g_set_error(error, VMM_ERROR, VMM_FAILED,
+			    "%s: cannot be put in place: %s (the results are in %s until the next run there)",
+			    final, g_strerror(-ret), tmp->path);
+	else if (older)
+		unfinished_remove(tmp->path);
+	unfinished_end(tmp);
+	return ret == 0;
+}
+
+void rundir_drop(struct unfinished *tmp)
+{
+	unfinished_remove(tmp->path);
+	unfinished_end(tmp);
 }

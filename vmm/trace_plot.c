@@ -8,9 +8,12 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "vmm/child.h"
 #include "vmm/cmd_trace.h"
 #include "vmm/data.h"
+#include "vmm/unfinished.h"
 #include "vmm/vmm.h"
 
 static const char *const files[] = { "mrc.csv", "mrc.gp", "mrc.svg" };
@@ -39,7 +42,8 @@ static gboolean run_gnuplot(const char *dir, GError **error)
 	g_autofree char *said = NULL;
 	int status;
 
-	if (!g_spawn_sync(dir, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL, &said,
+	if (!g_spawn_sync(dir, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL,
+			  child_dies_with, GINT_TO_POINTER(getpid()), NULL, &said,
 			  &status, error))
 		return FALSE;
 	if (status) {
@@ -49,19 +53,14 @@ static gboolean run_gnuplot(const char *dir, GError **error)
 	return TRUE;
 }
 
-/* Rename @name out of @from to @to, or just remove it if @to is NULL. */
+/* Rename @name out of @from to @to. */
 static gboolean move(const char *from, const char *name, const char *to, GError **error)
 {
 	g_autofree char *path = g_build_filename(from, name, NULL);
 
-	if (!to) {
-		g_unlink(path);
-		return TRUE;
-	}
 	if (!g_rename(path, to))
 		return TRUE;
 	g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", to, g_strerror(errno));
-	g_unlink(path);
 	return FALSE;
 }
 
@@ -82,71 +81,67 @@ static char *make_script(const struct trace_plot *p, GError **error)
 	return g_strdup_printf("policies = %s\nsubject = %s\n%s", policies, subject, template);
 }
 
-/* csv, gp and svg in a new directory beside @path; its name, or NULL. */
-static char *make(const struct trace_plot *p, const char *path, GError **error)
+/* csv, gp and svg in a new directory beside @path. */
+static gboolean make(const struct trace_plot *p, struct unfinished *dir, const char *path, GError **error)
 {
-	g_autofree char *parent = g_path_get_dirname(path), *gnuplot = g_find_program_in_path("gnuplot");
-	g_autofree char *script = NULL;
-	char *dir;
+	g_autofree char *gnuplot = g_find_program_in_path("gnuplot"), *script = NULL;
+	int ret;
 
 	if (!gnuplot) {
 		g_set_error(error, VMM_ERROR, VMM_LACKS,
 			    "the figure needs gnuplot, which is not installed (on Debian: apt install gnuplot-nox)");
-		return NULL;
+		return FALSE;
 	}
 	script = make_script(p, error);
 	if (!script)
-		return NULL;
-	dir = g_build_filename(parent, ".overbook-XXXXXX", NULL);
-	if (!g_mkdtemp_full(dir, 0777)) {
-		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", path, g_strerror(errno));
-		g_free(dir);
-		return NULL;
+		return FALSE;
+	ret = unfinished_dir(dir, path);
+	if (ret) {
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", path, g_strerror(-ret));
+		return FALSE;
 	}
-	if (put(dir, "mrc.csv", p->csv, error) && put(dir, "mrc.gp", script, error) && run_gnuplot(dir, error))
-		return dir;
-	for (size_t i = 0; i < G_N_ELEMENTS(files); i++)
-		move(dir, files[i], NULL, NULL);
-	g_rmdir(dir);
-	g_free(dir);
-	return NULL;
+	if (put(dir->path, "mrc.csv", p->csv, error) && put(dir->path, "mrc.gp", script, error) &&
+	    run_gnuplot(dir->path, error))
+		return TRUE;
+	unfinished_remove(dir->path);
+	unfinished_end(dir);
+	return FALSE;
 }
 
 gboolean trace_plot_dir(const struct trace_plot *p, const char *dir, GError **error)
 {
-	g_autofree char *final = g_canonicalize_filename(dir, NULL), *parent = g_path_get_dirname(final), *made = NULL;
+	g_autofree char *final = g_canonicalize_filename(dir, NULL), *parent = g_path_get_dirname(final);
+	struct unfinished made;
 	gboolean ok = TRUE;
 
 	if (g_mkdir_with_parents(parent, 0777)) {
 		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be made: %s", parent, g_strerror(errno));
 		return FALSE;
 	}
-	made = make(p, final, error);
-	if (!made)
+	if (!make(p, &made, final, error))
 		return FALSE;
 	/* New: the whole directory at once. There already: each file at once. */
-	if (!g_file_test(final, G_FILE_TEST_EXISTS) && !g_rename(made, final))
-		return TRUE;
-	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
-		g_autofree char *to = g_build_filename(final, files[i], NULL);
+	if (g_file_test(final, G_FILE_TEST_EXISTS) || g_rename(made.path, final)) {
+		for (size_t i = 0; ok && i < G_N_ELEMENTS(files); i++) {
+			g_autofree char *to = g_build_filename(final, files[i], NULL);
 
-		/* After a failure only remove. */
-		ok = move(made, files[i], ok ? to : NULL, error) && ok;
+			ok = move(made.path, files[i], to, error);
+		}
+		unfinished_remove(made.path);
 	}
-	g_rmdir(made);
+	unfinished_end(&made);
 	return ok;
 }
 
 gboolean trace_plot_file(const struct trace_plot *p, const char *path, GError **error)
 {
-	g_autofree char *made = make(p, path, error);
+	struct unfinished made;
 	gboolean ok;
 
-	if (!made)
+	if (!make(p, &made, path, error))
 		return FALSE;
-	ok = move(made, "mrc.svg", path, error);
-	move(made, "mrc.csv", NULL, NULL);
-	move(made, "mrc.gp", NULL, NULL);
-	g_rmdir(made);
+	ok = move(made.path, "mrc.svg", path, error);
+	unfinished_remove(made.path);
+	unfinished_end(&made);
 	return ok;
 }

@@ -10,7 +10,6 @@
 #include "vmm/trace.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include <zstd.h>
 
 #include "vmm/trace_format.h"
+#include "vmm/unfinished.h"
 #include "vmm/vmm.h"
 
 #define BUFFER	    (64 * 1024)
@@ -26,7 +26,8 @@
 #define LARGEST_LOG 23 /* zstd's window: 8 MiB, the most a decoder takes without being asked */
 
 struct trace_writer {
-	char *path, *temporary;
+	char *path;
+	struct unfinished file; /* until it is renamed */
 	int fd;
 	uint64_t offset; /* where in the file the next compressed bytes go */
 	ZSTD_CCtx *zstd;
@@ -51,17 +52,13 @@ static gboolean fail_io(const struct trace_writer *w, const char *what, GError *
 
 struct trace_writer *trace_create(const char *path, GError **error)
 {
-	g_autofree char *dir = g_path_get_dirname(path), *name = g_path_get_basename(path);
 	struct trace_writer *w = g_new0(struct trace_writer, 1);
+	/* Say now what rename() would say after hours of recording. */
+	int ret = g_file_test(path, G_FILE_TEST_IS_DIR) ? -EISDIR : unfinished_file(&w->file, path);
 
 	w->path = g_strdup(path);
-	w->temporary = g_strdup_printf("%s/.%s.XXXXXX", dir, name);
-	/* Say now what rename() would say after hours of recording. */
-	errno = EISDIR;
-	w->fd = g_file_test(path, G_FILE_TEST_IS_DIR) ? -1 : g_mkstemp_full(w->temporary, O_RDWR | O_CLOEXEC, 0666);
-	if (w->fd < 0) {
-		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", path, g_strerror(errno));
-		*w->temporary = '\0';
+	if (ret) {
+		g_set_error(error, VMM_ERROR, VMM_USAGE, "%s: cannot be written: %s", path, g_strerror(-ret));
 		trace_abandon(w);
 		return NULL;
 	}
@@ -79,7 +76,7 @@ struct trace_writer *trace_create(const char *path, GError **error)
 static gboolean write_at(struct trace_writer *w, const void *data, size_t n, uint64_t offset, GError **error)
 {
 	while (n) {
-		ssize_t k = pwrite(w->fd, data, n, offset);
+		ssize_t k = pwrite(w->file.fd, data, n, offset);
 
 		if (k < 0 && errno == EINTR)
 			continue;
@@ -225,11 +222,11 @@ static gboolean finish(struct trace_writer *w, GError **error)
 	h.checksum = XXH3_64bits(&h, offsetof(struct trace_header, checksum));
 	if (!write_at(w, &h, sizeof(h), 0, error))
 		return FALSE;
-	if (fsync(w->fd))
+	if (fsync(w->file.fd))
 		return fail_io(w, "writing", error);
-	if (rename(w->temporary, w->path))
+	if (rename(w->file.path, w->path))
 		return fail_io(w, "renaming", error);
-	*w->temporary = '\0';
+	unfinished_end(&w->file);
 	return TRUE;
 }
 
@@ -245,13 +242,11 @@ void trace_abandon(struct trace_writer *w)
 {
 	if (!w)
 		return;
-	if (*w->temporary)
-		unlink(w->temporary);
-	if (w->fd >= 0)
-		close(w->fd);
+	if (w->file.path)
+		unlink(w->file.path);
+	unfinished_end(&w->file);
 	ZSTD_freeCCtx(w->zstd);
 	g_clear_pointer(&w->pages, g_hash_table_destroy);
-	g_free(w->temporary);
 	g_free(w->path);
 	g_free(w);
 }

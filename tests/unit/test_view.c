@@ -18,7 +18,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	rundir_remove(dir);
+	unfinished_remove(dir);
 	g_free(dir);
 }
 
