@@ -44,6 +44,7 @@ help:
 	@echo 'make demo        deps, build, run an experiment on a real trace, draw it'
 	@echo 'make check       every test; make asan: the same under sanitizers'
 	@echo 'make check-nested  the kvm suites under QEMU'"'"'s emulation of SVM, with npt=1 and npt=0: needs no /dev/kvm'
+	@echo 'make check-twin  simulator and KVM count the same: the table'
 	@echo 'make soak        ten million fuzzed virtio accesses, ten million events of accounting, under sanitizers'
 	@echo 'make golden      rewrite the golden results (then review the diff)'
 	@echo 'make bench       speed and memory, into results/bench/'
@@ -133,6 +134,9 @@ tests: $(TESTS)
 check: $(B)/overbook $(TESTS)
 	$(Q)B=$(B) CC='$(CC)' tests/run.sh $(TESTS) $(CHECKS)
 
+check-twin: $(B)/tests/twin/test_twin
+	$(Q)TWIN_TABLE=1 $<
+
 # The suites that want /dev/kvm, found by how they ask for it; what they count on their way is scaled down in there.
 KVM_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(shell grep -lE 'kvm_or_skip|linux/kvm\.h' $(TESTSRC)))
 check-nested: $(B)/overbook $(KVM_TESTS)
@@ -195,5 +199,5 @@ clean:
 
 -include $(OBJ:.o=.d) $(GUEST_OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d)
 
-.PHONY: all help deps tests check check-nested asan asan-tests soak soak-tests golden bench tidy demo install uninstall clean FORCE
+.PHONY: all help deps tests check check-twin check-nested asan asan-tests soak soak-tests golden bench tidy demo install uninstall clean FORCE
 .SECONDARY:

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static gboolean load(struct text_run *t, const char *path, GError **error)
+static gboolean load(struct text_run *t, const char *path, const GPtrArray *overrides, GError **error)
 {
 	*t = (struct text_run){ NULL, NULL };
-	t->e = experiment_load(path, NULL, error);
+	t->e = experiment_load(path, overrides, error);
 	if (!t->e)
 		return FALSE;
 	t->run = run_new(t->e, t->e->experiment.seed);
@@ -17,7 +17,16 @@ static gboolean load(struct text_run *t, const char *path, GError **error)
 
 gboolean run_file(struct text_run *t, const struct backend *machine, const char *path, GError **error)
 {
-	return load(t, path, error) && machine->run(t->run, error);
+	return load(t, path, NULL, error) && machine->run(t->run, error);
+}
+
+gboolean run_file_with(struct text_run *t, const struct backend *machine, const char *path, const char *set,
+		       GError **error)
+{
+	g_autoptr(GPtrArray) overrides = g_ptr_array_new_with_free_func((GDestroyNotify)override_free);
+
+	g_ptr_array_add(overrides, override_parse(set, NULL));
+	return load(t, path, overrides, error) && machine->run(t->run, error);
 }
 
 gboolean load_text(struct text_run *t, const char *text, GError **error)
@@ -30,7 +39,7 @@ gboolean load_text(struct text_run *t, const char *text, GError **error)
 	if (fd < 0)
 		return FALSE;
 	close(fd);
-	ok = g_file_set_contents(path, text, -1, error) && load(t, path, error);
+	ok = g_file_set_contents(path, text, -1, error) && load(t, path, NULL, error);
 	unlink(path);
 	g_free(path);
 	return ok;

@@ -17,6 +17,9 @@ gboolean load_text(struct text_run *t, const char *text, GError **error);
 gboolean run_text(struct text_run *t, const struct backend *machine, const char *text, GError **error);
 /* The same for a file. */
 gboolean run_file(struct text_run *t, const struct backend *machine, const char *path, GError **error);
+/* The same with one override, as of --set. */
+gboolean run_file_with(struct text_run *t, const struct backend *machine, const char *path, const char *set,
+		       GError **error);
 void run_text_free(struct text_run *t);
 
 static inline struct run_vm *run_text_vm(const struct text_run *t, unsigned i)

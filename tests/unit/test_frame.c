@@ -217,7 +217,6 @@ START_TEST(test_run_alignment)
 }
 END_TEST
 
-/* What if the host has a terabyte? Making it and taking a few frames touches next to nothing. */
 /* What if tables have frames of their own? They take none of the others, on any node, and the others none of theirs. */
 START_TEST(test_tables_apart)
 {
@@ -246,6 +245,7 @@ START_TEST(test_tables_apart)
 }
 END_TEST
 
+/* What if the host has a terabyte? Making it and taking a few frames touches next to nothing. */
 START_TEST(test_terabyte)
 {
 	struct rusage before, after;
