@@ -98,8 +98,28 @@ static gboolean vm_supported(const struct conf_vm *c, GError **error)
 	return ok;
 }
 
+/* What needs operations on memory that this machine does not have. */
+static gboolean host_supported(const struct experiment *e, GError **error)
+{
+	if (e->swap.size && !kvm_machine_ops.save)
+		return refuse(error, "swap", "size", "(not 0)", "0");
+	if (e->swap.preventer)
+		return refuse(error, "swap", "preventer", "yes", "no: it does not see which page a guest overwrites");
+	if (e->dedup.algorithm && !kvm_machine_ops.compare)
+		return refuse(error, "dedup", "algorithm", "(not none)", "none");
+	if (conf_estimates(&e->estimate) && !kvm_machine_ops.share)
+		return refuse(error, "estimate", "methods", "(not none)", "none");
+	if (e->estimate.truth)
+		return refuse(error, "estimate", "truth", "yes", "no: only the simulator sees every access");
+	if (e->host.young == YOUNG_BIT)
+		return refuse(error, "host", "young", "accessed-bit", "refault");
+	return TRUE;
+}
+
 static gboolean supported(const struct run *r, GError **error)
 {
+	if (!host_supported(r->e, error))
+		return FALSE;
 	if (r->e->experiment.schedule != SCHEDULE_LOCKSTEP)
 		return refuse(error, "experiment", "schedule", "free", "lockstep");
 	if (r->e->host.backing != HOST_MEMFD)
@@ -132,6 +152,15 @@ void kvm_vm_fail(struct kvm_vm *vm, const char *format, ...)
 	vm->done = true;
 }
 
+/* They were checked when the experiment was read. */
+static void set_distances(struct kvm_machine *m)
+{
+	g_autofree char *why = NULL;
+	g_autofree uint8_t *distances = experiment_distances(&m->run->e->host, &why);
+
+	frames_set_distances(m->frames, distances);
+}
+
 gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 {
 	gboolean ok;
@@ -145,10 +174,11 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 	if (m->kvm_fd < 0)
 		return FALSE;
 	m->frames = host_frames(r);
-	if (!m->frames) {
+	if (!m->frames || host_init(&m->host, r, &m->machine, m->frames, &kvm_host_ops, m)) {
 		g_set_error(error, VMM_ERROR, VMM_FAILED, "cannot describe the host's memory: %s", g_strerror(errno));
 		return FALSE;
 	}
+	set_distances(m);
 	m->vms = g_new0(struct kvm_vm *, r->vms->len);
 	ok = kvm_faults_start(m, error) && kvm_watch_start(m, error);
 	for (unsigned i = 0; i < r->vms->len && ok; i++) {
@@ -162,9 +192,11 @@ void kvm_machine_destroy(struct kvm_machine *m)
 {
 	kvm_watch_stop(m);
 	kvm_faults_stop(m);
+	host_stop(&m->host);
 	for (unsigned i = 0; i < m->nvms; i++)
 		kvm_vm_free(m->vms[i]);
 	g_free(m->vms);
+	host_destroy(&m->host);
 	if (m->frames)
 		frames_free(m->frames);
 	if (m->kvm_fd >= 0)

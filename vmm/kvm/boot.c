@@ -56,6 +56,19 @@ static void write_boot_direct_map(struct kvm_vm *vm)
 	}
 }
 
+/* The registers of devices there, too: the kernel sets them up before it has tables of its own. */
+static void write_boot_devices(struct kvm_vm *vm)
+{
+	gpa_t gpa = device_gpa(vm->npages, DEVICE_BALLOON), va = KERNEL_DIRECT_MAP + gpa;
+	gpa_t pd = BOOT_PD_GPA + ((vm->arena_pages * PAGE_SIZE - 1) >> LEVEL_SHIFT(3)) * PAGE_SIZE + PAGE_SIZE;
+	uint64_t *pdpt = &table(vm, BOOT_ROOT_GPA)[PT_INDEX(va, 4)];
+
+	if (!*pdpt)
+		*pdpt = (pd + PAGE_SIZE) | TABLE_USER;
+	table(vm, *pdpt & PTE_ADDR)[PT_INDEX(va, 3)] = pd | TABLE_USER;
+	table(vm, pd)[PT_INDEX(va, 2)] = gpa | PTE_PS | PTE_NX | TABLE_USER;
+}
+
 static void write_idt(struct kvm_vm *vm)
 {
 	uint64_t *idt = kvm_arena(vm, TABLES_GPA + IDT_OFFSET);
@@ -113,23 +126,36 @@ static void write_image(struct kvm_vm *vm)
 		memcpy(kvm_arena(vm, h->segment[i].gpa), kvm_guest_image + h->segment[i].offset, h->segment[i].nbytes);
 }
 
-void kvm_boot_write(struct kvm_vm *vm)
+struct boot_info kvm_boot_info(const struct kvm_vm *vm)
 {
+	const struct experiment *e = vm->m->run->e;
+	const struct conf_vm *c = vm->conf;
+	uint64_t npages = c->memory / PAGE_SIZE;
 	struct boot_info boot = {
-		.npages = vm->npages,
-		.arena_end = vm->arena_pages * PAGE_SIZE,
-		.levels = vm->conf->guest_levels,
-		.flags = BOOT_LOCKSTEP | BOOT_KEEP,
-		.quantum = vm->m->run->e->experiment.quantum,
+		.npages = npages,
+		.arena_end = c->arena,
+		.levels = c->guest_levels,
+		.flags = BOOT_KEEP | (e->experiment.schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : 0),
+		.quantum = e->experiment.quantum,
 		.timeslice = 1,
+		.poison = (uint64_t)c->page_poison,
+		.balloon = vm_balloon_info(e, c, device_gpa(npages, DEVICE_BALLOON)),
+		.disk = vm_disk_info(c, device_gpa(npages, DEVICE_DISK)),
+		.swappiness = c->swappiness,
 	};
 
 	boot_info_layout(&boot, vm->script->nprocesses);
+	return boot;
+}
+
+void kvm_boot_write(struct kvm_vm *vm)
+{
 	write_image(vm);
-	write_boot_common(vm, &boot);
+	write_boot_common(vm, &vm->boot);
 	write_boot_direct_map(vm);
+	write_boot_devices(vm);
 	write_descriptors(vm);
-	write_stub_data(vm, boot.flags);
-	memcpy(kvm_arena(vm, BOOT_INFO_GPA), &boot, sizeof(boot));
+	write_stub_data(vm, vm->boot.flags);
+	memcpy(kvm_arena(vm, BOOT_INFO_GPA), &vm->boot, sizeof(vm->boot));
 	memcpy(kvm_arena(vm, SCRIPT_GPA), vm->script, sizeof(*vm->script));
 }

@@ -18,6 +18,8 @@
  *	memory.c   machine_ops, and userfaultfd
  *	features.c which KVM this is (overbook doctor)
  *	tiny.c	   a guest of a few instructions, to ask what things cost
+ *	mmio.c	   devices
+ *	host.c	   what the host does beside its guests
  */
 #ifndef OVERBOOK_KVM_KVM_H
 #define OVERBOOK_KVM_KVM_H
@@ -31,6 +33,10 @@
 #include "mm/gmem.h"
 #include "mm/machine.h"
 #include "mm/paging.h"
+#include "vmm/host.h"
+#include "vmm/sampler.h"
+#include "vmm/vm_balloon.h"
+#include "vmm/vm_disk.h"
 #include "vmm/vmm.h"
 #include "workloads/guest/abi.h"
 #include "workloads/guest/kvm/layout.h"
@@ -46,6 +52,9 @@ struct kvm_vm {
 	struct counters counters; /* live */
 	struct gmem *gmem;
 	struct paging *paging;
+	struct vm_balloon *balloon; /* NULL: none */
+	struct vm_disk *disk;	    /* NULL: none */
+	struct boot_info boot;	    /* as it was told; what the guest makes of its copy is its own business */
 	struct guest_regs regs; /* as the guest boots; the processor has the live ones */
 	gfn_t arena_pages, npages;
 
@@ -67,6 +76,9 @@ struct kvm_machine {
 	struct kvm_vm **vms;
 	unsigned nvms;
 	uint64_t now_ns; /* lockstep: virtual time */
+	struct host host;
+	struct sampler sampler;
+	uint64_t job_began, job_ns[HOST_JOBS]; /* real time */
 
 	int kvm_fd;
 	int uffd;
@@ -88,6 +100,22 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error);
 void kvm_machine_destroy(struct kvm_machine *m);
 /* The first reason why the guest cannot go on is kept; the VM is done. Lock held or no guest running. */
 void kvm_vm_fail(struct kvm_vm *vm, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* Real time, ns. */
+static inline uint64_t kvm_clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+/* Lock held, and no handler has begun: nobody holds a page or a table. */
+static inline void kvm_count_exit(struct kvm_vm *vm, uint64_t *by_cause)
+{
+	vm->counters.exits++;
+	(*by_cause)++;
+	host_balance(&vm->m->host);
+}
 
 /* memory.c */
 extern const struct machine_ops kvm_machine_ops;
@@ -112,6 +140,8 @@ static inline struct vcpu_page *kvm_vcpu_page(const struct kvm_vm *vm)
 }
 
 /* boot.c */
+/* What the guest is told; vm->script is there. */
+struct boot_info kvm_boot_info(const struct kvm_vm *vm);
 /* Image, tables, boot_info and script into the arena. */
 void kvm_boot_write(struct kvm_vm *vm);
 const struct image_header *kvm_image_header(void);
@@ -124,7 +154,24 @@ void kvm_watch_stop(struct kvm_machine *m);
 /* Run until the next hypercall and return it; 0 when the guest failed or is to be left because of run_stop. */
 uint32_t kvm_vcpu_run(struct kvm_vm *vm);
 
+/* mmio.c: all with the lock held */
+/* What stands in the way, or NULL. */
+const char *kvm_devices_new(struct kvm_vm *vm);
+/* An access of the guest at @gpa, where no memory is. False: nor is there a device. */
+bool kvm_mmio(struct kvm_vm *vm, gpa_t gpa, bool write, void *data, unsigned len);
+/* Lines (IRQ_*) that devices raise now. */
+unsigned kvm_devices_look(struct kvm_vm *vm);
+/* When that may next be any; UINT64_MAX: not by itself. */
+uint64_t kvm_devices_next(const struct kvm_vm *vm);
+
+/* host.c */
+extern const struct host_ops kvm_host_ops;
+
 /* loop.c */
+/* What time the guest believes it is, ns. */
+uint64_t kvm_guest_now(const struct kvm_vm *vm);
+/* Lock held: the VM's counters are brought up to date. */
+void kvm_vm_refresh(struct kvm_vm *vm);
 /* Let the guest kernel come up; what it counts by then is no part of the results, as in the simulator. */
 gboolean kvm_boot_run(struct kvm_vm *vm, GError **error);
 gboolean kvm_loop(struct kvm_machine *m, GError **error);

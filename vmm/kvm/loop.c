@@ -12,7 +12,6 @@
 #include "vmm/digest.h"
 #include "vmm/guest_counts.h"
 #include "vmm/kvm/kvm.h"
-#include "vmm/sampler.h"
 #include "workloads/guest/kernel.h"
 
 /* What the guest counts itself, in its arena. */
@@ -32,24 +31,50 @@ static void read_guest_counts(const struct kvm_vm *vm, struct counters *c)
 	guest_counts(&k, c);
 }
 
+/* What the VM's part of the compressed tier takes, and saves. */
+static void refresh_tier(struct counters *c)
+{
+	uint64_t patches = (c->patch_size + PAGE_SIZE - 1) / PAGE_SIZE;
+
+	c->frames_compressed = (c->compressed_size + PAGE_SIZE - 1) / PAGE_SIZE;
+	c->saved_patch = c->pages_patched - MIN(patches, c->pages_patched);
+	c->saved_compress = c->pages_compressed - MIN(c->frames_compressed + c->saved_patch, c->pages_compressed);
+}
+
+void kvm_vm_refresh(struct kvm_vm *vm)
+{
+	struct counters *c = &vm->counters;
+
+	read_guest_counts(vm, c);
+	refresh_tier(c);
+	c->table_frames = vm->paging->ops->table_frames(vm->paging);
+	c->ns_total = vm->run_ns;
+}
+
 static void read_counters(void *ctx, unsigned i, struct counters *out)
 {
 	struct kvm_machine *m = ctx;
-	struct kvm_vm *vm = m->vms[i];
 
 	g_mutex_lock(&m->lock);
-	*out = vm->counters;
-	out->table_frames = vm->paging->ops->table_frames(vm->paging);
+	kvm_vm_refresh(m->vms[i]);
+	*out = m->vms[i]->counters;
 	g_mutex_unlock(&m->lock);
-	read_guest_counts(vm, out);
-	out->ns_total = vm->run_ns;
+}
+
+static void read_host(void *ctx, struct counters *out)
+{
+	struct kvm_machine *m = ctx;
+
+	g_mutex_lock(&m->lock);
+	host_report(&m->host);
+	*out = m->host.counters;
+	g_mutex_unlock(&m->lock);
 }
 
 static void count_exit(struct kvm_vm *vm, uint64_t *by_cause)
 {
 	g_mutex_lock(&vm->m->lock);
-	vm->counters.exits++;
-	(*by_cause)++;
+	kvm_count_exit(vm, by_cause);
 	g_mutex_unlock(&vm->m->lock);
 }
 
@@ -60,17 +85,36 @@ static void fail(struct kvm_vm *vm, const char *why)
 	g_mutex_unlock(&vm->m->lock);
 }
 
-/* Nothing to run: let the guest's time pass. */
+uint64_t kvm_guest_now(const struct kvm_vm *vm)
+{
+	const struct vcpu_page *v = kvm_vcpu_page(vm);
+
+	return v->operations * LOCKSTEP_NS + v->idle_ns;
+}
+
+static void look_at_devices(struct kvm_vm *vm)
+{
+	g_mutex_lock(&vm->m->lock);
+	kvm_vcpu_page(vm)->lines = kvm_devices_look(vm);
+	g_mutex_unlock(&vm->m->lock);
+}
+
+/* Nothing to run: let the guest's time pass, to when it wants to wake or a device has something. */
 static void idle(struct kvm_vm *vm)
 {
 	struct vcpu_page *v = kvm_vcpu_page(vm);
-	uint64_t now = v->operations * LOCKSTEP_NS + v->idle_ns;
+	uint64_t now = kvm_guest_now(vm), wake;
 
-	count_exit(vm, &vm->counters.exits_halt);
-	if (v->wake_ns == UINT64_MAX)
-		fail(vm, "every process of the guest waits for ever");
-	else if (v->wake_ns > now)
-		v->idle_ns += v->wake_ns - now;
+	g_mutex_lock(&vm->m->lock);
+	wake = MIN(v->wake_ns, kvm_devices_next(vm));
+	if (wake == UINT64_MAX) {
+		kvm_vm_fail(vm, "every process of the guest waits for ever");
+	} else if (wake > now) {
+		kvm_count_exit(vm, &vm->counters.exits_halt);
+		v->idle_ns += wake - now;
+		v->lines = kvm_devices_look(vm);
+	}
+	g_mutex_unlock(&vm->m->lock);
 }
 
 /* Either an assertion of the guest kernel, or an exception in it, which the stub reports without a line. */
@@ -127,6 +171,11 @@ static void run_quantum(struct kvm_vm *vm)
 		case HC_IDLE:
 			idle(vm);
 			break;
+		case HC_NOTHING:
+			return;
+		case HC_DEVICES:
+			look_at_devices(vm);
+			break;
 		case HC_DONE:
 			vm->done = true;
 			break;
@@ -169,32 +218,79 @@ static void digest(struct kvm_vm *vm)
 	if (!vm->m->run->e->experiment.digest || out->failure)
 		return;
 	g_mutex_lock(&vm->m->lock);
-	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, NULL, NULL, NULL, &out->digest) == 0;
+	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, NULL, NULL,
+				    vm->disk ? vm_disk_image(vm->disk) : NULL, &out->digest) == 0;
 	if (!out->has_digest)
 		kvm_vm_fail(vm, "the guest's page tables make no sense: no digest");
 	g_mutex_unlock(&vm->m->lock);
 }
 
-gboolean kvm_loop(struct kvm_machine *m, GError **error)
+/* What the simulator does between rounds, in its order (vmm/sim/loop.c). */
+static void work_of_host(struct kvm_machine *m)
 {
-	struct sampler s;
+	g_mutex_lock(&m->lock);
+	for (unsigned i = 0; i < m->nvms; i++)
+		if (host_upkeep_due(&m->host, i, m->now_ns))
+			host_upkeep(&m->host, i, m->now_ns);
+	host_scan(&m->host, m->now_ns);
+	host_estimate(&m->host, m->now_ns);
+	g_mutex_unlock(&m->lock);
+}
+
+static void decide(struct kvm_machine *m)
+{
+	g_mutex_lock(&m->lock);
+	host_decide(&m->host, m->now_ns);
+	g_mutex_unlock(&m->lock);
+}
+
+static void bury(struct kvm_machine *m, unsigned vm)
+{
+	g_mutex_lock(&m->lock);
+	host_bury(&m->host, vm);
+	g_mutex_unlock(&m->lock);
+}
+
+static void run_lockstep(struct kvm_machine *m)
+{
 	bool alive = true;
 
-	sampler_init(&s, m->run, read_counters, m);
 	for (uint64_t round = 0; alive && !over(m); round++) {
 		alive = false;
-		sampler_tick(&s, m->now_ns);
+		decide(m);
+		sampler_tick(&m->sampler, m->now_ns);
 		for (unsigned i = 0; i < m->nvms; i++) {
-			alive |= !m->vms[i]->done;
-			run_quantum(m->vms[i]);
+			if (m->vms[i]->done)
+				continue;
+			alive = true;
+			if (m->host.vm[i].blocked_until <= m->now_ns)
+				run_quantum(m->vms[i]);
+			bury(m, i);
 		}
 		m->now_ns += m->run->e->experiment.quantum * LOCKSTEP_NS;
+		work_of_host(m);
 		if (round % 64 == 0)
 			progress(m);
 	}
-	gboolean ok = sampler_finish(&s, m->now_ns, error);
+}
 
-	sampler_destroy(&s);
+gboolean kvm_loop(struct kvm_machine *m, GError **error)
+{
+	gboolean ok;
+
+	g_mutex_lock(&m->lock);
+	ok = host_begin(&m->host, error);
+	g_mutex_unlock(&m->lock);
+	if (!ok)
+		return FALSE;
+	sampler_init(&m->sampler, m->run, read_counters, m);
+	m->sampler.read_host = read_host;
+	run_lockstep(m);
+	g_mutex_lock(&m->lock);
+	host_finish(&m->host);
+	g_mutex_unlock(&m->lock);
+	ok = sampler_finish(&m->sampler, m->now_ns, error);
+	sampler_destroy(&m->sampler);
 	for (unsigned i = 0; i < m->nvms && ok; i++)
 		digest(m->vms[i]);
 	return ok;

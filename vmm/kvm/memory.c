@@ -253,8 +253,7 @@ static void serve(struct kvm_machine *m, uint64_t address, bool write)
 	}
 	g_assert(vm);
 	f.gpa = vm->arena_pages * PAGE_SIZE + (page - (uintptr_t)vm->memory);
-	vm->counters.exits++;
-	vm->counters.exits_ept_violation++;
+	kvm_count_exit(vm, &vm->counters.exits_ept_violation);
 	if (vm->paging->ops->fault(vm->paging, &f, &err) != PAGING_RETRY)
 		give_up(vm, f.gpa, page, err);
 	g_mutex_unlock(&m->lock);

@@ -28,14 +28,6 @@
 #define CR0_NE (1u << 5)
 #define CR4_OSFXSR (1u << 9)
 
-static uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static gboolean failed(struct kvm_vm *vm, const char *what, GError **error)
 {
 	g_set_error(error, VMM_ERROR, VMM_FAILED, "VM \"%s\" cannot start: %s: %s", vm->out->name, what,
@@ -194,6 +186,19 @@ static uint64_t progress(struct kvm_vm *vm)
 	return faults + vm->hypercalls + *(volatile uint64_t *)&kvm_vcpu_page(vm)->operations;
 }
 
+/* An access to where no memory slot is. False: nor is there a device. */
+static bool device_access(struct kvm_vm *vm)
+{
+	struct kvm_run *r = vm->kvm_run;
+	bool ok;
+
+	g_mutex_lock(&vm->m->lock);
+	kvm_count_exit(vm, &vm->counters.exits_io);
+	ok = kvm_mmio(vm, r->mmio.phys_addr, r->mmio.is_write, r->mmio.data, r->mmio.len);
+	g_mutex_unlock(&vm->m->lock);
+	return ok;
+}
+
 /* What one exit means: a hypercall's number, or 0 after a failure; -1: enter again. */
 static int64_t handle_exit(struct kvm_vm *vm)
 {
@@ -211,6 +216,8 @@ static int64_t handle_exit(struct kvm_vm *vm)
 	case KVM_EXIT_INTR:
 		return -1;
 	case KVM_EXIT_MMIO:
+		if (device_access(vm))
+			return -1;
 		snprintf(what, sizeof(what), "access beyond the guest's memory, 0x%llx", r->mmio.phys_addr);
 		break;
 	case KVM_EXIT_SHUTDOWN:
@@ -233,7 +240,7 @@ static int64_t handle_exit(struct kvm_vm *vm)
 /* What the ticks are for. False: the guest is to be left. */
 static bool keep_running(struct kvm_vm *vm, uint64_t *seen, uint64_t *since, uint64_t *stopping)
 {
-	uint64_t now = clock_ns(), at = progress(vm);
+	uint64_t now = kvm_clock_ns(), at = progress(vm);
 
 	if (vm->done)
 		return false;
@@ -254,7 +261,7 @@ static bool keep_running(struct kvm_vm *vm, uint64_t *seen, uint64_t *since, uin
 
 uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 {
-	uint64_t begin = clock_ns(), since = begin, seen = 0, stopping = 0;
+	uint64_t begin = kvm_clock_ns(), since = begin, seen = 0, stopping = 0;
 	int64_t call = -1;
 
 	while (call < 0) {
@@ -269,6 +276,6 @@ uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 			call = handle_exit(vm);
 		}
 	}
-	vm->run_ns += clock_ns() - begin;
+	vm->run_ns += kvm_clock_ns() - begin;
 	return (uint32_t)call;
 }

@@ -16,7 +16,10 @@ static const char *vm_memory(struct kvm_vm *vm)
 		.arena_pages = vm->arena_pages,
 		.level = vm->m->run->e->host.page_level,
 		.node = (unsigned)vm->conf->node,
+		.placement = (enum placement)vm->conf->placement,
+		.nodes = vm->conf->nodes,
 	};
+	const char *why;
 	int err;
 
 	if (vm->arena_pages + 512 > vm->npages)
@@ -24,6 +27,11 @@ static const char *vm_memory(struct kvm_vm *vm)
 	vm->gmem = gmem_new(&cfg, vm->m->frames, &vm->m->machine, &vm->counters, vm->m->run->events);
 	if (!vm->gmem)
 		return "the host has no memory for its arena";
+	why = kvm_devices_new(vm);
+	if (why)
+		return why;
+	if (host_attach(&vm->m->host, vm->id, vm->gmem, vm->balloon))
+		return "no address space for the host's lists of its pages";
 	err = kvm_memory_map(vm);
 	return err ? g_strerror(-err) : NULL;
 }
@@ -73,9 +81,9 @@ struct kvm_vm *kvm_vm_new(struct kvm_machine *m, struct run_vm *out, unsigned id
 	if (!vm->script)
 		return NULL;
 	vm->script->seed = rng_mix(m->run->seed ^ rng_mix(id));
-	vm->npages = vm->conf->memory / PAGE_SIZE;
-	vm->arena_pages = vm->conf->arena ? vm->conf->arena / PAGE_SIZE :
-					    kernel_arena_pages(vm->npages, vm->script->nprocesses);
+	vm->boot = kvm_boot_info(vm);
+	vm->npages = vm->boot.npages;
+	vm->arena_pages = vm->boot.arena_end / PAGE_SIZE;
 	g_mutex_lock(&m->lock);
 	why = vm_memory(vm);
 	if (!why)
@@ -95,11 +103,14 @@ void kvm_vm_free(struct kvm_vm *vm)
 		return;
 	/* The guest's last reference to its memory goes first; then nobody can fault any more. */
 	kvm_vcpu_destroy(vm);
+	if (vm->gmem)
+		vm_balloon_free(vm->balloon);
 	if (vm->paging)
 		vm->paging->ops->destroy(vm->paging);
 	kvm_memory_unmap(vm);
 	if (vm->gmem)
 		gmem_free(vm->gmem);
+	vm_disk_free(vm->disk);
 	g_free(vm->script);
 	g_free(vm);
 }

@@ -340,8 +340,8 @@ static struct boot_info boot_info(const struct sim_vm *vm)
 		.quantum = e->quantum,
 		.timeslice = 1,
 		.poison = (uint64_t)c->page_poison,
-		.balloon = vm_balloon_info(vm->sim->run->e, c, SIM_BALLOON_GPA),
-		.disk = vm_disk_info(c, SIM_DISK_GPA),
+		.balloon = vm_balloon_info(vm->sim->run->e, c, device_gpa(c->memory / PAGE_SIZE, DEVICE_BALLOON)),
+		.disk = vm_disk_info(c, device_gpa(c->memory / PAGE_SIZE, DEVICE_DISK)),
 		.swappiness = c->swappiness,
 	};
 

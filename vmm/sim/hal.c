@@ -249,28 +249,35 @@ void hal_flush_space(struct hal *h, uint64_t root, unsigned pcid)
 	sim_invalidate(v, space, GUEST_CR3, space);
 }
 
+static uint64_t registers(const struct sim_vcpu *v, enum device_page page)
+{
+	return device_gpa(v->vm->conf->memory / PAGE_SIZE, page);
+}
+
 /* No memory lies there, so every access exits, before any translation that would be worth modelling. */
 uint32_t hal_mmio_read(struct hal *h, uint64_t gpa)
 {
 	struct sim_vcpu *v = vcpu(h);
+	uint64_t disk = registers(v, DEVICE_DISK), balloon = registers(v, DEVICE_BALLOON);
 
 	hal_pte_flush(h);
 	sim_exit(v, EXIT_IO);
-	if (v->vm->disk && gpa >= SIM_DISK_GPA)
-		return (uint32_t)vm_disk_read(v->vm->disk, gpa - SIM_DISK_GPA, 4);
-	return v->vm->balloon ? (uint32_t)vm_balloon_read(v->vm->balloon, gpa - SIM_BALLOON_GPA, 4) : 0;
+	if (v->vm->disk && gpa >= disk)
+		return (uint32_t)vm_disk_read(v->vm->disk, gpa - disk, 4);
+	return v->vm->balloon ? (uint32_t)vm_balloon_read(v->vm->balloon, gpa - balloon, 4) : 0;
 }
 
 void hal_mmio_write(struct hal *h, uint64_t gpa, uint32_t value)
 {
 	struct sim_vcpu *v = vcpu(h);
+	uint64_t disk = registers(v, DEVICE_DISK), balloon = registers(v, DEVICE_BALLOON);
 
 	hal_pte_flush(h);
 	sim_exit(v, EXIT_IO);
-	if (v->vm->disk && gpa >= SIM_DISK_GPA)
-		vm_disk_write(v->vm->disk, gpa - SIM_DISK_GPA, value, 4, hal_now(h));
+	if (v->vm->disk && gpa >= disk)
+		vm_disk_write(v->vm->disk, gpa - disk, value, 4, hal_now(h));
 	else if (v->vm->balloon)
-		vm_balloon_write(v->vm->balloon, gpa - SIM_BALLOON_GPA, value, 4);
+		vm_balloon_write(v->vm->balloon, gpa - balloon, value, 4);
 	/* What the device took away may have been a part of the tables. */
 	if (!v->booting)
 		sim_refresh_root(v);

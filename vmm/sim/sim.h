@@ -70,10 +70,6 @@ enum exit_cause {
 	EXIT_CAUSES,
 };
 
-/* Guest-physical addresses of devices' registers: above all memory that a guest can have. */
-#define SIM_BALLOON_GPA (1ull << 45)
-#define SIM_DISK_GPA	((1ull << 45) + 0x1000)
-
 struct sim;
 struct sim_vm;
 

@@ -366,10 +366,8 @@ void alloc_init(struct kernel *k)
 }
 
 /* Whether a unit may be asked depends on its parent: below an open block's bump, its metadata means something. */
-bool kernel_page_free(const struct kernel *k, uint64_t gfn)
+bool alloc_page_free(const struct allocator *a, uint64_t gfn)
 {
-	const struct allocator *a = &k->alloc;
-
 	if (gfn < a->first_gfn || gfn >= a->end_gfn)
 		return false;
 	for (unsigned level = 3; level > 1; level--) {

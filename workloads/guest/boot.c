@@ -76,20 +76,47 @@ static bool info_valid(const struct boot_info *b)
 	       b->arena_end / PAGE_SIZE <= b->npages && b->npages <= UINT32_MAX;
 }
 
-/* Lay out [heap_start, arena_end). NULL if it is too small. */
-static struct kernel *lay_out(struct hal *h, const struct boot_info *info)
+/* Where in [heap_start, arena_end) is what: gpas. */
+struct layout {
+	uint64_t heap, blocks, giants, pages, disk, start;
+};
+
+static struct layout layout_of(const struct boot_info *info)
 {
 	uint64_t first_gfn = info->arena_end >> PAGE_SHIFT, nblocks = info->npages / LEVEL_PAGES(2) + 1;
 	uint64_t nheap = (info->arena_end - info->heap_start) >> PAGE_SHIFT;
-	uint64_t at_heap = info->heap_start + pages_of(sizeof(struct kernel)) * PAGE_SIZE;
-	uint64_t at_blocks = at_heap + nheap * sizeof(struct heap_page);
-	uint64_t at_giants = at_blocks + nblocks * sizeof(struct block);
-	uint64_t at_pages = at_giants + (info->npages / LEVEL_PAGES(3) + 1) * sizeof(struct block);
-	uint64_t at_disk = (at_pages + (info->npages - first_gfn) * sizeof(struct page) + 7) & ~7ull;
-	uint64_t start = pages_of(at_disk + memory_metadata(info, info->npages - first_gfn)) * PAGE_SIZE;
+	struct layout at;
+
+	at.heap = info->heap_start + pages_of(sizeof(struct kernel)) * PAGE_SIZE;
+	at.blocks = at.heap + nheap * sizeof(struct heap_page);
+	at.giants = at.blocks + nblocks * sizeof(struct block);
+	at.pages = at.giants + (info->npages / LEVEL_PAGES(3) + 1) * sizeof(struct block);
+	at.disk = (at.pages + (info->npages - first_gfn) * sizeof(struct page) + 7) & ~7ull;
+	at.start = pages_of(at.disk + memory_metadata(info, info->npages - first_gfn)) * PAGE_SIZE;
+	return at;
+}
+
+bool kernel_arena_page_free(const void *arena, const struct boot_info *info, uint64_t gfn)
+{
+	const struct layout at = layout_of(info);
+	uint8_t *bytes = (uint8_t *)arena;
+	const struct allocator a = {
+		.pages = (void *)(bytes + at.pages),
+		.level = { NULL, NULL, (void *)(bytes + at.blocks), (void *)(bytes + at.giants) },
+		.first_gfn = info->arena_end >> PAGE_SHIFT,
+		.end_gfn = info->npages,
+	};
+
+	return at.start < info->arena_end && alloc_page_free(&a, gfn);
+}
+
+/* Lay out [heap_start, arena_end). NULL if it is too small. */
+static struct kernel *lay_out(struct hal *h, const struct boot_info *info)
+{
+	const struct layout at = layout_of(info);
 	struct kernel *k;
 
-	if (start >= info->arena_end)
+	if (at.start >= info->arena_end)
 		return NULL;
 	k = hal_arena(h, info->heap_start);
 	bytes_zero(k, sizeof(*k));
@@ -100,18 +127,18 @@ static struct kernel *lay_out(struct hal *h, const struct boot_info *info)
 	k->levels = info->levels;
 	k->next_pid = 1;
 	k->alloc = (struct allocator){
-		.pages = hal_arena(h, at_pages), .first_gfn = first_gfn, .end_gfn = info->npages
+		.pages = hal_arena(h, at.pages), .first_gfn = info->arena_end >> PAGE_SHIFT, .end_gfn = info->npages
 	};
-	k->mem_gpa = at_disk;
-	k->alloc.level[2] = hal_arena(h, at_blocks);
-	k->alloc.level[3] = hal_arena(h, at_giants);
+	k->mem_gpa = at.disk;
+	k->alloc.level[2] = hal_arena(h, at.blocks);
+	k->alloc.level[3] = hal_arena(h, at.giants);
 	k->heap = (struct heap){
-		.start = start,
+		.start = at.start,
 		.end = info->arena_end,
-		.page = hal_arena(h, at_heap),
-		.bump = start,
+		.page = hal_arena(h, at.heap),
+		.bump = at.start,
 		.free = { UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
-		.nfree = (info->arena_end - start) >> PAGE_SHIFT,
+		.nfree = (info->arena_end - at.start) >> PAGE_SHIFT,
 	};
 	return k;
 }

@@ -112,6 +112,7 @@ void bytes_zero(void *p, uint64_t nbytes);
 
 /* alloc.c. A gfn of 0 is none. */
 void alloc_init(struct kernel *k);
+bool alloc_page_free(const struct allocator *a, uint64_t gfn);
 uint64_t alloc_metadata(uint64_t npages);
 uint64_t page_alloc(struct kernel *k, unsigned level);
 void page_get(struct kernel *k, uint64_t gfn, unsigned level);

@@ -43,6 +43,11 @@ uint64_t kernel_wake_time(const struct kernel *k)
 	return process < balloon ? process : balloon;
 }
 
+bool kernel_page_free(const struct kernel *k, uint64_t gfn)
+{
+	return alloc_page_free(&k->alloc, gfn);
+}
+
 bool kernel_done(const struct kernel *k)
 {
 	return k->nlive == 0;

@@ -116,6 +116,8 @@ void kernel_interrupt(struct kernel *k, unsigned lines);
 
 /* For the VMM, which would not know in a real host: is nothing of the guest's in this page above the arena? */
 bool kernel_page_free(const struct kernel *k, uint64_t gfn);
+/* The same of a real guest, whose arena is at @arena as @boot laid it out; nothing in it is believed. */
+bool kernel_arena_page_free(const void *arena, const struct boot_info *boot, uint64_t gfn);
 
 const struct kernel_counts *kernel_counts(const struct kernel *k);
 

@@ -65,6 +65,8 @@ static void idle(struct hal *h)
 	request(HC_IDLE, 0);
 	interrupts(h);
 	kernel_wake(h->kernel);
+	if (!kernel_current(h->kernel))
+		request(HC_NOTHING, 0);
 }
 
 static void quantum_end(struct hal *h)

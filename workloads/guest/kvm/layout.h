@@ -29,7 +29,7 @@
 
 /* Below HEAP_MIN_GPA, beside what abi.h has. */
 #define BOOT_ROOT_GPA  0x220000 /* the tables to boot on: root; PDPT, PD and PT of COMMON_VA; PDPT of the direct map, */
-#define BOOT_PD_GPA    0x225000 /* and one PD a gigabyte of arena */
+#define BOOT_PD_GPA    0x225000 /* one PD a gigabyte of arena, and two tables for devices */
 #define STACK_TOP_GPA  0x400000 /* of the kernel's stack */
 
 /* Selectors. Kernel and processes share the CPL-3 ones: which of the two runs is STUB_IN_KERNEL. */
