@@ -292,7 +292,7 @@ static const struct conf_key vm_keys[] = {
 	{ "swap-limit", CONF_SIZE, VM(swap_limit), "0", 0, 1ull << 44, NULL, 0,
 	  "Host memory beyond which its own pages are swapped out, the arena apart; 0: as much as it gets (sim)." },
 	{ "balloon-target", CONF_SIZE, VM(balloon_target), "0", 0, 1ull << 44, NULL, 0,
-	  "Memory that its balloon is asked to give up, a multiple of 4 KiB; 0: none (sim)." },
+	  "Memory that its balloon is asked to give up, a multiple of 4 KiB; 0: none." },
 	{ "balloon-from", CONF_TIME, VM(balloon_from_ns), "0", 0, 1000 * HOUR_NS, NULL, 0, "When it is asked to." },
 	{ "balloon-until", CONF_TIME, VM(balloon_until_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
 	  "When it may take all of it back; 0: never." },
@@ -302,7 +302,7 @@ static const struct conf_key vm_keys[] = {
 	  "Its driver: good; slow, a 64th of the rate; silent, never answers; hostile, sends malformed rings; "
 	  "reckless, reports and hints all pages as free." },
 	{ "disk", CONF_SIZE, VM(disk), "0", 0, 1ull << 44, NULL, 0,
-	  "Its virtual disk's room for files; with guest-swap 0 too it has no disk (sim)." },
+	  "Its virtual disk's room for files; with guest-swap 0 too it has no disk." },
 	{ "guest-swap", CONF_SIZE, VM(guest_swap), "0", 0, 1ull << 43, NULL, 0,
 	  "Room on that disk for the guest's own swap." },
 	{ "disk-device", CONF_ENUM, VM(disk_device), "ssd", 0, 0, swap_devices, 0,
@@ -313,7 +313,7 @@ static const struct conf_key vm_keys[] = {
 	{ "swappiness", CONF_COUNT, VM(swappiness), "60", 0, 200, NULL, 0,
 	  "Of a guest with a disk: how readily it swaps rather than giving up page cache; 100: both cost the same." },
 	{ "balloon", CONF_BOOL, VM(balloon), "yes", 0, 0, NULL, 0,
-	  "It has a balloon if a [policy] decides, or if reporting or hints are offered (sim; not with paging = "
+	  "It has a balloon if a [policy] decides, or if reporting or hints are offered (not with paging = "
 	  "native)." },
 	{ "start", CONF_TIME, VM(start_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
 	  "When its processes begin to run, if the policy admits it; only its kernel's own memory is taken before." },
@@ -362,7 +362,7 @@ static const struct conf_key phase_keys[] = {
 	{ "page-size", CONF_ENUM, PHASE(leaf_level), "4K", 0, 0, page_sizes, 1,
 	  "What the guest maps the region with." },
 	{ "backing", CONF_ENUM, PHASE(backing), "anonymous", 0, 0, backings, 0,
-	  "What the region is: memory of the process, or a part of the VM's disk, shared by all who map it (sim)." },
+	  "What the region is: memory of the process, or a part of the VM's disk, shared by all who map it." },
 	{ "offset", CONF_SIZE, PHASE(offset), "0", 0, 1ull << 43, NULL, 0,
 	  "backing = file: where on the disk the region begins, a multiple of 4 KiB." },
 	{ "child", CONF_BOOL, PHASE(child), "no", 0, 0, NULL, 0,

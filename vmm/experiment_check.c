@@ -279,18 +279,8 @@ static gboolean check_balloon(const struct experiment *e, const struct conf_vm *
 {
 	uint64_t length = vm->balloon_until_ns - vm->balloon_from_ns;
 
-	if (vm->page_poison && e->experiment.machine == 1)
-		return fault(e, error, SECTION_VM, vm, "page-poison",
-			     "only guests of machine = sim poison pages; none is allowed");
-	if (e->experiment.machine == 1 && (e->balloon.reporting || e->balloon.free_page_hint))
-		return fault(e, error, SECTION_BALLOON, &e->balloon,
-			     e->balloon.reporting ? "reporting" : "free-page-hint",
-			     "only machine = sim has balloons; no is allowed");
 	if (!vm->balloon_target)
 		return TRUE;
-	if (e->experiment.machine == 1)
-		return fault(e, error, SECTION_VM, vm, "balloon-target",
-			     "only machine = sim has balloons; 0 is allowed");
 	if (vm->paging == MODE_NATIVE)
 		return fault(e, error, SECTION_VM, vm, "balloon-target",
 			     "native memory cannot be given up; 0 is allowed");
@@ -310,12 +300,8 @@ static gboolean check_balloon(const struct experiment *e, const struct conf_vm *
 
 static gboolean check_disk(const struct experiment *e, const struct conf_vm *vm, GError **error)
 {
-	const char *key = vm->disk ? "disk" : "guest-swap";
-
 	if (!vm->disk && !vm->guest_swap)
 		return TRUE;
-	if (e->experiment.machine == 1)
-		return fault(e, error, SECTION_VM, vm, key, "only machine = sim has disks; 0 is allowed");
 	if (vm->disk % PAGE_SIZE)
 		return fault(e, error, SECTION_VM, vm, "disk", "it must be a multiple of 4 KiB");
 	if (vm->guest_swap % PAGE_SIZE)
@@ -371,9 +357,6 @@ static gboolean check_policy(const struct experiment *e, GError **error)
 	if (e->policy.name && *e->policy.module)
 		return fault(e, error, SECTION_POLICY, &e->policy, "name",
 			     "module brings a policy of its own; only none is allowed");
-	if (experiment_has_policy(e) && e->experiment.machine == 1)
-		return fault(e, error, SECTION_POLICY, &e->policy, *e->policy.module ? "module" : "name",
-			     "only machine = sim has policies yet; on kvm only none is allowed");
 	return TRUE;
 }
 
