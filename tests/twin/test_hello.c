@@ -19,10 +19,6 @@ static const char *const twin_counters[] = {
 	"guest_forks", "guest_exits", "guest_switches", "guest_mmaps", "guest_munmaps", "guest_mprotects",
 	"guest_pte_writes", "guest_oom_kills", "guest_pages_free",
 	"faults_absent", "faults_prefetch", "faults_dma", "pages_resident", "pages_released", "exits_halt",
-};
-
-/* The same while the host has 4 KiB pages; KVM maps larger ones without asking the memory manager again. */
-static const char *const small_page_counters[] = {
 	"exits", "exits_ept_violation", "exits_hypercall", "ept_maps", "table_frames", "faults_spurious",
 };
 
@@ -40,13 +36,11 @@ static void compare_counters(const struct run_vm *sim, const struct run_vm *kvm,
 	}
 }
 
-static void compare(const struct run_vm *sim, const struct run_vm *kvm, bool small_pages)
+static void compare(const struct run_vm *sim, const struct run_vm *kvm)
 {
 	ck_assert_msg(!sim->failure, "sim: %s", sim->failure);
 	ck_assert_msg(!kvm->failure, "kvm: %s", kvm->failure);
 	compare_counters(sim, kvm, twin_counters, G_N_ELEMENTS(twin_counters));
-	if (small_pages)
-		compare_counters(sim, kvm, small_page_counters, G_N_ELEMENTS(small_page_counters));
 	ck_assert(sim->has_digest && kvm->has_digest);
 	ck_assert_uint_eq(sim->digest, kvm->digest);
 }
@@ -61,7 +55,7 @@ static void twins(gboolean (*run)(struct text_run *, const struct backend *, con
 	ck_assert_uint_eq(sim.run->vms->len, kvm.run->vms->len);
 	ck_assert_uint_eq(sim.run->end_ns, kvm.run->end_ns);
 	for (unsigned i = 0; i < sim.run->vms->len; i++)
-		compare(run_text_vm(&sim, i), run_text_vm(&kvm, i), sim.run->e->host.page_level == 1);
+		compare(run_text_vm(&sim, i), run_text_vm(&kvm, i));
 	run_text_free(&sim);
 	run_text_free(&kvm);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "vmm/host.h"
+#include "vmm/kvm/content.h"
 #include "vmm/kvm/kvm.h"
 
 #define PATIENCE_NS 20000000000ull
@@ -92,8 +93,8 @@ static gboolean vm_supported(const struct conf_vm *c, GError **error)
 		ok = refuse(error, section, "paging", paging_modes[c->paging]->name, "ept");
 	else if (c->guest_levels != 4)
 		ok = refuse(error, section, "levels", "5", "4");
-	else if (c->dirty_log != DIRTY_NONE)
-		ok = refuse(error, section, "dirty-log", c->dirty_log == DIRTY_PML ? "pml" : "wrprotect", "none");
+	else if (c->dirty_log == DIRTY_PML)
+		ok = refuse(error, section, "dirty-log", "pml", "none and wrprotect");
 	g_free(section);
 	return ok;
 }
@@ -168,6 +169,7 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 	*m = (struct kvm_machine){ .machine.ops = &kvm_machine_ops, .run = r, .patience_ns = PATIENCE_NS };
 	m->kvm_fd = m->uffd = m->stop_fd = -1;
 	g_mutex_init(&m->lock);
+	kvm_merge_init(m);
 	if (!supported(r, error))
 		return FALSE;
 	m->kvm_fd = open_kvm(error);
@@ -180,7 +182,7 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 	}
 	set_distances(m);
 	m->vms = g_new0(struct kvm_vm *, r->vms->len);
-	ok = kvm_faults_start(m, error) && kvm_watch_start(m, error);
+	ok = kvm_content_init(m, error) && kvm_faults_start(m, error) && kvm_watch_start(m, error);
 	for (unsigned i = 0; i < r->vms->len && ok; i++) {
 		m->nvms = i + 1;
 		ok = kvm_vm_new(m, g_ptr_array_index(r->vms, i), i, error) != NULL;
@@ -196,7 +198,9 @@ void kvm_machine_destroy(struct kvm_machine *m)
 	for (unsigned i = 0; i < m->nvms; i++)
 		kvm_vm_free(m->vms[i]);
 	g_free(m->vms);
+	kvm_merge_destroy(m);
 	host_destroy(&m->host);
+	kvm_content_destroy(m);
 	if (m->frames)
 		frames_free(m->frames);
 	if (m->kvm_fd >= 0)

@@ -15,7 +15,8 @@
  *	vm.c	   one VM: memory, paging, script
  *	boot.c	   what is in the arena before the first instruction
  *	vcpu.c	   registers, KVM_RUN, the watch over guests that never come back
- *	memory.c   machine_ops, and userfaultfd
+ *	memory.h   memory of VMs in ept mode: machine_ops, and userfaultfd
+ *	content.h  bytes of pages, and swap
  *	features.c which KVM this is (overbook doctor)
  *	tiny.c	   a guest of a few instructions, to ask what things cost
  *	mmio.c	   devices
@@ -33,6 +34,7 @@
 #include "mm/gmem.h"
 #include "mm/machine.h"
 #include "mm/paging.h"
+#include "vmm/kvm/memory.h"
 #include "vmm/host.h"
 #include "vmm/sampler.h"
 #include "vmm/vm_balloon.h"
@@ -42,6 +44,7 @@
 #include "workloads/guest/kvm/layout.h"
 
 struct kvm_machine;
+struct store;
 
 struct kvm_vm {
 	struct kvm_machine *m;
@@ -60,6 +63,8 @@ struct kvm_vm {
 
 	int memfd;
 	uint8_t *memory, *alias; /* of gfn arena_pages; NULL: not mapped */
+	uint32_t *shown;	 /* [npages - arena_pages]: 1 + the merged frame mapped there, 0: its own page */
+	uint64_t seen_changes;	 /* of merge.changes */
 
 	int fd, vcpu_fd;
 	struct kvm_run *kvm_run;
@@ -79,6 +84,11 @@ struct kvm_machine {
 	struct host host;
 	struct sampler sampler;
 	uint64_t job_began, job_ns[HOST_JOBS]; /* real time */
+
+	uint8_t *(*bytes)(struct kvm_machine *m, hfn_t hfn); /* of a frame, as the paging mode keeps them */
+	struct store *store;  /* NULL: no swap */
+	struct kvm_merge merge;
+	bool no_continue_wp;  /* the kernel has no UFFDIO_CONTINUE_MODE_WP */
 
 	int kvm_fd;
 	int uffd;
@@ -116,15 +126,6 @@ static inline void kvm_count_exit(struct kvm_vm *vm, uint64_t *by_cause)
 	(*by_cause)++;
 	host_balance(&vm->m->host);
 }
-
-/* memory.c */
-extern const struct machine_ops kvm_machine_ops;
-/* A userfaultfd that serves faults of kernel code (KVM's), or -1 with errno. */
-int kvm_uffd_open(void);
-int kvm_memory_map(struct kvm_vm *vm);	 /* after gmem exists; 0 or -errno */
-void kvm_memory_unmap(struct kvm_vm *vm);
-gboolean kvm_faults_start(struct kvm_machine *m, GError **error);
-void kvm_faults_stop(struct kvm_machine *m);
 
 /* vm.c */
 struct kvm_vm *kvm_vm_new(struct kvm_machine *m, struct run_vm *out, unsigned id, GError **error);

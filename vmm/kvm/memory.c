@@ -1,43 +1,62 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory.c - where a real guest's bytes live, and how its second-stage faults reach the memory manager
+ * memory.c - where a real guest's bytes live, and what of them is in its reach
  *
- * Problem: gmem decides which page exists, KVM only knows addresses of this process. The first touch of a page must
- * come to gmem, exactly once, whoever touches: a process, the guest kernel, the processor walking.
+ * Problem: gmem decides which page exists and ept/ which is mapped, with what rights; the table that the processor
+ * walks is KVM's, which knows only addresses of this process. The guest must reach a page if and only if ept/'s table
+ * says so, and each touch of another must come to ept/ as a violation, exactly once, whoever touches: a process, the
+ * guest kernel, the processor walking.
  *
- * Idea: memory above the arena is a memfd. The guest sees it through a mapping registered with userfaultfd (MISSING),
- * so a touch of a page that the file does not hold stops KVM inside its own fault handler, and a message comes to the
- * fault thread. That asks the paging mode, as the simulated processor does on an EPT violation; the mode calls
- * gmem_fault(), which calls populate() here: the file gets a zero page. Then the vCPU is woken. A page stays at its
- * own offset for life, so hfns are accounting only. The VMM's own reads and writes go through the alias mapping,
- * which is not registered: they can never wait for the fault thread.
+ * Idea: memory above the arena is a memfd, a page at its own offset for life, so hfns are accounting only. The guest
+ * sees it through a mapping registered with userfaultfd; the VMM through another, the *alias*, which is not, so that
+ * it never waits for the fault thread. Three things are done to the guest's mapping, all for the paging mode:
  *
- * Invariants (tests/guest/test_kvm.c): faults_absent equals the pages the file holds (populated_is_counted); the
- * arena never faults, because it is populated and locked before the first instruction.
+ *	hide	MADV_DONTNEED: the page table entry goes, here and, by the kernel's MMU notifiers, in KVM's tables; the
+ *		bytes stay in the file. This is what flush() means here: whoever weakens ept/'s table flushes, and
+ *		what was weakened is taken out of reach as a whole, be it for reading.
+ *	show	UFFDIO_CONTINUE (the file has the page) or UFFDIO_ZEROPAGE (it does not), write-protected if the table
+ *		does not let the guest write. Done by the fault thread alone.
+ *	drop	a hole is punched: the bytes are gone, the next show finds zeros.
+ *
+ * So what is in reach is never more than the table allows, and may be less. A fault that the table allows is put right
+ * here without asking anybody, and counted apart (kvm_refaults): the memory manager's counts are the simulator's. To
+ * save such faults, pages behind the one touched that the table maps alike are shown with it; only if they count as
+ * accessed already, for the guest will then touch them unseen.
+ *
+ * What makes eviction lose no write: gmem unmaps (hide) before contents are moved, all under the machine's lock; a
+ * guest that touches the page meanwhile waits for the lock in the fault thread.
+ *
+ * Merged pages are shown by other means: merge.c.
+ *
+ * Invariants (tests/guest/test_kvm_memory.c): the file holds no page that gmem says has no frame (released); a hidden
+ * page that is touched keeps its bytes (hot_page); no word is ever lost (integrity); the arena never faults, because
+ * it is populated and locked before the first instruction.
  */
+#include "vmm/kvm/memory.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/userfaultfd.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "ept/ept.h"
 #include "mm/err.h"
+#include "vmm/kvm/content.h"
 #include "vmm/kvm/kvm.h"
+
+#ifndef UFFDIO_CONTINUE_MODE_WP /* Linux 6.4 */
+#define UFFDIO_CONTINUE_MODE_WP ((uint64_t)1 << 1)
+#endif
+
+#define SHOW_MOST 16 /* pages shown at once */
 
 static struct kvm_machine *to_kvm(struct machine *m)
 {
 	return (struct kvm_machine *)m;
-}
-
-static bool in_arena(const struct kvm_vm *vm, gfn_t gfn)
-{
-	return gfn < vm->arena_pages;
 }
 
 static size_t offset_of(const struct kvm_vm *vm, gfn_t gfn)
@@ -45,97 +64,108 @@ static size_t offset_of(const struct kvm_vm *vm, gfn_t gfn)
 	return (size_t)(gfn - vm->arena_pages) * PAGE_SIZE;
 }
 
+uint8_t *kvm_memory_at(const struct kvm_vm *vm, gfn_t gfn)
+{
+	return vm->memory + offset_of(vm, gfn);
+}
+
+bool kvm_memory_has(const struct kvm_vm *vm, uint64_t address)
+{
+	return vm->memory && address >= (uintptr_t)vm->memory &&
+	       address - (uintptr_t)vm->memory < (vm->npages - vm->arena_pages) * PAGE_SIZE;
+}
+
+/* The VMM's view of a frame, which never faults on the guest's side. */
+static uint8_t *ept_bytes(struct kvm_machine *m, hfn_t hfn)
+{
+	uint64_t owner = frames_owner(m->frames, hfn);
+	const struct kvm_vm *vm;
+
+	switch (OWNER_KIND(owner)) {
+	case FRAME_GUEST:
+		vm = m->vms[OWNER_VM(owner)];
+		return vm->alias + offset_of(vm, OWNER_GFN(owner));
+	case FRAME_SHARED:
+		return m->merge.bytes + hfn * PAGE_SIZE;
+	default:
+		return frames_bytes(m->frames) + hfn * PAGE_SIZE;
+	}
+}
+
+/* The file has no bytes of a page that is not resident, so a new one reads as zero. */
 static int populate(struct machine *machine, unsigned vm_id, gfn_t gfn, hfn_t hfn, uint64_t npages)
 {
 	struct kvm_machine *m = to_kvm(machine);
-	struct kvm_vm *vm = m->vms[vm_id];
-	uint64_t done = 0;
 
-	(void)hfn;
-	if (in_arena(vm, gfn))
-		return 0;
-	while (done < npages) {
-		struct uffdio_zeropage z = {
-			.range = { (uintptr_t)vm->memory + offset_of(vm, gfn + done), (npages - done) * PAGE_SIZE },
-			.mode = UFFDIO_ZEROPAGE_MODE_DONTWAKE,
-		};
+	(void)vm_id, (void)gfn, (void)npages;
+	/* The zero frame is a merged one. */
+	return FRAME_KIND(frames_get(m->frames, hfn)) == FRAME_SHARED ? kvm_merge_open(m) : 0;
+}
 
-		if (ioctl(m->uffd, UFFDIO_ZEROPAGE, &z) == 0)
-			return 0;
-		if (errno != EAGAIN || z.zeropage < 0)
-			return ERR(-errno);
-		done += (uint64_t)z.zeropage / PAGE_SIZE;
-	}
-	return 0;
+static void punch(int fd, off_t at, uint64_t npages)
+{
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, (off_t)(npages * PAGE_SIZE)))
+		g_error("cannot take guest memory back: %s", g_strerror(errno));
+}
+
+void kvm_memory_drop(struct kvm_vm *vm, gfn_t gfn, uint64_t npages)
+{
+	if (gfn >= vm->arena_pages && vm->memory)
+		punch(vm->memfd, (off_t)offset_of(vm, gfn), npages);
 }
 
 static void release(struct machine *machine, unsigned vm_id, gfn_t gfn, hfn_t hfn, uint64_t npages)
 {
-	struct kvm_vm *vm = to_kvm(machine)->vms[vm_id];
+	struct kvm_machine *m = to_kvm(machine);
 
-	(void)hfn;
-	if (in_arena(vm, gfn) || !vm->memory)
-		return;
-	if (fallocate(vm->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset_of(vm, gfn),
-		      (off_t)(npages * PAGE_SIZE)))
-		g_error("cannot take guest memory back: %s", g_strerror(errno));
+	if (FRAME_KIND(frames_get(m->frames, hfn)) == FRAME_SHARED)
+		punch(m->merge.fd, (off_t)(hfn * PAGE_SIZE), 1);
+	else
+		kvm_memory_drop(m->vms[vm_id], gfn, npages);
 }
 
 /* Contents are at the guest page's own offset whatever its frame. */
 static int move(struct machine *machine, unsigned vm_id, gfn_t gfn, hfn_t from, hfn_t to)
 {
-	(void)machine;
-	(void)vm_id;
-	(void)gfn;
-	(void)from;
-	(void)to;
+	(void)machine, (void)vm_id, (void)gfn, (void)from, (void)to;
 	return 0;
 }
 
-static uint8_t *bytes_of(struct machine *machine, unsigned vm_id, gfn_t gfn)
+static int share(struct machine *machine, unsigned vm_id, gfn_t gfn, hfn_t from, hfn_t to)
+{
+	return kvm_merge_share(to_kvm(machine)->vms[vm_id], gfn, from, to);
+}
+
+/* The guest's mapping shows the merged page until the guest next touches it. */
+static int leave(struct machine *machine, unsigned vm_id, gfn_t gfn, hfn_t from, hfn_t to)
+{
+	struct kvm_machine *m = to_kvm(machine);
+
+	(void)vm_id, (void)gfn;
+	memcpy(ept_bytes(m, to), ept_bytes(m, from), PAGE_SIZE);
+	return 0;
+}
+
+void kvm_memory_hide(struct kvm_vm *vm, gfn_t gfn, uint64_t npages)
+{
+	gfn_t end = MIN(gfn + npages, vm->npages);
+
+	gfn = MAX(gfn, vm->arena_pages);
+	if (gfn >= end || !vm->memory)
+		return;
+	if (madvise(kvm_memory_at(vm, gfn), (end - gfn) * PAGE_SIZE, MADV_DONTNEED))
+		g_error("cannot hide guest memory: %s", g_strerror(errno));
+}
+
+static void flush(struct machine *machine, unsigned vm_id, enum flush_kind kind, uint64_t start, uint64_t n)
 {
 	struct kvm_vm *vm = to_kvm(machine)->vms[vm_id];
 
-	return in_arena(vm, gfn) ? kvm_arena(vm, gfn << PAGE_SHIFT) : vm->alias + offset_of(vm, gfn);
-}
-
-static int read_page(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, void *buf, unsigned len)
-{
-	(void)hfn;
-	memcpy(buf, bytes_of(m, vm, gfn) + offset, len);
-	return 0;
-}
-
-static int write_page(struct machine *m, unsigned vm, gfn_t gfn, hfn_t hfn, unsigned offset, const void *buf,
-		      unsigned len)
-{
-	(void)hfn;
-	memcpy(bytes_of(m, vm, gfn) + offset, buf, len);
-	return 0;
-}
-
-/* The kernel's MMU notifiers flush what the processor cached when memory goes. */
-static void flush(struct machine *m, unsigned vm, enum flush_kind kind, uint64_t start, uint64_t n)
-{
-	(void)m;
-	(void)vm;
-	(void)kind;
-	(void)start;
-	(void)n;
-}
-
-/* Real time is spent, not modelled. */
-static void charge(struct machine *m, unsigned vm, enum charge_kind kind, uint64_t n)
-{
-	(void)m;
-	(void)vm;
-	(void)kind;
-	(void)n;
-}
-
-static uint64_t now(struct machine *m)
-{
-	return to_kvm(m)->now_ns;
+	/* Linear addresses are the guest's own business: it owns its tables. */
+	if (kind == FLUSH_GPA)
+		kvm_memory_hide(vm, start, n);
+	else if (kind == FLUSH_VM)
+		kvm_memory_hide(vm, 0, vm->npages);
 }
 
 const struct machine_ops kvm_machine_ops = {
@@ -143,41 +173,143 @@ const struct machine_ops kvm_machine_ops = {
 	.populate = populate,
 	.release = release,
 	.move = move,
-	.read = read_page,
-	.write = write_page,
+	.share = share,
+	.unshare = leave,
 	.flush = flush,
-	.charge = charge,
-	.now = now,
+	KVM_CONTENT_OPS,
 };
 
-int kvm_uffd_open(void)
+static int write_protect(struct kvm_vm *vm, gfn_t gfn, uint64_t npages, bool on)
 {
-	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MISSING_SHMEM };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	int dev, err;
+	struct uffdio_writeprotect w = {
+		.range = { (uintptr_t)kvm_memory_at(vm, gfn), npages * PAGE_SIZE },
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : UFFDIO_WRITEPROTECT_MODE_DONTWAKE,
+	};
 
-	if (fd < 0) {
-		dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-		if (dev < 0)
-			return -1;
-		fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-		err = errno;
-		close(dev);
-		errno = err;
+	return ioctl(vm->m->uffd, UFFDIO_WRITEPROTECT, &w) ? ERR(-errno) : 0;
+}
+
+/* Pages that the file has: how many are in reach now; -EEXIST: the first was already, -EFAULT: the file has it not. */
+static int64_t show_present(struct kvm_vm *vm, gfn_t gfn, uint64_t npages, bool writable)
+{
+	struct uffdio_continue c = {
+		.range = { (uintptr_t)kvm_memory_at(vm, gfn), npages * PAGE_SIZE },
+		.mode = UFFDIO_CONTINUE_MODE_DONTWAKE,
+	};
+	bool at_once = !writable && !vm->m->no_continue_wp;
+
+	if (at_once)
+		c.mode |= UFFDIO_CONTINUE_MODE_WP;
+	while (ioctl(vm->m->uffd, UFFDIO_CONTINUE, &c)) {
+		if (errno == EINVAL && at_once) {
+			vm->m->no_continue_wp = true;
+			return show_present(vm, gfn, npages, writable);
+		}
+		if (errno == EAGAIN && c.mapped > 0)
+			break;
+		if (errno != EAGAIN)
+			return -errno;
 	}
-	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api)) {
-		err = errno;
-		close(fd);
-		errno = err;
-		return -1;
+	/* An older kernel: nobody but the vCPU that waits for this page could have written it meanwhile. */
+	if (!writable && !at_once) {
+		int err = write_protect(vm, gfn, (uint64_t)c.mapped / PAGE_SIZE, true);
+
+		if (err)
+			return err;
 	}
-	return fd;
+	return c.mapped / PAGE_SIZE;
+}
+
+/* Pages that the file has not: it gets zeros. As above; -EEXIST: it has the first. */
+static int64_t show_zeros(struct kvm_vm *vm, gfn_t gfn, uint64_t npages)
+{
+	struct uffdio_zeropage z = {
+		.range = { (uintptr_t)kvm_memory_at(vm, gfn), npages * PAGE_SIZE },
+		.mode = UFFDIO_ZEROPAGE_MODE_DONTWAKE,
+	};
+
+	while (ioctl(vm->m->uffd, UFFDIO_ZEROPAGE, &z)) {
+		if (errno == EAGAIN && z.zeropage > 0)
+			break;
+		if (errno != EAGAIN)
+			return -errno;
+	}
+	return z.zeropage / PAGE_SIZE;
+}
+
+/* The file shall have the page, if only as zeros: a read is enough. */
+static void instantiate(struct kvm_vm *vm, hfn_t hfn)
+{
+	(void)*(volatile uint8_t *)ept_bytes(vm->m, hfn);
+}
+
+/* How many pages from @gfn on, this one included, the table maps as it does this, so that they may be shown with it. */
+static uint64_t alike(struct kvm_vm *vm, gfn_t gfn, const struct ept_leaf *leaf)
+{
+	gfn_t end = MIN((gfn | (SHOW_MOST - 1)) + 1, vm->npages);
+	struct ept_leaf other;
+	gfn_t at = gfn + 1;
+
+	while (at < end && kvm_merge_is_own(vm, at) && ept_access(vm->paging, at << PAGE_SHIFT, 0, &other) &&
+	       other.accessed && other.access == leaf->access &&
+	       FRAME_KIND(frames_get(vm->m->frames, other.hfn)) == FRAME_GUEST)
+		at++;
+	return at - gfn;
+}
+
+int kvm_memory_show(struct kvm_vm *vm, gfn_t gfn)
+{
+	bool merged, writable;
+	struct ept_leaf leaf;
+	uint64_t npages;
+	int64_t n;
+	int err;
+
+	if (!ept_access(vm->paging, gfn << PAGE_SHIFT, 0, &leaf))
+		return ERR(-EFAULT);
+	merged = FRAME_KIND(frames_get(vm->m->frames, leaf.hfn)) == FRAME_SHARED;
+	err = kvm_merge_show(vm, gfn, merged ? leaf.hfn : HFN_NONE);
+	if (err)
+		return err;
+	writable = leaf.access & ACC_W && !merged;
+	npages = merged ? 1 : alike(vm, gfn, &leaf);
+	n = show_present(vm, gfn, npages, writable);
+	if (n == -EFAULT && writable)
+		n = show_zeros(vm, gfn, npages);
+	if (n == -EFAULT) {
+		instantiate(vm, leaf.hfn);
+		n = show_present(vm, gfn, 1, writable);
+	}
+	/* It was in reach: with fewer rights than now, or another vCPU was quicker. */
+	if (n == -EEXIST)
+		return writable ? write_protect(vm, gfn, 1, false) : 0;
+	return n < 0 ? ERR((int)n) : 0;
+}
+
+void kvm_memory_release_vcpu(struct kvm_vm *vm, gfn_t gfn)
+{
+	int err = kvm_merge_show(vm, gfn, HFN_NONE);
+	int64_t n = err ? err : show_present(vm, gfn, 1, true);
+
+	if (n == -EFAULT)
+		n = show_zeros(vm, gfn, 1);
+	if (n == -EEXIST)
+		n = write_protect(vm, gfn, 1, false);
+	if (n < 0)
+		g_error("cannot release a vCPU from a fault: %s", g_strerror((int)-n));
+}
+
+static void *map(struct kvm_vm *vm, size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->memfd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
 }
 
 int kvm_memory_map(struct kvm_vm *vm)
 {
 	size_t arena = (size_t)vm->arena_pages * PAGE_SIZE, size = (size_t)(vm->npages - vm->arena_pages) * PAGE_SIZE;
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int err;
 
 	if (madvise(gmem_arena(vm->gmem), arena, MADV_POPULATE_WRITE))
 		return ERR(-errno);
@@ -187,20 +319,13 @@ int kvm_memory_map(struct kvm_vm *vm)
 	vm->memfd = memfd_create("overbook-guest", MFD_CLOEXEC);
 	if (vm->memfd < 0 || ftruncate(vm->memfd, (off_t)size))
 		return ERR(-errno);
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->memfd, 0);
-
-	if (memory == MAP_FAILED)
-		return ERR(-errno);
-	vm->memory = memory;
-
-	void *alias = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->memfd, 0);
-
-	if (alias == MAP_FAILED)
-		return ERR(-errno);
-	vm->alias = alias;
-	reg.range.start = (uintptr_t)memory;
-	reg.range.len = size;
-	return ioctl(vm->m->uffd, UFFDIO_REGISTER, &reg) ? ERR(-errno) : 0;
+	vm->memory = map(vm, size);
+	vm->alias = map(vm, size);
+	if (!vm->memory || !vm->alias)
+		return ERR(-ENOMEM);
+	err = kvm_merge_attach(vm);
+	vm->m->bytes = ept_bytes;
+	return err ? err : kvm_uffd_register(vm->m, vm->memory, size);
 }
 
 void kvm_memory_unmap(struct kvm_vm *vm)
@@ -212,108 +337,10 @@ void kvm_memory_unmap(struct kvm_vm *vm)
 	if (vm->memory)
 		munmap(vm->memory, size);
 	vm->memory = vm->alias = NULL;
+	kvm_merge_detach(vm);
 	if (vm->memfd >= 0)
 		close(vm->memfd);
 	vm->memfd = -1;
 	if (vm->gmem)
 		munlock(gmem_arena(vm->gmem), (size_t)vm->arena_pages * PAGE_SIZE);
-}
-
-/*
- * The paging mode refused. The vCPU waits in the kernel and cannot be interrupted there: give it a page so that it
- * comes out, and see to it that it does not run on.
- */
-static void give_up(struct kvm_vm *vm, gpa_t gpa, uint64_t page, int err)
-{
-	struct uffdio_zeropage z = { .range = { page, PAGE_SIZE }, .mode = UFFDIO_ZEROPAGE_MODE_DONTWAKE };
-
-	kvm_vm_fail(vm, "access to guest-physical 0x%" G_GINT64_MODIFIER "x: %s", gpa,
-		    err == -ENOMEM ? "the host has no memory left" : g_strerror(-err));
-	vm->kvm_run->immediate_exit = 1;
-	if (ioctl(vm->m->uffd, UFFDIO_ZEROPAGE, &z) && errno != EEXIST)
-		g_error("cannot release a vCPU from a fault: %s", g_strerror(errno));
-}
-
-/* One page fault on a guest's memory: an EPT violation, as the memory manager sees it. */
-static void serve(struct kvm_machine *m, uint64_t address, bool write)
-{
-	uint64_t page = address & PAGE_MASK;
-	struct uffdio_range range = { .start = page, .len = PAGE_SIZE };
-	struct paging_fault f = { .error = PF_U | (write ? PF_W : 0), .second_stage = true };
-	struct kvm_vm *vm = NULL;
-	int err = 0;
-
-	g_mutex_lock(&m->lock);
-	for (unsigned i = 0; i < m->nvms && !vm; i++) {
-		struct kvm_vm *v = m->vms[i];
-
-		if (v && v->memory && page >= (uintptr_t)v->memory &&
-		    page - (uintptr_t)v->memory < (v->npages - v->arena_pages) * PAGE_SIZE)
-			vm = v;
-	}
-	g_assert(vm);
-	f.gpa = vm->arena_pages * PAGE_SIZE + (page - (uintptr_t)vm->memory);
-	kvm_count_exit(vm, &vm->counters.exits_ept_violation);
-	if (vm->paging->ops->fault(vm->paging, &f, &err) != PAGING_RETRY)
-		give_up(vm, f.gpa, page, err);
-	g_mutex_unlock(&m->lock);
-	if (ioctl(m->uffd, UFFDIO_WAKE, &range))
-		g_error("cannot wake a vCPU: %s", g_strerror(errno));
-}
-
-static gpointer fault_thread(gpointer data)
-{
-	struct kvm_machine *m = data;
-	struct pollfd fds[2] = { { .fd = m->uffd, .events = POLLIN }, { .fd = m->stop_fd, .events = POLLIN } };
-	struct uffd_msg msg[16];
-
-	for (;;) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
-			g_error("poll: %s", g_strerror(errno));
-		if (fds[1].revents)
-			return NULL;
-		ssize_t n = read(m->uffd, msg, sizeof(msg));
-
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			g_error("userfaultfd: %s", g_strerror(errno));
-		for (ssize_t i = 0; i < n / (ssize_t)sizeof(*msg); i++)
-			if (msg[i].event == UFFD_EVENT_PAGEFAULT)
-				serve(m, msg[i].arg.pagefault.address,
-				      msg[i].arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE);
-	}
-}
-
-gboolean kvm_faults_start(struct kvm_machine *m, GError **error)
-{
-	sigset_t all, old;
-
-	m->uffd = kvm_uffd_open();
-	m->stop_fd = eventfd(0, EFD_CLOEXEC);
-	if (m->uffd < 0 || m->stop_fd < 0) {
-		g_set_error(error, VMM_ERROR, VMM_LACKS, "userfaultfd: %s", g_strerror(errno));
-		return FALSE;
-	}
-	/* Signals are for the thread that runs vCPUs. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
-	m->fault_thread = g_thread_new("guest-faults", fault_thread, m);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return TRUE;
-}
-
-void kvm_faults_stop(struct kvm_machine *m)
-{
-	if (m->fault_thread) {
-		uint64_t one = 1;
-
-		if (write(m->stop_fd, &one, sizeof(one)) != sizeof(one))
-			g_error("eventfd: %s", g_strerror(errno));
-		g_thread_join(m->fault_thread);
-	}
-	m->fault_thread = NULL;
-	if (m->stop_fd >= 0)
-		close(m->stop_fd);
-	if (m->uffd >= 0)
-		close(m->uffd);
-	m->stop_fd = m->uffd = -1;
 }

@@ -267,7 +267,9 @@ uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 	while (call < 0) {
 		int err = ioctl(vm->vcpu_fd, KVM_RUN, 0) ? errno : 0;
 
-		if (err && err != EINTR && err != EAGAIN) {
+		if (err == EFAULT && kvm_merge_disturbed(vm)) {
+			continue;
+		} else if (err && err != EINTR && err != EAGAIN) {
 			fail_locked(vm, g_strerror(err));
 			call = 0;
 		} else if (err) {
