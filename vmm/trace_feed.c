@@ -55,6 +55,8 @@ static struct trace_reader *reader_of(struct trace_feed *f, uint32_t trace, uint
 	const struct conf_phase *ph = g_ptr_array_index(f->e->phases, trace);
 	GError *error = NULL;
 
+	if (cursor[CURSOR_READER] > f->readers->len)
+		return NULL;
 	if (cursor[CURSOR_READER])
 		return g_ptr_array_index(f->readers, cursor[CURSOR_READER] - 1);
 

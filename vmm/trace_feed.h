@@ -15,7 +15,7 @@ struct trace_feed;
 struct trace_feed *trace_feed_new(const struct experiment *e);
 void trace_feed_free(struct trace_feed *f);
 
-/* The trace hook of struct program_world (workloads/workload.h); @feed is the ctx. */
+/* The trace hook of struct program_world (workloads/workload.h); @feed is the ctx. The cursor may be a guest's. */
 uint32_t trace_feed_next(void *feed, uint32_t trace, uint64_t *cursor, struct op *out, uint32_t max);
 
 /* What the first bad trace said, or NULL. */

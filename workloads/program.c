@@ -144,7 +144,7 @@ static void apply_writes(struct program *p, const struct phase *ph, struct op *o
 static uint32_t trace_next(struct program *p, const struct phase *ph, const struct program_world *w, struct op *out,
 			   uint32_t max)
 {
-	uint32_t n = w->trace ? w->trace(w->ctx, (uint32_t)ph->param[0], p->state, out, max) : 0;
+	uint32_t n = w->trace(w->ctx, (uint32_t)ph->param[0], p->state, out, max);
 
 	if (!n) {
 		for (unsigned i = 0; i < 24; i++) {
@@ -152,7 +152,7 @@ static uint32_t trace_next(struct program *p, const struct phase *ph, const stru
 			__asm__ volatile(""); /* as in begin() */
 		}
 		p->state[TRACE_PASS] = ++p->pass;
-		if (p->pass >= ph->param[1] || !w->trace)
+		if (p->pass >= ph->param[1])
 			p->step = STEP_LEAVE;
 		return 0;
 	}
@@ -254,12 +254,17 @@ static uint32_t step(struct program *p, const struct script *s, const struct pro
 	return 1;
 }
 
+bool program_replays(const struct program *p, const struct script *s)
+{
+	return p->step == STEP_RUN && p->phase < s->nphases && s->phase[p->phase].generator == PHASE_TRACE_GENERATOR;
+}
+
 uint32_t program_next(struct program *p, const struct script *s, const struct program_world *w, struct op *out,
 		      uint32_t max)
 {
 	uint32_t n = 0;
 
-	while (n == 0)
+	while (n == 0 && (w->trace || !program_replays(p, s)))
 		n = step(p, s, w, out, max);
 	return n;
 }

@@ -142,7 +142,8 @@ struct program_world {
 	 * For phases that replay a trace (generator PHASE_TRACE_GENERATOR, param[0] its number, param[1] how often):
 	 * emit at most max operations from *cursor (state[] of the program, zero at first) on; first the OP_MMAPs
 	 * that make the trace's address ranges valid, except when cursor[TRACE_PASS] says that this is not the first
-	 * pass. 0 at its end. The program gives OP_WRITEs their stamps. NULL where there are no traces.
+	 * pass. 0 at its end. The program gives OP_WRITEs their stamps. NULL where there are no traces:
+	 * program_next() returns 0 in such a phase, and a world that has them must go on.
 	 */
 	uint32_t (*trace)(void *ctx, uint32_t trace, uint64_t *cursor, struct op *out, uint32_t max);
 	void *ctx;
@@ -158,6 +159,8 @@ void program_start(struct program *p, const struct script *s, uint64_t pid, uint
 void program_fork(struct program *child, const struct script *s, uint64_t pid, uint32_t phase);
 
 /* Emit at most @max operations (at least one; OP_EXIT last of all). Accesses and system calls count alike. */
+/* Is it in the middle of a phase that replays a trace? For any @p, made by a hostile guest, too. */
+bool program_replays(const struct program *p, const struct script *s);
 uint32_t program_next(struct program *p, const struct script *s, const struct program_world *w, struct op *out,
 		      uint32_t max);
 

@@ -24,6 +24,7 @@ static const struct {
 } experiments[] = {
 	{ "demand", { true, false } }, { "fork", { true, false } },   { "mmap", { true, false } },
 	{ "swap", { false, false } },  { "tier", { false, false } },  { "share", { false, false } },
+	{ "trace", { true, false } },
 	{ "cow", { false, false } },   { "balloon", { false, false } },
 };
 

@@ -575,9 +575,14 @@ START_TEST(trace)
 	ck_assert_uint_ne(out[1].arg, out[2].arg);
 	ck_assert_uint_eq(OP_VA(&out[1]), 9 * 4096);
 	w.trace = NULL;
+	/* A world without traces stops there, and one that has them goes on. */
 	program_start(&p, s, 1, 0);
-	program_next(&p, s, &w, out, 1);
-	ck_assert_uint_eq(OP_KIND(&out[0]), OP_EXIT);
+	ck_assert(!program_replays(&p, s));
+	ck_assert_uint_eq(program_next(&p, s, &w, out, 1), 0);
+	ck_assert(program_replays(&p, s));
+	w.trace = fake_trace;
+	ck_assert_uint_eq(program_next(&p, s, &w, out, 1), 1);
+	ck_assert_uint_eq(OP_KIND(&out[0]), OP_MMAP);
 }
 END_TEST
 

@@ -125,15 +125,6 @@ static gboolean supported(const struct run *r, GError **error)
 		return refuse(error, "experiment", "schedule", "free", "lockstep");
 	if (r->e->host.backing != HOST_MEMFD)
 		return refuse(error, "host", "backing", "anonymous", "memfd");
-	for (unsigned i = 0; i < r->e->phases->len; i++) {
-		const struct conf_phase *p = g_ptr_array_index(r->e->phases, i);
-		char *section = g_strdup_printf("phase %s", p->name);
-		gboolean ok = p->pattern != PHASE_TRACE || refuse(error, section, "pattern", "trace", "generators");
-
-		g_free(section);
-		if (!ok)
-			return FALSE;
-	}
 	for (unsigned i = 0; i < r->vms->len; i++) {
 		const struct run_vm *vm = g_ptr_array_index(r->vms, i);
 

@@ -39,6 +39,7 @@
 #include "vmm/sampler.h"
 #include "vmm/vm_balloon.h"
 #include "vmm/vm_disk.h"
+#include "vmm/trace_feed.h"
 #include "vmm/vmm.h"
 #include "workloads/guest/abi.h"
 #include "workloads/guest/kvm/layout.h"
@@ -52,6 +53,7 @@ struct kvm_vm {
 	struct run_vm *out;
 	const struct conf_vm *conf;
 	struct script *script;
+	struct trace_feed *feed;
 	struct counters counters; /* live */
 	struct gmem *gmem;
 	struct paging *paging;
@@ -167,6 +169,9 @@ uint64_t kvm_devices_next(const struct kvm_vm *vm);
 
 /* host.c */
 extern const struct host_ops kvm_host_ops;
+
+/* traces.c: HC_REFILL */
+void kvm_trace_refill(struct kvm_vm *vm);
 
 /* loop.c */
 /* What time the guest believes it is, ns. */

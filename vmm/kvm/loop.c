@@ -25,7 +25,8 @@ static void read_guest_counts(const struct kvm_vm *vm, struct counters *c)
 		memcpy(&k, kvm_arena(vm, v->counts), sizeof(k));
 	c->reads = v->reads;
 	c->writes = v->writes;
-	c->accesses = v->reads + v->writes;
+	c->fetches = v->fetches;
+	c->accesses = v->reads + v->writes + v->fetches;
 	c->operations = v->operations;
 	c->quanta = v->quanta;
 	guest_counts(&k, c);
@@ -173,6 +174,11 @@ static void run_quantum(struct kvm_vm *vm)
 			break;
 		case HC_NOTHING:
 			return;
+		case HC_REFILL:
+			g_mutex_lock(&vm->m->lock);
+			kvm_trace_refill(vm);
+			g_mutex_unlock(&vm->m->lock);
+			break;
 		case HC_DEVICES:
 			look_at_devices(vm);
 			break;
@@ -214,6 +220,8 @@ static void digest(struct kvm_vm *vm)
 {
 	struct run_vm *out = vm->out;
 
+	if (trace_feed_error(vm->feed))
+		kvm_vm_fail(vm, "%s", trace_feed_error(vm->feed));
 	out->killed = guest_killed(vm->m->run, vm->conf, (const void *)(gmem_arena(vm->gmem) + EXPORT_GPA));
 	if (!vm->m->run->e->experiment.digest || out->failure)
 		return;

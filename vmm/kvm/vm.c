@@ -81,6 +81,7 @@ struct kvm_vm *kvm_vm_new(struct kvm_machine *m, struct run_vm *out, unsigned id
 	if (!vm->script)
 		return NULL;
 	vm->script->seed = rng_mix(m->run->seed ^ rng_mix(id));
+	vm->feed = trace_feed_new(m->run->e);
 	vm->boot = kvm_boot_info(vm);
 	vm->npages = vm->boot.npages;
 	vm->arena_pages = vm->boot.arena_end / PAGE_SIZE;
@@ -111,6 +112,7 @@ void kvm_vm_free(struct kvm_vm *vm)
 	if (vm->gmem)
 		gmem_free(vm->gmem);
 	vm_disk_free(vm->disk);
+	trace_feed_free(vm->feed);
 	g_free(vm->script);
 	g_free(vm);
 }

@@ -218,6 +218,7 @@ enum hypercall {
 	HC_BOOTED,    /* the kernel is up; the first process has not run yet */
 	HC_NO_ARENA,  /* the arena is too small to boot */
 	HC_DEVICES,   /* lockstep: which devices interrupt now? */
+	HC_REFILL,    /* the process replays a trace: which operations are next? */
 	HC_NOTHING,   /* lockstep: woken, and still nothing to run: somebody else's turn */
 };
 

@@ -108,6 +108,11 @@ static void system_call(struct hal *h)
 
 	if (h->vcpu->operations == h->vcpu->quantum_end)
 		return;
+	if (rt->pos == rt->n) {
+		h->vcpu->refill = (uint64_t)rt - KERNEL_DIRECT_MAP;
+		request(HC_REFILL, 0);
+		return;
+	}
 
 	struct op op = rt->ops[rt->pos++];
 

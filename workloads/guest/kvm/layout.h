@@ -93,7 +93,9 @@ struct vcpu_page {
 	uint64_t quantum_end; /* operations at which the quantum is over (kernel) */
 	uint64_t reads;	      /* accesses performed (process) */
 	uint64_t writes;
+	uint64_t fetches;
 	uint64_t wake_ns;     /* operand of HC_IDLE (kernel) */
+	uint64_t refill;      /* gpa of a struct runtime: operand of HC_REFILL (kernel) */
 	uint64_t counts;      /* gpa of struct kernel_counts (kernel) */
 	uint64_t quanta;
 	uint64_t lines;	      /* IRQ_* that devices have raised: answer to HC_DEVICES and HC_IDLE (VMM) */

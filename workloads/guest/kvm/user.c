@@ -48,6 +48,8 @@ void user_loop(void)
 	while (v->operations != v->quantum_end) {
 		if (rt->pos == rt->n)
 			refill(rt, v);
+		if (!rt->n)
+			return;
 
 		const struct op *op = &rt->ops[rt->pos];
 		uint64_t va = OP_VA(op);
@@ -62,6 +64,11 @@ void user_loop(void)
 			load(va & ~7ull);
 			v->writes++;
 			break;
+		case OP_EXEC:
+			/* There is no code at a trace's addresses. */
+			load(va & ~7ull);
+			v->fetches++;
+			break;
 		default:
 			return;
 		}
@@ -70,7 +77,10 @@ void user_loop(void)
 	}
 }
 
-/* The kernel reads the operation, or sees that the quantum is over, by itself; then the loop begins anew. */
+/*
+ * The kernel reads the operation, or sees that there is none or that the quantum is over, by itself; then the loop
+ * begins anew.
+ */
 __asm__(".globl user_start\n"
 	"user_start: call user_loop\n"
 	"int3\n");
