@@ -13,7 +13,12 @@ const struct counter_info counter_table[] = {
 
 bool counter_is_gauge(const struct counter_info *info)
 {
-	return !strcmp(info->unit, "pages") || !strcmp(info->unit, "frames") || !strcmp(info->unit, "size");
+	static const char *const gauges[] = { "pages", "frames", "size", "guests" };
+
+	for (unsigned i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++)
+		if (!strcmp(info->unit, gauges[i]))
+			return true;
+	return false;
 }
 
 void counters_add(struct counters *sum, const struct counters *add)

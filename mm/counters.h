@@ -4,8 +4,8 @@
  *
  * counters.def has one line per counter: COUNTER(name, unit, "sentence"). From it come this struct, the columns
  * of samples.csv, the keys of summary.json, `overbook list counters` and the reference in docs/. Each VM has one
- * struct and the host another; all counters are cumulative and 64 bit; gauges carry unit `pages`, `frames`, or `size`
- * (bytes).
+ * struct and the host another; all counters are cumulative and 64 bit; gauges carry unit `pages`, `frames`,
+ * `guests`, or `size` (bytes).
  */
 #ifndef OVERBOOK_MM_COUNTERS_H
 #define OVERBOOK_MM_COUNTERS_H
@@ -22,7 +22,7 @@ struct counters {
 
 struct counter_info {
 	const char *name;
-	const char *unit; /* count, cycles, ns, pages, frames, bytes, size */
+	const char *unit; /* count, cycles, ns, pages, frames, bytes, size, guests */
 	const char *sentence;
 	size_t offset; /* into struct counters */
 };

@@ -57,10 +57,33 @@ void run_free(struct run *r)
 	g_free(r);
 }
 
-void run_vm_fail(struct run_vm *vm, const char *format, va_list ap)
+const char *failure_text(int err)
 {
-	if (!vm->failure)
-		vm->failure = g_strdup_vprintf(format, ap);
+	return err == -ENOMEM ? "the host has no memory left" :
+	       err == -EIO    ? "machine check: the host could not read the page back from its swap device" :
+	       err == -EFAULT ? "beyond the guest's memory" :
+				g_strerror(-err);
+}
+
+static void count_failure(struct counters *c, enum failure kind)
+{
+	c->guest_failures++;
+	c->guest_failures_crash += kind == FAILURE_CRASH;
+	c->guest_failures_hang += kind == FAILURE_HANG;
+	c->guest_failures_access += kind == FAILURE_ACCESS;
+	c->guest_failures_memory += kind == FAILURE_MEMORY;
+}
+
+void run_vm_fail(struct run_vm *vm, struct counters *live, enum failure kind, const char *format, va_list ap)
+{
+	g_autofree char *why = NULL;
+
+	if (vm->failure)
+		return;
+	why = g_strdup_vprintf(format, ap);
+	vm->failure = g_utf8_make_valid(why, -1); /* a guest may have chosen the words */
+	count_failure(live, kind);
+	count_failure(&vm->counters, kind); /* the last sample may have been taken */
 }
 
 void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct counters *c)
@@ -70,8 +93,7 @@ void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct count
 	g_array_append_val(r->samples, s);
 }
 
-/* Operations that the script says will be performed; 0: it does not say. */
-static uint64_t expected_operations(const struct script *sc)
+uint64_t run_expected_operations(const struct script *sc)
 {
 	uint64_t n = 0;
 
@@ -83,7 +105,7 @@ static uint64_t expected_operations(const struct script *sc)
 
 void run_part_add(struct run_part *p, const struct script *sc, uint64_t operations, bool over)
 {
-	uint64_t n = expected_operations(sc);
+	uint64_t n = run_expected_operations(sc);
 
 	p->expected += n;
 	p->done += over ? n : MIN(n, operations);

@@ -8,6 +8,7 @@
 #ifndef OVERBOOK_VMM_VMM_H
 #define OVERBOOK_VMM_VMM_H
 
+#include <errno.h>
 #include <glib.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -58,14 +59,25 @@ struct run {
 struct run *run_new(const struct experiment *e, uint64_t seed);
 void run_free(struct run *r);
 /* One more row; @vm is an index into run.vms or RUN_HOST. The counters are copied. */
-/* Why the guest cannot go on, for the report; the first reason wins. */
-void run_vm_fail(struct run_vm *vm, const char *format, va_list ap) G_GNUC_PRINTF(2, 0);
+/* What a guest's failure counts as beside guest_failures. */
+enum failure { FAILURE_OTHER, FAILURE_CRASH, FAILURE_HANG, FAILURE_ACCESS, FAILURE_MEMORY };
+/* Of a fault that the memory manager could not resolve, and in words. */
+static inline enum failure failure_of(int err)
+{
+	return err == -ENOMEM || err == -EIO ? FAILURE_MEMORY : FAILURE_ACCESS;
+}
+const char *failure_text(int err);
+/* Why the guest cannot go on, for the report; the first reason wins, and is counted in @live too. */
+void run_vm_fail(struct run_vm *vm, struct counters *live, enum failure kind, const char *format, va_list ap)
+	G_GNUC_PRINTF(4, 0);
 void run_sample(struct run *r, uint64_t time_ns, unsigned vm, const struct counters *c);
 
 /* How far a run is: a backend that has a progress() to call adds up its VMs and reports. */
 struct run_part {
 	uint64_t expected, done, operations;
 };
+/* Operations that the script says will be performed; 0: it does not say. */
+uint64_t run_expected_operations(const struct script *sc);
 void run_part_add(struct run_part *p, const struct script *sc, uint64_t operations, bool over);
 void run_part_report(struct run *r, const struct run_part *p, uint64_t now_ns);
 

@@ -139,7 +139,17 @@ void kvm_vm_fail(struct kvm_vm *vm, const char *format, ...)
 	va_list ap;
 
 	va_start(ap, format);
-	run_vm_fail(vm->out, format, ap);
+	run_vm_fail(vm->out, &vm->counters, FAILURE_OTHER, format, ap);
+	va_end(ap);
+	vm->done = true;
+}
+
+void kvm_vm_fail_as(struct kvm_vm *vm, enum failure kind, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	run_vm_fail(vm->out, &vm->counters, kind, format, ap);
 	va_end(ap);
 	vm->done = true;
 }

@@ -69,8 +69,8 @@ int kvm_uffd_register(struct kvm_machine *m, void *at, uint64_t nbytes)
  */
 static void give_up(struct kvm_vm *vm, gpa_t gpa, int err)
 {
-	kvm_vm_fail(vm, "access to guest-physical 0x%" G_GINT64_MODIFIER "x: %s", gpa,
-		    err == -ENOMEM ? "the host has no memory left" : g_strerror(-err));
+	kvm_vm_fail_as(vm, failure_of(err), "access to guest-physical 0x%" G_GINT64_MODIFIER "x: %s", gpa,
+		       failure_text(err));
 	vm->kvm_run->immediate_exit = 1;
 	kvm_memory_release_vcpu(vm, gpa >> PAGE_SHIFT);
 }

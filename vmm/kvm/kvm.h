@@ -14,7 +14,8 @@
  *	loop.c	   VMs in turn, hypercalls, end of a run
  *	vm.c	   one VM: memory, paging, script
  *	boot.c	   what is in the arena before the first instruction
- *	vcpu.c	   registers, KVM_RUN, the watch over guests that never come back
+ *	vcpu.c	   registers, KVM_RUN, ticks
+ *	life.c	   guests that get nowhere
  *	memory.h   memory of VMs in ept mode: machine_ops, and userfaultfd
  *	content.h  bytes of pages, and swap
  *	features.c which KVM this is (overbook doctor)
@@ -47,6 +48,15 @@
 struct kvm_machine;
 struct store;
 
+/* When a guest last got anywhere (life.c), in ns of its own time in KVM_RUN. */
+struct kvm_life {
+	uint64_t operations;  /* the most ever seen of those that can be true */
+	uint64_t work, signs; /* as it was looked at last */
+	uint64_t work_ns, sign_ns;
+	uint64_t yielded; /* operations at the end of its last quantum */
+	uint64_t most;	  /* operations that it may claim */
+};
+
 struct kvm_vm {
 	struct kvm_machine *m;
 	unsigned id;
@@ -71,8 +81,9 @@ struct kvm_vm {
 	int fd, vcpu_fd;
 	struct kvm_run *kvm_run;
 	size_t kvm_run_size;
-	uint64_t hypercalls; /* for the watch */
-	uint64_t run_ns;     /* time spent in KVM_RUN */
+	struct kvm_life life;
+	uint64_t idle_ns; /* lockstep: time that passed without an operation; the guest has a copy */
+	uint64_t run_ns; /* time spent in KVM_RUN */
 	bool done;
 };
 
@@ -112,6 +123,7 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error);
 void kvm_machine_destroy(struct kvm_machine *m);
 /* The first reason why the guest cannot go on is kept; the VM is done. Lock held or no guest running. */
 void kvm_vm_fail(struct kvm_vm *vm, const char *format, ...) G_GNUC_PRINTF(2, 3);
+void kvm_vm_fail_as(struct kvm_vm *vm, enum failure kind, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 /* Real time, ns. */
 static inline uint64_t kvm_clock_ns(void)
@@ -154,6 +166,16 @@ gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error); /* a VM in KVM, its
 void kvm_vcpu_destroy(struct kvm_vm *vm);
 gboolean kvm_watch_start(struct kvm_machine *m, GError **error);
 void kvm_watch_stop(struct kvm_machine *m);
+/* life.c */
+void kvm_life_begin(struct kvm_vm *vm);
+/* Operations performed, as far as the guest can be believed: never fewer than before. */
+uint64_t kvm_life_operations(struct kvm_vm *vm);
+/* The guest says that its quantum is over. */
+void kvm_life_yielded(struct kvm_vm *vm);
+/* Why the guest, after @run_ns in KVM_RUN, is to be given up; NULL: it lives. Lock held. */
+const char *kvm_life_look(struct kvm_vm *vm, uint64_t run_ns);
+
+/* vcpu.c */
 /* Run until the next hypercall and return it; 0 when the guest failed or is to be left because of run_stop. */
 uint32_t kvm_vcpu_run(struct kvm_vm *vm);
 
@@ -165,7 +187,7 @@ bool kvm_mmio(struct kvm_vm *vm, gpa_t gpa, bool write, void *data, unsigned len
 /* Lines (IRQ_*) that devices raise now. */
 unsigned kvm_devices_look(struct kvm_vm *vm);
 /* When that may next be any; UINT64_MAX: not by itself. */
-uint64_t kvm_devices_next(const struct kvm_vm *vm);
+uint64_t kvm_devices_next(struct kvm_vm *vm);
 
 /* host.c */
 extern const struct host_ops kvm_host_ops;
@@ -175,7 +197,7 @@ void kvm_trace_refill(struct kvm_vm *vm);
 
 /* loop.c */
 /* What time the guest believes it is, ns. */
-uint64_t kvm_guest_now(const struct kvm_vm *vm);
+uint64_t kvm_guest_now(struct kvm_vm *vm);
 /* Lock held: the VM's counters are brought up to date. */
 void kvm_vm_refresh(struct kvm_vm *vm);
 /* Let the guest kernel come up; what it counts by then is no part of the results, as in the simulator. */

@@ -14,6 +14,8 @@
 #include "vmm/kvm/kvm.h"
 #include "workloads/guest/kernel.h"
 
+#define NEVER_NS (1ull << 62)
+
 /* What the guest counts itself, in its arena. */
 static void read_guest_counts(const struct kvm_vm *vm, struct counters *c)
 {
@@ -79,18 +81,16 @@ static void count_exit(struct kvm_vm *vm, uint64_t *by_cause)
 	g_mutex_unlock(&vm->m->lock);
 }
 
-static void fail(struct kvm_vm *vm, const char *why)
+static void fail(struct kvm_vm *vm, enum failure kind, const char *why)
 {
 	g_mutex_lock(&vm->m->lock);
-	kvm_vm_fail(vm, "%s", why);
+	kvm_vm_fail_as(vm, kind, "%s", why);
 	g_mutex_unlock(&vm->m->lock);
 }
 
-uint64_t kvm_guest_now(const struct kvm_vm *vm)
+uint64_t kvm_guest_now(struct kvm_vm *vm)
 {
-	const struct vcpu_page *v = kvm_vcpu_page(vm);
-
-	return v->operations * LOCKSTEP_NS + v->idle_ns;
+	return kvm_life_operations(vm) * LOCKSTEP_NS + vm->idle_ns;
 }
 
 static void look_at_devices(struct kvm_vm *vm)
@@ -108,11 +108,12 @@ static void idle(struct kvm_vm *vm)
 
 	g_mutex_lock(&vm->m->lock);
 	wake = MIN(v->wake_ns, kvm_devices_next(vm));
-	if (wake == UINT64_MAX) {
-		kvm_vm_fail(vm, "every process of the guest waits for ever");
+	if (wake >= NEVER_NS) {
+		kvm_vm_fail_as(vm, FAILURE_HANG, "every process of the guest waits for ever");
 	} else if (wake > now) {
 		kvm_count_exit(vm, &vm->counters.exits_halt);
-		v->idle_ns += wake - now;
+		vm->idle_ns += wake - now;
+		v->idle_ns = vm->idle_ns;
 		v->lines = kvm_devices_look(vm);
 	}
 	g_mutex_unlock(&vm->m->lock);
@@ -137,7 +138,7 @@ static void panic(struct kvm_vm *vm)
 				      (unsigned)stub[STUB_VECTOR / 8], (unsigned)stub[STUB_ERROR / 8],
 				      stub[STUB_CR2 / 8], stub[STUB_RIP / 8]);
 	}
-	fail(vm, why);
+	fail(vm, FAILURE_CRASH, why);
 	g_free(why);
 }
 
@@ -147,16 +148,18 @@ gboolean kvm_boot_run(struct kvm_vm *vm, GError **error)
 	case HC_BOOTED:
 		return TRUE;
 	case HC_NO_ARENA:
-		fail(vm, "its arena is too small to boot: raise [vm] arena");
-		break;
+		fail(vm, FAILURE_MEMORY, "its arena is too small to boot: raise [vm] arena");
+		g_set_error(error, VMM_ERROR, VMM_FAILED, "VM \"%s\" cannot start: %s", vm->out->name,
+			    vm->out->failure);
+		return FALSE;
 	case HC_PANIC:
 		panic(vm);
-		break;
+		return TRUE;
 	default:
-		fail(vm, run_stop ? "interrupted" : "its kernel did not boot");
+		if (!run_stop)
+			fail(vm, FAILURE_CRASH, "its kernel did not boot");
+		return TRUE;
 	}
-	g_set_error(error, VMM_ERROR, VMM_FAILED, "VM \"%s\" cannot start: %s", vm->out->name, vm->out->failure);
-	return FALSE;
 }
 
 /* One VM's turn: to the end of its quantum, of its life, or of the run. */
@@ -189,7 +192,7 @@ static void run_quantum(struct kvm_vm *vm)
 			panic(vm);
 			break;
 		default:
-			fail(vm, "an unknown hypercall");
+			fail(vm, FAILURE_ACCESS, "an unknown hypercall");
 		}
 	}
 }
@@ -229,7 +232,7 @@ static void digest(struct kvm_vm *vm)
 	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, NULL, NULL,
 				    vm->disk ? vm_disk_image(vm->disk) : NULL, &out->digest) == 0;
 	if (!out->has_digest)
-		kvm_vm_fail(vm, "the guest's page tables make no sense: no digest");
+		kvm_vm_fail_as(vm, FAILURE_ACCESS, "the guest's page tables make no sense: no digest");
 	g_mutex_unlock(&vm->m->lock);
 }
 

@@ -70,7 +70,7 @@ unsigned kvm_devices_look(struct kvm_vm *vm)
 	return lines;
 }
 
-uint64_t kvm_devices_next(const struct kvm_vm *vm)
+uint64_t kvm_devices_next(struct kvm_vm *vm)
 {
 	uint64_t next = vm->balloon ? vm_balloon_next(vm->balloon, kvm_guest_now(vm)) : UINT64_MAX;
 

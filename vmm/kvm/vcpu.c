@@ -6,9 +6,8 @@
  * from here. What guest and VMM tell each other is in shared memory, so an exit needs no register but the operand of
  * `out`, which KVM hands over in its run page; the rest is only read to report a failure.
  *
- * A guest that loops for ever must not hang the run: a timer interrupts KVM_RUN ten times a second, and a guest that
- * has neither performed an operation, nor faulted, nor called for kvm_machine.patience_ns is given up. The same ticks
- * make SIGINT seen in time whenever it arrives.
+ * A guest that loops for ever must not hang the run: a timer interrupts KVM_RUN ten times a second, and one that gets
+ * nowhere is given up (life.c). The same ticks make SIGINT seen in time whenever it arrives.
  */
 #include <errno.h>
 #include <signal.h>
@@ -168,22 +167,24 @@ static uint64_t guest_rip(struct kvm_vm *vm)
 	return ioctl(vm->vcpu_fd, KVM_GET_REGS, &regs) ? 0 : regs.rip;
 }
 
-static void fail_locked(struct kvm_vm *vm, const char *what)
+static void fail_locked(struct kvm_vm *vm, enum failure kind, const char *what)
 {
 	g_mutex_lock(&vm->m->lock);
-	kvm_vm_fail(vm, "%s at 0x%" G_GINT64_MODIFIER "x", what, guest_rip(vm));
+	kvm_vm_fail_as(vm, kind, "%s at 0x%" G_GINT64_MODIFIER "x", what, guest_rip(vm));
 	g_mutex_unlock(&vm->m->lock);
 }
 
-/* Grows whenever the guest gets anywhere. */
-static uint64_t progress(struct kvm_vm *vm)
+/* False: the guest, which has been in KVM_RUN since @begin, gets nowhere. */
+static bool lives(struct kvm_vm *vm, uint64_t begin)
 {
-	uint64_t faults;
+	const char *why;
 
 	g_mutex_lock(&vm->m->lock);
-	faults = vm->counters.exits_ept_violation;
+	why = kvm_life_look(vm, vm->run_ns + kvm_clock_ns() - begin);
+	if (why && !vm->done)
+		kvm_vm_fail_as(vm, FAILURE_HANG, "%s at 0x%" G_GINT64_MODIFIER "x", why, guest_rip(vm));
 	g_mutex_unlock(&vm->m->lock);
-	return faults + vm->hypercalls + *(volatile uint64_t *)&kvm_vcpu_page(vm)->operations;
+	return !why;
 }
 
 /* An access to where no memory slot is. False: nor is there a device. */
@@ -203,14 +204,13 @@ static bool device_access(struct kvm_vm *vm)
 static int64_t handle_exit(struct kvm_vm *vm)
 {
 	struct kvm_run *r = vm->kvm_run;
+	enum failure kind = FAILURE_ACCESS;
 	char what[80];
 
 	switch (r->exit_reason) {
 	case KVM_EXIT_IO:
-		if (r->io.port == HYPERCALL_PORT && r->io.direction == KVM_EXIT_IO_OUT && r->io.size == 4) {
-			vm->hypercalls++;
+		if (r->io.port == HYPERCALL_PORT && r->io.direction == KVM_EXIT_IO_OUT && r->io.size == 4)
 			return *(uint32_t *)((uint8_t *)r + r->io.data_offset);
-		}
 		snprintf(what, sizeof(what), "access to port 0x%x", r->io.port);
 		break;
 	case KVM_EXIT_INTR:
@@ -221,9 +221,11 @@ static int64_t handle_exit(struct kvm_vm *vm)
 		snprintf(what, sizeof(what), "access beyond the guest's memory, 0x%llx", r->mmio.phys_addr);
 		break;
 	case KVM_EXIT_SHUTDOWN:
+		kind = FAILURE_CRASH;
 		snprintf(what, sizeof(what), "triple fault");
 		break;
 	case KVM_EXIT_INTERNAL_ERROR:
+		kind = FAILURE_CRASH;
 		snprintf(what, sizeof(what), "KVM internal error %u", r->internal.suberror);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
@@ -233,25 +235,17 @@ static int64_t handle_exit(struct kvm_vm *vm)
 	default:
 		snprintf(what, sizeof(what), "unexpected KVM exit %u", r->exit_reason);
 	}
-	fail_locked(vm, what);
+	fail_locked(vm, kind, what);
 	return 0;
 }
 
 /* What the ticks are for. False: the guest is to be left. */
-static bool keep_running(struct kvm_vm *vm, uint64_t *seen, uint64_t *since, uint64_t *stopping)
+static bool keep_running(struct kvm_vm *vm, uint64_t begin, uint64_t *stopping)
 {
-	uint64_t now = kvm_clock_ns(), at = progress(vm);
+	uint64_t now = kvm_clock_ns();
 
-	if (vm->done)
+	if (vm->done || !lives(vm, begin))
 		return false;
-	if (at != *seen) {
-		*seen = at;
-		*since = now;
-	}
-	if (now - *since > vm->m->patience_ns) {
-		fail_locked(vm, "no operation, fault or hypercall for a long time: given up");
-		return false;
-	}
 	if (!run_stop)
 		return true;
 	if (!*stopping)
@@ -261,7 +255,7 @@ static bool keep_running(struct kvm_vm *vm, uint64_t *seen, uint64_t *since, uin
 
 uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 {
-	uint64_t begin = kvm_clock_ns(), since = begin, seen = 0, stopping = 0;
+	uint64_t begin = kvm_clock_ns(), stopping = 0;
 	int64_t call = -1;
 
 	while (call < 0) {
@@ -270,14 +264,18 @@ uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 		if (err == EFAULT && kvm_merge_disturbed(vm)) {
 			continue;
 		} else if (err && err != EINTR && err != EAGAIN) {
-			fail_locked(vm, g_strerror(err));
+			fail_locked(vm, FAILURE_ACCESS, g_strerror(err));
 			call = 0;
 		} else if (err) {
-			call = keep_running(vm, &seen, &since, &stopping) ? -1 : 0;
+			call = keep_running(vm, begin, &stopping) ? -1 : 0;
 		} else {
 			call = handle_exit(vm);
 		}
 	}
+	if (call > 0 && !lives(vm, begin))
+		call = 0;
+	else if (call == HC_YIELD)
+		kvm_life_yielded(vm);
 	vm->run_ns += kvm_clock_ns() - begin;
 	return (uint32_t)call;
 }

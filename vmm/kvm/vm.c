@@ -85,6 +85,7 @@ struct kvm_vm *kvm_vm_new(struct kvm_machine *m, struct run_vm *out, unsigned id
 	vm->boot = kvm_boot_info(vm);
 	vm->npages = vm->boot.npages;
 	vm->arena_pages = vm->boot.arena_end / PAGE_SIZE;
+	kvm_life_begin(vm);
 	g_mutex_lock(&m->lock);
 	why = vm_memory(vm);
 	if (!why)

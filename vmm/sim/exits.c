@@ -48,7 +48,17 @@ void sim_vm_fail(struct sim_vm *vm, const char *format, ...)
 	va_list ap;
 
 	va_start(ap, format);
-	run_vm_fail(vm->out, format, ap);
+	run_vm_fail(vm->out, &vm->counters, FAILURE_OTHER, format, ap);
+	va_end(ap);
+	vm->done = true;
+}
+
+void sim_vm_fail_as(struct sim_vm *vm, enum failure kind, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	run_vm_fail(vm->out, &vm->counters, kind, format, ap);
 	va_end(ap);
 	vm->done = true;
 }
@@ -88,7 +98,7 @@ void sim_refresh_root(struct sim_vcpu *v)
 
 	load_registers(v);
 	if (err)
-		sim_vm_fail(v->vm, "no host memory for a root table (%s)", g_strerror(-err));
+		sim_vm_fail_as(v->vm, FAILURE_MEMORY, "no host memory for a root table (%s)", g_strerror(-err));
 }
 
 void sim_drain_pml(struct sim_vcpu *v)
@@ -128,12 +138,9 @@ static enum sim_verdict ask_paging(struct sim_vcpu *v, struct mmu_result *r)
 	case PAGING_FAIL:
 		break;
 	}
-	sim_vm_fail(vm, "access to 0x%" G_GINT64_MODIFIER "x (guest-physical 0x%" G_GINT64_MODIFIER "x): %s",
-		    r->gva, r->gpa,
-		    err == -ENOMEM ? "the host has no memory left" :
-		    err == -EIO	   ? "machine check: the host could not read the page back from its swap device" :
-		    err == -EFAULT ? "beyond the guest's memory" :
-				     g_strerror(-err));
+	sim_vm_fail_as(vm, failure_of(err),
+		       "access to 0x%" G_GINT64_MODIFIER "x (guest-physical 0x%" G_GINT64_MODIFIER "x): %s", r->gva,
+		       r->gpa, failure_text(err));
 	return SIM_FAILED;
 }
 
@@ -178,8 +185,9 @@ int sim_emulate_store(struct sim_vcpu *v, const struct mmu_result *r, uint64_t v
 	int err = p->ops->guest_write(p, v->id, r->gpa, &value, sizeof(value));
 
 	if (err)
-		sim_vm_fail(v->vm, "write to the table at guest-physical 0x%" G_GINT64_MODIFIER "x: %s", r->gpa,
-			    g_strerror(-err));
+		sim_vm_fail_as(v->vm, failure_of(err),
+			       "write to the table at guest-physical 0x%" G_GINT64_MODIFIER "x: %s", r->gpa,
+			       g_strerror(-err));
 	sim_refresh_root(v);
 	return err;
 }

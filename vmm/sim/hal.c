@@ -50,8 +50,9 @@ static hpa_t kernel_access(struct sim_vcpu *v, gpa_t gpa, unsigned access, const
 			sim_vm_fail(v->vm, "the guest kernel stored to a table page as if it were data");
 			break;
 		case SIM_INJECT:
-			sim_vm_fail(v->vm, "page fault in the guest kernel at 0x%" G_GINT64_MODIFIER "x (error 0x%x)",
-				    r.gva, r.error);
+			sim_vm_fail_as(v->vm, FAILURE_CRASH,
+				       "page fault in the guest kernel at 0x%" G_GINT64_MODIFIER "x (error 0x%x)",
+				       r.gva, r.error);
 			break;
 		case SIM_FAILED:
 			break;
@@ -301,6 +302,6 @@ void hal_panic(struct hal *h, const char *file, unsigned line)
 {
 	struct sim_vcpu *v = vcpu(h);
 
-	sim_vm_fail(v->vm, "guest kernel: assertion failed at %s:%u", file, line);
+	sim_vm_fail_as(v->vm, FAILURE_CRASH, "guest kernel: assertion failed at %s:%u", file, line);
 	longjmp(v->panic, 1);
 }

@@ -347,7 +347,7 @@ static void finish_vm(struct sim *s, struct sim_vm *vm)
 	out->has_digest = digest_vm(vm->gmem, vm->conf->guest_levels, vm->conf->paging == MODE_PV ? pv_table : NULL,
 				    vm->paging, vm->disk ? vm_disk_image(vm->disk) : NULL, &out->digest) == 0;
 	if (!out->has_digest)
-		sim_vm_fail(vm, "the guest's page tables make no sense: no digest");
+		sim_vm_fail_as(vm, FAILURE_ACCESS, "the guest's page tables make no sense: no digest");
 }
 
 gboolean sim_loop(struct sim *s, GError **error)

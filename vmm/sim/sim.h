@@ -220,6 +220,7 @@ void sim_refresh_root(struct sim_vcpu *v);
 void sim_drain_pml(struct sim_vcpu *v);
 /* The guest cannot go on; why is kept for the report. The first reason wins. */
 void sim_vm_fail(struct sim_vm *vm, const char *format, ...) G_GNUC_PRINTF(2, 3);
+void sim_vm_fail_as(struct sim_vm *vm, enum failure kind, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 /* hal.c: the world of the guest's kernel is its vCPU */
 static inline struct hal *sim_hal(struct sim_vcpu *v)
