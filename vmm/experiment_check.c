@@ -193,9 +193,6 @@ static gboolean check_swap(const struct experiment *e, GError **error)
 
 	if (!w->size)
 		return TRUE;
-	if (e->experiment.machine == 1)
-		return fault(e, error, SECTION_SWAP, w, "size",
-			     "machine = kvm has no host swap yet; allowed is 0, or machine = sim");
 	if (w->size % 4096)
 		return fault(e, error, SECTION_SWAP, w, "size", "it must be a multiple of 4 KiB");
 	if (w->low_ppm > w->high_ppm)
@@ -400,9 +397,6 @@ static gboolean check_dedup(const struct experiment *e, GError **error)
 			     "it keeps pages in the compressed tier: [swap] size and compressed-pool are required");
 	if (!d->algorithm)
 		return TRUE;
-	if (e->experiment.machine == 1)
-		return fault(e, error, SECTION_DEDUP, d, "algorithm",
-			     "pages merge on machine = sim only; on kvm only none is allowed");
 	for (guint i = 0; i < e->vms->len; i++) {
 		const struct conf_vm *vm = g_ptr_array_index(e->vms, i);
 
@@ -446,9 +440,8 @@ static gboolean check_estimate(const struct experiment *e, GError **error)
 		return fault(e, error, SECTION_ESTIMATE, c, "active", "it must be one of methods, or empty");
 	if (!conf_estimates(c) && !c->truth)
 		return TRUE;
-	if (e->experiment.machine == 1)
-		return fault(e, error, SECTION_ESTIMATE, c, conf_estimates(c) ? "methods" : "truth",
-			     "working sets are estimated on machine = sim only");
+	if (e->experiment.machine == 1 && c->truth)
+		return fault(e, error, SECTION_ESTIMATE, c, "truth", "only machine = sim sees every access");
 	for (guint i = 0; i < e->vms->len; i++) {
 		const struct conf_vm *vm = g_ptr_array_index(e->vms, i);
 

@@ -187,7 +187,7 @@ file 'it must be one of methods' "[estimate]\nmethods = idle, esx\nactive = mrc\
 file 'window' "[estimate]\nmethods = idle\nwindow = 15 us\n$rest"
 file 'mrc-sampling' "[estimate]\nmethods = mrc\nmrc-sampling = 0\n$rest"
 file 'sample-pages' "[estimate]\nmethods = esx\nsample-pages = 0\n$rest"
-file 'on machine = sim only' "[experiment]\nmachine = kvm\n[estimate]\nmethods = esx\n$rest"
+file 'only machine = sim sees every access' "[experiment]\nmachine = kvm\n[estimate]\nmethods = esx\ntruth = yes\n$rest"
 file 'cannot be seen; allowed are shadow, ept and pv' \
 	"[estimate]\ntruth = yes\n[vm a]\nmemory = 64 MiB\npaging = native\nworkload = w\n$work"
 

@@ -23,9 +23,9 @@ static const struct {
 	bool on_kvm[MODES];
 } experiments[] = {
 	{ "demand", { true, false } }, { "fork", { true, false } },   { "mmap", { true, false } },
-	{ "swap", { false, false } },  { "tier", { false, false } },  { "share", { false, false } },
+	{ "swap", { true, false } },   { "tier", { true, false } },   { "share", { true, false } },
+	{ "cow", { true, false } },    { "balloon", { true, false } },
 	{ "trace", { true, false } },
-	{ "cow", { false, false } },   { "balloon", { false, false } },
 };
 
 /* Counters that may differ between simulator and KVM: those whose names begin so. */

@@ -7,8 +7,7 @@
  * fault) and be begun anew from its first line, which is how the kernel resumes it; and all processes of a vCPU use
  * the same stack, one at a time.
  *
- * A store comes before the load that goes with it (OP_WRITE): the page is then faulted in once, by a write, which is
- * how the simulator's MMU sees the operation.
+ * A load comes before the store that goes with it (OP_WRITE), as in the simulator: either may fault.
  */
 #include "workloads/guest/kvm/hal_kvm.h"
 #include "workloads/x86.h"
@@ -60,8 +59,8 @@ void user_loop(void)
 			v->reads++;
 			break;
 		case OP_WRITE:
-			store(va & PAGE_MASK, op->arg);
 			load(va & ~7ull);
+			store(va & PAGE_MASK, op->arg);
 			v->writes++;
 			break;
 		case OP_EXEC:
