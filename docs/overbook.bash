@@ -4,7 +4,7 @@ _overbook()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]}
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'run report compare explain page trace list doctor --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run report compare explain page trace list doctor calibrate --help --version' -- "$cur")
 		return
 	fi
 	case $prev in
@@ -29,6 +29,9 @@ _overbook()
 		;;
 	compare)
 		mapfile -t COMPREPLY < <(compgen -W '--all' -- "$cur")
+		;;
+	calibrate)
+		mapfile -t COMPREPLY < <(compgen -W '--output --quick --no-runs --quiet --predict --set' -- "$cur")
 		;;
 	doctor)
 		mapfile -t COMPREPLY < <(compgen -W '--repair' -- "$cur")

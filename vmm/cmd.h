@@ -20,6 +20,7 @@ int cmd_page(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
+int cmd_calibrate(int argc, char **argv);
 
 /* "overbook: MESSAGE" on stderr; returns @status, so that a verb can end with it. */
 int cmd_error(int status, const char *format, ...) G_GNUC_PRINTF(2, 3);

@@ -21,6 +21,7 @@ static const struct verb {
 	{ "trace", cmd_trace, "record|import|info|mrc ...", "memory traces of real programs" },
 	{ "list", cmd_list, "counters|workloads|profiles|modes|keys|...", "what there is to choose from" },
 	{ "doctor", cmd_doctor, "", "what this host can do" },
+	{ "calibrate", cmd_calibrate, "-o PROFILE.ini", "measure what things cost on this host" },
 	{ NULL, NULL, NULL, NULL },
 };
 
@@ -29,7 +30,7 @@ static void usage(FILE *out)
 	fprintf(out, "overbook %s - a laboratory for memory virtualization and memory overcommit\n\n",
 		OVERBOOK_VERSION);
 	for (const struct verb *v = verbs; v->name; v++)
-		fprintf(out, "  overbook %-8s %-50s %s\n", v->name, v->args, v->summary);
+		fprintf(out, "  overbook %-9s %-50s %s\n", v->name, v->args, v->summary);
 	fprintf(out, "\nEach verb explains itself with --help. The manual page is overbook(1).\n");
 }
 

@@ -20,6 +20,7 @@
  *	content.h  bytes of pages, and swap
  *	features.c which KVM this is (overbook doctor)
  *	tiny.c	   a guest of a few instructions, to ask what things cost
+ *	calibrate*.c what exits, faults and swap-ins cost (overbook calibrate)
  *	mmio.c	   devices
  *	host.c	   what the host does beside its guests
  */

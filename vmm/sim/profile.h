@@ -83,5 +83,11 @@ gboolean profile_set(struct sim_profile *p, const char *field, const char *value
 const char *profile_field(unsigned i);
 char *profile_get(const struct sim_profile *p, const char *field); /* as profile_set takes it; g_free */
 void profile_free(struct sim_profile *p);
+/*
+ * Write @p as a file that profile_load() reads: fields that differ from built-in profile @base, each under what
+ * @comment says of it, and those that @comment has something to say of. @comment returns NULL for nothing; g_free.
+ */
+gboolean profile_write(const struct sim_profile *p, const char *base, const char *path,
+		       char *(*comment)(const char *field, void *ctx), void *ctx, GError **error);
 
 #endif
