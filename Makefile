@@ -45,7 +45,7 @@ help:
 	@echo 'make check       every test; make asan: the same under sanitizers'
 	@echo 'make check-nested  the kvm suites under QEMU'"'"'s emulation of SVM, with npt=1 and npt=0: needs no /dev/kvm'
 	@echo 'make check-twin  simulator and KVM count the same: the table'
-	@echo 'make soak        ten million fuzzed virtio accesses, ten million events of accounting, under sanitizers'
+	@echo 'make soak        ten million fuzzed virtio accesses, ten million events of accounting, 50 kills, under sanitizers'
 	@echo 'make golden      rewrite the golden results (then review the diff)'
 	@echo 'make bench       speed and memory, into results/bench/'
 	@echo 'make tidy        clang-tidy'
@@ -154,8 +154,9 @@ asan-tests: $(B)/overbook $(TESTS)
 soak:
 	$(Q)$(MAKE) --no-print-directory B=build/asan OPT=-O1 SAN='-fsanitize=address,undefined -fno-sanitize-recover=all' soak-tests
 soak-tests: $(B)/tests/fuzz/test_virtio_fuzz $(B)/tests/fuzz/test_blk_fuzz $(B)/tests/model/test_accounting \
-		$(B)/tests/model/test_accounting_hash
+		$(B)/tests/model/test_accounting_hash | $(B)/overbook
 	$(Q)for t in $^; do SOAK=10000000 UBSAN_OPTIONS=print_stacktrace=1 $$t || exit 1; done
+	$(Q)KILLS=50 B=$(B) tests/cli/check_kill.sh
 
 golden: $(B)/overbook
 	$(Q)B=$(B) tests/golden/check_golden.sh --rewrite
