@@ -15,7 +15,9 @@
  * another, as usual.
  *
  * Structures: a word of state for each page and its blob; the resident pages in order of arrival (victims are taken
- * from the front: first in, first out); stacks of pool slots with and without a frame.
+ * from the front: first in, first out); stacks of pool slots with and without a frame. One lock over them, held for a
+ * few dozen instructions at a time: whoever moves or copies a page has first set its state to LEAVING or COMING, which
+ * makes it theirs. Victims that lie together, as they do when memory was filled in order, move in one call.
  *
  * Invariants (tests/unit/test_pager.c): what is read is what was written last; frames in region and pool are never more
  * than nframes and those of faults that caught a page going, which give one back soon.
@@ -37,9 +39,12 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "vmm/kvm/store_impl.h"
+
+#define FPX_SW_BYTES 464 /* where struct _fpx_sw_bytes is in what FXSAVE leaves free */
 
 /* Linux 6.8; older headers do not know it. */
 #ifndef UFFDIO_MOVE
@@ -50,6 +55,8 @@ struct uffdio_move {
 };
 #define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
 #endif
+
+#define BATCH 16 /* victims at once */
 
 enum page_place { NEVER, RESIDENT, LEAVING, STORED, COMING };
 
@@ -73,10 +80,10 @@ struct pager {
 	pthread_cond_t work;
 	bool asleep, stop;
 	struct codec *codec;
+	struct blobs *heap; /* of blobs */
 	pthread_t evictor, server;
 	bool has_evictor, has_server;
 	struct pager_stats stats;
-	uint8_t out[2][CODEC_MAX]; /* of the evictor; of faults, under the lock */
 };
 
 static struct pager *served; /* by SIGBUS */
@@ -92,20 +99,30 @@ static uint8_t *region_page(const struct pager *p, size_t page)
 	return p->region + page * PAGE_SIZE;
 }
 
-static void move(struct pager *p, void *to, void *from)
+static void move(struct pager *p, void *to, void *from, size_t npages)
 {
-	struct uffdio_move m = { (uintptr_t)to, (uintptr_t)from, PAGE_SIZE, 0, 0 };
+	struct uffdio_move m = { (uintptr_t)to, (uintptr_t)from, npages * PAGE_SIZE, 0, 0 };
 
-	while (ioctl(p->uffd, UFFDIO_MOVE, &m))
+	while (ioctl(p->uffd, UFFDIO_MOVE, &m)) {
 		g_assert(errno == EAGAIN);
+		if (m.move > 0) {
+			m.dst += (uint64_t)m.move;
+			m.src += (uint64_t)m.move;
+			m.len -= (uint64_t)m.move;
+		}
+		m.move = 0;
+	}
 }
 
-static void copy_in(struct pager *p, size_t page, const void *from)
+/* False: there is a page already, or none to be copied. */
+static bool copy_in(struct pager *p, size_t page, const void *from)
 {
 	struct uffdio_copy c = { (uintptr_t)region_page(p, page), (uintptr_t)from, PAGE_SIZE, 0, 0 };
 
 	while (ioctl(p->uffd, UFFDIO_COPY, &c))
-		g_assert(errno == EAGAIN);
+		if (errno != EAGAIN)
+			return false;
+	return true;
 }
 
 static void arrive(struct pager *p, uint32_t page)
@@ -114,24 +131,36 @@ static void arrive(struct pager *p, uint32_t page)
 	p->order[(p->first + p->count++) % p->cfg.npages] = page;
 }
 
-/* Begin to evict the page that came first: it moves to a pool slot. */
-static uint32_t take_victim(struct pager *p)
+/*
+ * Begin to evict the pages that came first, as many as lie together: they move to pool slots that do. Lock held, not
+ * while they move.
+ */
+static unsigned take_victims(struct pager *p, unsigned most, uint32_t *first, uint32_t *slot)
 {
-	uint32_t page = p->order[p->first], slot = p->empty[--p->nempty];
+	unsigned n = 0;
 
-	p->first = (p->first + 1) % p->cfg.npages;
-	p->count--;
-	move(p, pool_page(p, slot), region_page(p, page));
-	p->page[page].place = LEAVING;
-	p->page[page].slot = slot;
-	return page;
+	*first = p->order[p->first];
+	*slot = p->empty[p->nempty - 1];
+	while (n < most && p->count && p->nempty && p->order[p->first] == *first + n &&
+	       p->empty[p->nempty - 1] == *slot + n) {
+		p->page[*first + n].place = LEAVING;
+		p->page[*first + n].slot = *slot + n;
+		p->first = (p->first + 1) % p->cfg.npages;
+		p->count--;
+		p->nempty--;
+		n++;
+	}
+	pthread_mutex_unlock(&p->lock);
+	move(p, pool_page(p, *slot), region_page(p, *first), n);
+	pthread_mutex_lock(&p->lock);
+	return n;
 }
 
-static void keep(struct pager *p, uint32_t page, const uint8_t *bytes, unsigned nbytes)
+static void keep(struct pager *p, uint32_t page, uint8_t *blob, unsigned nbytes)
 {
 	struct page *e = &p->page[page];
 
-	e->blob = g_memdup2(bytes, nbytes);
+	e->blob = blob;
 	e->nbytes = (uint16_t)nbytes;
 	e->place = STORED;
 	p->free[p->nfree++] = e->slot;
@@ -140,23 +169,31 @@ static void keep(struct pager *p, uint32_t page, const uint8_t *bytes, unsigned 
 	p->stats.bytes += nbytes;
 }
 
-/* Lock held, but for the compression. */
-static void evict_one(struct pager *p)
+/* Lock held, but while it works. */
+static void evict(struct pager *p, unsigned most)
 {
-	uint32_t page = take_victim(p), slot = p->page[page].slot;
-	unsigned n;
+	uint32_t first, slot;
+	unsigned n = take_victims(p, most, &first, &slot);
 
-	pthread_mutex_unlock(&p->lock);
-	n = codec_pack(p->codec, pool_page(p, slot), p->out[0]);
-	pthread_mutex_lock(&p->lock);
-	if (p->page[page].place == LEAVING && p->page[page].slot == slot) {
-		keep(p, page, p->out[0], n);
-		return;
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t out[CODEC_MAX], *blob;
+		unsigned nbytes;
+
+		pthread_mutex_unlock(&p->lock);
+		nbytes = codec_pack(p->codec, pool_page(p, slot + i), out);
+		pthread_mutex_lock(&p->lock);
+		if (p->page[first + i].place == LEAVING && p->page[first + i].slot == slot + i) {
+			blob = blobs_take(p->heap, nbytes);
+			g_assert(blob);
+			memcpy(blob, out, nbytes);
+			keep(p, first + i, blob, nbytes);
+			continue;
+		}
+		/* It was caught, and has a frame of its own again. */
+		madvise(pool_page(p, slot + i), PAGE_SIZE, MADV_DONTNEED);
+		p->empty[p->nempty++] = slot + i;
+		p->nframes--;
 	}
-	/* It was caught, and has a frame of its own again. */
-	madvise(pool_page(p, slot), PAGE_SIZE, MADV_DONTNEED);
-	p->empty[p->nempty++] = slot;
-	p->nframes--;
 }
 
 static size_t room(const struct pager *p)
@@ -178,7 +215,7 @@ static void *evictor(void *arg)
 			continue;
 		}
 		while (!p->stop && p->count && room(p) < p->cfg.high)
-			evict_one(p);
+			evict(p, BATCH);
 	}
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	p->stats.evict_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
@@ -186,24 +223,24 @@ static void *evictor(void *arg)
 	return NULL;
 }
 
-/* A pool slot with a frame; lock held throughout. */
+/* A pool slot with a frame. */
 static uint32_t take_frame(struct pager *p)
 {
-	uint32_t page;
-
-	if (!p->nfree) {
-		page = take_victim(p);
-		keep(p, page, p->out[1], codec_pack(p->codec, pool_page(p, p->page[page].slot), p->out[1]));
+	while (!p->nfree) {
 		p->stats.waits++;
+		evict(p, 1);
 	}
 	if (p->has_evictor && p->asleep && p->nfree <= p->cfg.low)
 		pthread_cond_signal(&p->work);
 	return p->free[--p->nfree];
 }
 
+/* The page, COMING, whose bytes are in the pool. */
 static void land(struct pager *p, uint32_t page, uint32_t slot)
 {
-	move(p, region_page(p, page), pool_page(p, slot));
+	pthread_mutex_unlock(&p->lock);
+	move(p, region_page(p, page), pool_page(p, slot), 1);
+	pthread_mutex_lock(&p->lock);
 	p->empty[p->nempty++] = slot;
 	arrive(p, page);
 }
@@ -213,9 +250,10 @@ static void first_touch(struct pager *p, uint32_t page)
 	static const uint8_t zeros[PAGE_SIZE];
 	uint32_t slot;
 
+	p->page[page].place = COMING;
 	if (p->nframes < p->cfg.nframes) {
 		p->nframes++;
-		copy_in(p, page, zeros);
+		g_assert(copy_in(p, page, zeros));
 		arrive(p, page);
 		return;
 	}
@@ -224,21 +262,32 @@ static void first_touch(struct pager *p, uint32_t page)
 	land(p, page, slot);
 }
 
+static void prefetch(const uint8_t *at, size_t nbytes)
+{
+	for (size_t i = 0; i < nbytes; i += 64)
+		__builtin_prefetch(at + i);
+}
+
 static void load(struct pager *p, uint32_t page)
 {
 	struct page *e = &p->page[page];
-	uint32_t slot = take_frame(p);
 	uint8_t *blob = e->blob;
+	uint32_t slot;
+	int err;
 
 	e->place = COMING;
 	p->stats.loads++;
 	p->stats.stored--;
 	p->stats.bytes -= e->nbytes;
+	prefetch(blob, e->nbytes);
+	slot = take_frame(p);
+	prefetch(pool_page(p, slot), PAGE_SIZE);
 	pthread_mutex_unlock(&p->lock);
-	g_assert(!codec_unpack(p->codec, blob, e->nbytes, pool_page(p, slot)));
+	err = codec_unpack(p->codec, blob, e->nbytes, pool_page(p, slot));
+	g_assert(!err);
 	pthread_mutex_lock(&p->lock);
+	blobs_give(p->heap, blob, e->nbytes);
 	land(p, page, slot);
-	g_free(blob);
 }
 
 static void serve(struct pager *p, uint32_t page)
@@ -256,9 +305,10 @@ static void serve(struct pager *p, uint32_t page)
 		break;
 	case LEAVING:
 		/* Its bytes are being read where they are: the page gets a frame of its own. */
+		if (!copy_in(p, page, pool_page(p, e->slot)))
+			break;
 		p->stats.caught++;
 		p->nframes++;
-		copy_in(p, page, pool_page(p, e->slot));
 		arrive(p, page);
 		break;
 	default: /* another thread was first; if it is not there yet, the access faults again */
@@ -267,19 +317,60 @@ static void serve(struct pager *p, uint32_t page)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/*
+ * Go on where the signal came, as sigreturn(2) would, but without a system call, which takes a twelfth of a fault: no
+ * signal is blocked (SA_NODEFER), so registers are all there is to put back. @gregs is struct sigcontext's; the last
+ * three are stored below the interrupted code's red zone, from where pop, popf and ret take them.
+ */
+void pager_resume(const greg_t *gregs, const void *fpstate, uint64_t features) __attribute__((noreturn));
+__asm__(".pushsection .text\n"
+	"pager_resume:\n"
+	"	mov %rdx, %rax\n"
+	"	shr $32, %rdx\n"
+	"	xrstor64 (%rsi)\n"
+	"	mov 120(%rdi), %rax\n" /* RSP */
+	"	mov 128(%rdi), %rcx\n" /* RIP */
+	"	mov %rcx, -136(%rax)\n"
+	"	mov 136(%rdi), %rcx\n" /* RFLAGS */
+	"	mov %rcx, -144(%rax)\n"
+	"	mov 64(%rdi), %rcx\n" /* RDI */
+	"	mov %rcx, -152(%rax)\n"
+	"	mov (%rdi), %r8\n"
+	"	mov 8(%rdi), %r9\n"
+	"	mov 16(%rdi), %r10\n"
+	"	mov 24(%rdi), %r11\n"
+	"	mov 32(%rdi), %r12\n"
+	"	mov 40(%rdi), %r13\n"
+	"	mov 48(%rdi), %r14\n"
+	"	mov 56(%rdi), %r15\n"
+	"	mov 72(%rdi), %rsi\n"
+	"	mov 80(%rdi), %rbp\n"
+	"	mov 88(%rdi), %rbx\n"
+	"	mov 96(%rdi), %rdx\n"
+	"	mov 112(%rdi), %rcx\n"
+	"	lea -152(%rax), %rsp\n"
+	"	mov 104(%rdi), %rax\n"
+	"	pop %rdi\n"
+	"	popfq\n"
+	"	ret $128\n"
+	".popsection\n");
+
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
+	const ucontext_t *uc = context;
+	const struct _fpx_sw_bytes *sw = (const void *)((const uint8_t *)uc->uc_mcontext.fpregs + FPX_SW_BYTES);
 	uintptr_t at = (uintptr_t)info->si_addr - (uintptr_t)served->region;
 	int saved = errno;
 
 	(void)sig;
-	(void)context;
 	if (at >= served->cfg.npages * PAGE_SIZE) {
 		sigaction(SIGBUS, &old_action, NULL); /* not ours: let it happen again */
 		return;
 	}
 	serve(served, (uint32_t)(at / PAGE_SIZE));
 	errno = saved;
+	if (sw->magic1 == FP_XSTATE_MAGIC1)
+		pager_resume(uc->uc_mcontext.gregs, uc->uc_mcontext.fpregs, sw->xstate_bv);
 }
 
 static void *server(void *arg)
@@ -310,7 +401,7 @@ static int open_uffd(struct pager *p)
 	r.range.len = p->cfg.npages * PAGE_SIZE;
 	if (ioctl(p->uffd, UFFDIO_REGISTER, &r))
 		return -errno;
-	/* What moves there must be allowed to: the pool is registered too, and nobody touches a slot without a frame. */
+	/* Pages move only to where it serves: the pool is registered, too. Nobody touches a slot without a frame. */
 	r.range.start = (uintptr_t)p->pool;
 	r.range.len = 2 * p->cfg.nframes * PAGE_SIZE;
 	return ioctl(p->uffd, UFFDIO_REGISTER, &r) ? -errno : 0;
@@ -318,7 +409,8 @@ static int open_uffd(struct pager *p)
 
 static void *reserve(size_t npages)
 {
-	void *at = mmap(NULL, npages * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *at = mmap(NULL, npages * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			-1, 0);
 
 	g_assert(at != MAP_FAILED);
 	madvise(at, npages * PAGE_SIZE, MADV_NOHUGEPAGE);
@@ -358,6 +450,7 @@ struct pager *pager_new(const struct pager_config *cfg)
 	for (uint32_t i = 0; i < 2 * cfg->nframes; i++)
 		p->empty[p->nempty++] = (uint32_t)(2 * cfg->nframes) - 1 - i;
 	p->codec = codec_new("lz4");
+	p->heap = blobs_new();
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
 	pthread_mutex_init(&p->lock, &attr);
@@ -400,9 +493,7 @@ void pager_free(struct pager *p)
 	close(p->stop_fd);
 	munmap(p->region, p->cfg.npages * PAGE_SIZE);
 	munmap(p->pool, 2 * p->cfg.nframes * PAGE_SIZE);
-	for (size_t i = 0; i < p->cfg.npages; i++)
-		if (p->page[i].place == STORED)
-			g_free(p->page[i].blob);
+	blobs_free(p->heap);
 	codec_free(p->codec);
 	pthread_mutex_destroy(&p->lock);
 	pthread_cond_destroy(&p->work);
@@ -421,11 +512,8 @@ uint8_t *pager_memory(const struct pager *p)
 void pager_evict_all(struct pager *p)
 {
 	pthread_mutex_lock(&p->lock);
-	while (p->count) {
-		uint32_t page = take_victim(p);
-
-		keep(p, page, p->out[1], codec_pack(p->codec, pool_page(p, p->page[page].slot), p->out[1]));
-	}
+	while (p->count)
+		evict(p, BATCH);
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -22,7 +22,7 @@ enum pager_way {
 
 struct pager_config {
 	size_t npages, nframes; /* of the region; of them at most so many in memory at once */
-	size_t low, high;	/* with fewer frames free than low, a thread evicts until high are; high 0: nobody does */
+	size_t low, high;	/* with fewer frames free than low, a thread evicts until high are; 0: nobody does */
 	enum pager_way way;
 };
 

@@ -5,7 +5,7 @@
  * Problem: the memory manager names a swapped page by its slot and says whether it is on the device or compressed in
  * memory; somebody must hold the bytes.
  *
- * Idea. A compressed page is a *blob* on the heap, exactly as long as it is, whose address is the slot's word. A patch
+ * Idea. A compressed page is a *blob* in memory of its own (store_blobs.c), whose address is the slot's word. A patch
  * is a blob that begins with the frame it refers to. All else is in the file (store_file.c). What was compressed last
  * is kept, with the page it was made of: the memory manager asks for a page's size, decides, and then saves the same
  * bytes, unless the guest has written them meanwhile, which the comparison tells.
@@ -38,6 +38,7 @@ struct store {
 	struct store_file *file;
 	struct codec *codec;
 	struct patcher *patcher; /* NULL: not needed yet */
+	struct blobs *blobs;	 /* of the blobs */
 	struct blob **blob;	 /* [nslots], lazily backed */
 	struct disk fate; /* only what it has to say of faults */
 	uint64_t tier_pages, tier_bytes;
@@ -70,6 +71,7 @@ struct store *store_new(const struct store_config *cfg, GError **error)
 	s->cfg = *cfg;
 	s->cfg.compressor = s->cfg.directory = NULL;
 	s->codec = codec_new(cfg->compressor ? cfg->compressor : "none");
+	s->blobs = blobs_new();
 	s->blob = lazy_new(cfg->nslots * sizeof(struct blob *));
 	disk_break(&s->fate, &cfg->faults, rng_mix(cfg->seed + 2));
 	if (!s->codec)
@@ -90,7 +92,7 @@ static void forget_blob(struct store *s, uint64_t slot)
 {
 	s->tier_pages--;
 	s->tier_bytes -= s->blob[slot]->nbytes;
-	g_free(s->blob[slot]);
+	blobs_give(s->blobs, s->blob[slot], sizeof(struct blob) + s->blob[slot]->nbytes);
 	s->blob[slot] = NULL;
 }
 
@@ -98,14 +100,12 @@ void store_free(struct store *s)
 {
 	if (!s)
 		return;
-	for (uint64_t slot = 0; s->tier_pages; slot++)
-		if (s->blob[slot])
-			forget_blob(s, slot);
 	if (s->file)
 		file_free(s->file);
 	if (s->patcher)
 		patcher_free(s->patcher);
 	codec_free(s->codec);
+	blobs_free(s->blobs);
 	lazy_free(s->blob, s->cfg.nslots * sizeof(struct blob *));
 	g_free(s);
 }
@@ -116,11 +116,13 @@ static bool fails(struct store *s, bool write)
 	return disk_fails(&s->fate, s->cfg.now ? s->cfg.now(s->cfg.ctx) : 0, write);
 }
 
-static void keep(struct store *s, uint64_t slot, const hfn_t *reference, const void *data, unsigned nbytes)
+static int keep(struct store *s, uint64_t slot, const hfn_t *reference, const void *data, unsigned nbytes)
 {
 	unsigned head = reference ? sizeof(*reference) : 0;
-	struct blob *b = g_malloc(sizeof(*b) + head + nbytes);
+	struct blob *b = blobs_take(s->blobs, (unsigned)sizeof(*b) + head + nbytes);
 
+	if (!b)
+		return ERR(-ENOMEM);
 	b->nbytes = (uint16_t)(head + nbytes);
 	b->patched = reference != NULL;
 	if (reference)
@@ -129,6 +131,7 @@ static void keep(struct store *s, uint64_t slot, const hfn_t *reference, const v
 	s->blob[slot] = b;
 	s->tier_pages++;
 	s->tier_bytes += b->nbytes;
+	return 0;
 }
 
 static void pack(struct store *s, const void *page)
@@ -157,8 +160,7 @@ int store_save(struct store *s, uint64_t slot, const void *page, bool device)
 		return 0;
 	}
 	pack(s, page);
-	keep(s, slot, NULL, s->out, s->packed);
-	return 0;
+	return keep(s, slot, NULL, s->out, s->packed);
 }
 
 static struct patcher *patcher(struct store *s)
@@ -184,8 +186,7 @@ int store_save_patch(struct store *s, uint64_t slot, const void *page, const voi
 	unsigned n = patch_make(patcher(s), reference_bytes ? reference_bytes : zeros, page, out);
 
 	store_drop(s, slot);
-	keep(s, slot, &reference, out, n);
-	return 0;
+	return keep(s, slot, &reference, out, n);
 }
 
 static int unpatch(struct store *s, const struct blob *b, void *page)

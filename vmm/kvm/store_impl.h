@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* store_impl.h - what store.c, store_file.c, store_ahead.c and store_codec.c share; private to them */
+/* store_impl.h - what the files store*.c share; private to them */
 #ifndef OVERBOOK_KVM_STORE_IMPL_H
 #define OVERBOOK_KVM_STORE_IMPL_H
 
@@ -22,6 +22,14 @@ unsigned codec_pack(struct codec *c, const void *page, void *out);
 int codec_unpack(struct codec *c, const void *in, unsigned nbytes, void *page); /* -EIO: no such bytes */
 /* What the simulator takes for the size of the page, of which codec_pack() made @nbytes. */
 unsigned codec_size(const struct codec *c, const void *page, unsigned nbytes);
+
+/* store_blobs.c */
+struct blobs;
+
+struct blobs *blobs_new(void);
+void blobs_free(struct blobs *h); /* and all that was taken */
+void *blobs_take(struct blobs *h, unsigned nbytes); /* at most CODEC_MAX + 16; NULL: no memory */
+void blobs_give(struct blobs *h, void *at, unsigned nbytes);
 
 /* store_file.c */
 #define FILE_BUFFERS 512u /* pages on their way to the device, at most */
