@@ -23,11 +23,11 @@ WARN	:= -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -
 # x86-64-v2 (every 64-bit server since 2009): SSE4.1 for the TLB's tag compare.
 ARCH	?= -march=x86-64-v2
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) $(ARCH) $(CFLAGS) $(WARN) $(SAN) -I. -fno-strict-aliasing -MMD -MP $(LIBS_CFLAGS)
-ALL_LIBS = $(LIBS_LIBS) -lnuma -lm -pthread
+ALL_LIBS = $(LIBS_LIBS) -lnuma -lZydis -lm -pthread
 
 ROOMS	:= mm shadow ept balloon dedup vmm vmm/policy vmm/sim vmm/kvm workloads workloads/guest
 SRC	:= $(wildcard $(addsuffix /*.c,$(ROOMS)))
-OBJ	:= $(SRC:%.c=$(B)/obj/%.o) $(B)/obj/commit.o $(B)/obj/vmm/kvm/image.o
+OBJ	:= $(SRC:%.c=$(B)/obj/%.o) $(B)/obj/commit.o $(B)/obj/vmm/kvm/image.o $(B)/obj/vmm/kvm/shadow_stub.o
 LIBOBJ	:= $(filter-out $(B)/obj/vmm/main.o,$(OBJ))
 
 TESTSRC	:= $(wildcard tests/*/test_*.c)
@@ -128,6 +128,10 @@ $(G)/kernel.bin: $(G)/kernel.elf
 $(B)/obj/vmm/kvm/image.o: vmm/kvm/image.S $(G)/kernel.bin
 	@mkdir -p $(@D)
 	$(call say,AS,$<)$(CC) -DGUEST_IMAGE='"$(G)/kernel.bin"' -c -o $@ $<
+
+$(B)/obj/vmm/kvm/shadow_stub.o: vmm/kvm/shadow_stub.S vmm/kvm/shadow.h
+	@mkdir -p $(@D)
+	$(call say,AS,$<)$(CC) -I. -c -o $@ $<
 
 tests: $(TESTS)
 

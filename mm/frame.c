@@ -28,8 +28,12 @@
 #include "mm/frame.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
+#include <linux/falloc.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "mm/lazy.h"
 
@@ -279,6 +283,15 @@ static void default_distances(struct frames *fr)
 	sort_nodes(fr);
 }
 
+/* Shared memory, so that whoever maps the file a second time sees the same frames. */
+static uint8_t *shared_bytes(struct frames *fr)
+{
+	fr->memfd = memfd_create("overbook-host", MFD_CLOEXEC);
+	if (fr->memfd < 0 || ftruncate(fr->memfd, (off_t)(fr->end * PAGE_SIZE)))
+		return NULL;
+	return lazy_new_shared(fr->end * PAGE_SIZE, fr->memfd);
+}
+
 static uint64_t round_up(uint64_t npages)
 {
 	return (npages + FANOUT - 1) / FANOUT * FANOUT;
@@ -298,12 +311,13 @@ struct frames *frames_create(const struct frames_config *cfg)
 	fr->npages = npages;
 	fr->nnodes = nnodes;
 	fr->zero = HFN_NONE;
+	fr->memfd = -1;
 	default_distances(fr);
 	fr->node_pages = round_up((npages + nnodes - 1) / nnodes);
 	fr->first_table = round_up(npages);
 	fr->end = fr->first_table + round_up(cfg->ntables);
 	fr->frame = lazy_new(fr->end * sizeof(struct frame));
-	fr->bytes = lazy_new(fr->end * PAGE_SIZE);
+	fr->bytes = cfg->shared ? shared_bytes(fr) : lazy_new(fr->end * PAGE_SIZE);
 	fr->map = map_new(fr);
 	if (!fr->frame || !fr->bytes || !fr->map->block || !fr->map->giga) {
 		frames_free(fr);
@@ -334,6 +348,8 @@ void frames_free(struct frames *fr)
 	g_free(fr->nearest);
 	lazy_free(fr->frame, fr->end * sizeof(struct frame));
 	lazy_free(fr->bytes, fr->end * PAGE_SIZE);
+	if (fr->memfd >= 0)
+		close(fr->memfd);
 	g_free(fr);
 }
 
@@ -449,9 +465,13 @@ static bool frame_disown(struct frame *f)
 	return kind == FRAME_TABLE || kind == FRAME_ARENA;
 }
 
-static void bytes_drop(struct frames *fr, hfn_t hfn, uint64_t npages)
+void frames_drop_bytes(struct frames *fr, hfn_t hfn, uint64_t npages)
 {
-	lazy_clear(fr->bytes + hfn * PAGE_SIZE, npages * PAGE_SIZE);
+	if (fr->memfd < 0)
+		lazy_clear(fr->bytes + hfn * PAGE_SIZE, npages * PAGE_SIZE);
+	else if (fallocate(fr->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(hfn * PAGE_SIZE),
+			   (off_t)(npages * PAGE_SIZE)))
+		g_error("cannot give memory back: %s", g_strerror(errno));
 }
 
 static void release_block(struct frames *fr, uint64_t b)
@@ -461,7 +481,7 @@ static void release_block(struct frames *fr, uint64_t b)
 	for (unsigned i = 0; i < FANOUT; i++)
 		bytes |= frame_disown(&fr->frame[b * FANOUT + i]);
 	if (bytes)
-		bytes_drop(fr, b * FANOUT, FANOUT);
+		frames_drop_bytes(fr, b * FANOUT, FANOUT);
 	region_clear_all(&fr->map->block[b]);
 	block_return(fr, b);
 }
@@ -598,7 +618,7 @@ void frames_unreserve(struct frames *fr, hfn_t hfn)
 	run = g_array_index(fr->map->runs, struct run, pos);
 	g_assert(run.hfn == hfn);
 	g_array_remove_index(fr->map->runs, pos);
-	bytes_drop(fr, run.hfn, run.npages);
+	frames_drop_bytes(fr, run.hfn, run.npages);
 	run_account(fr, run.hfn, run.npages, false);
 	for (uint64_t b = run.hfn / FANOUT; b < (run.hfn + run.npages) / FANOUT; b++) {
 		region_clear_all(&fr->map->block[b]);

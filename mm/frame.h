@@ -60,6 +60,7 @@ struct frames {
 	hfn_t zero;	       /* the zero frame, HFN_NONE while nobody maps it (mm/gmem_share.c) */
 	struct shared_watch *watch; /* NULL: nobody */
 	struct hinted *hinted;	    /* pages that guests say are free (mm/gmem_free.c), NULL: none */
+	int memfd;		    /* the file that bytes is a shared mapping of, -1: none */
 };
 
 struct frames_config {
@@ -70,6 +71,8 @@ struct frames_config {
 	 * how many frames guests find free does not depend on what tables the machine needs. 0: from the same.
 	 */
 	uint64_t ntables;
+	/* Every frame has bytes, in a file of memory that frames_bytes() is a shared mapping of: h at h * 4096. */
+	bool shared;
 };
 
 /* NULL and errno when address space for it cannot be reserved. */
@@ -145,5 +148,8 @@ static inline uint8_t *frames_bytes(const struct frames *fr)
 {
 	return fr->bytes;
 }
+
+/* The bytes of [hfn, hfn + npages) are lost, and cost nothing until they are written: they read as zero. */
+void frames_drop_bytes(struct frames *fr, hfn_t hfn, uint64_t npages);
 
 #endif

@@ -13,6 +13,8 @@
 
 /* NULL if there is no address space. */
 void *lazy_new(uint64_t nbytes);
+/* The same of a file of memory, from its beginning. */
+void *lazy_new_shared(uint64_t nbytes, int memfd);
 /* @p may be NULL. */
 void lazy_free(void *p, uint64_t nbytes);
 /* What lies in [p, p + nbytes), whole pages, reads as zero again and costs nothing. */

@@ -46,6 +46,19 @@ enum charge_kind {
 
 #define MACHINE_BLOCK 64
 
+/*
+ * An entry of a table that a paging mode built for the processor to walk at its first stage: until the flush() that
+ * follows, TLBs may hold what it said.
+ */
+struct machine_entry {
+	hpa_t entry;	 /* where it is */
+	gva_t gva;	 /* first address that it translates, if !many */
+	bool many;	 /* it is reached at several addresses */
+	bool leaf;	 /* it mapped memory, not a table */
+	hfn_t hfn;	 /* the first frame that it mapped or the table that it linked, */
+	uint64_t npages; /* and how many */
+};
+
 struct machine_ops {
 	const char *name; /* "sim", "kvm" */
 
@@ -120,6 +133,12 @@ struct machine_ops {
 	 * running wait for its end; a write is waited for only if the device is far behind.
 	 */
 	void (*swap_io)(struct machine *m, bool write, uint64_t slot, uint64_t npages);
+
+	/*
+	 * Shadow paging, for each entry that it weakened or removed, before flush(). For a machine whose processor may
+	 * cache what such an entry said in a way that flush() must undo entry by entry; others leave it NULL.
+	 */
+	void (*weakened)(struct machine *m, unsigned vm, const struct machine_entry *e);
 
 	/* paging_ops implementations, after they removed or weakened entries. */
 	void (*flush)(struct machine *m, unsigned vm, enum flush_kind kind, uint64_t start, uint64_t n);

@@ -59,6 +59,8 @@ struct paging_config {
 	bool ad_bits;		  /* ept: EPT accessed/dirty bits on (references to guest tables count as writes) */
 	bool pml;		  /* ept: the processor logs dirtied pages (needs ad_bits) */
 	bool unsync;		  /* shadow: let leaf table pages go out of sync */
+	uint64_t reserved_entry;  /* shadow: every root has it in slot reserved_slot: there the machine keeps what */
+	unsigned reserved_slot;	  /* is its own; the guest has nothing there. 0: no slot is reserved */
 	uint64_t shadow_limit;	  /* shadow: most table pages, at least 16; 0: no bound */
 	unsigned flood_limit;	  /* shadow: unused writes until a shadow page is zapped, 3 as KVM */
 };

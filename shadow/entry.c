@@ -39,11 +39,28 @@ gfn_t shadow_leaf_gfn(const struct shadow_page *sp, unsigned idx)
 	return ((sp->guest[idx] & PTE_ADDR) >> PAGE_SHIFT) & ~(npages - 1);
 }
 
-/* TLBs may hold what the entry at @idx said: before the operation ends they must not. */
-static void flush_entry(struct shadow *s, const struct shadow_page *sp, unsigned idx, bool leaf)
+/* The machine may have to know each of them. */
+static void tell_machine(struct shadow *s, const struct shadow_page *sp, unsigned idx, uint64_t old, bool leaf)
+{
+	struct machine_entry e = {
+		.entry = shadow_entry_hpa(sp, idx),
+		.gva = sp->gva + idx * LEVEL_SIZE(sp->role.level),
+		.many = sp->gva_many,
+		.leaf = leaf,
+		.hfn = pt_addr(&pt_format_x86, old, sp->role.level, leaf) >> PAGE_SHIFT,
+		.npages = leaf ? LEVEL_PAGES(sp->role.level) : 1,
+	};
+
+	if (s->machine->ops->weakened)
+		s->machine->ops->weakened(s->machine, s->vm, &e);
+}
+
+/* TLBs may hold what the entry at @idx said, @old: before the operation ends they must not. */
+static void flush_entry(struct shadow *s, const struct shadow_page *sp, unsigned idx, uint64_t old, bool leaf)
 {
 	struct shadow_flush *f = &s->flush;
 
+	tell_machine(s, sp, idx, old, leaf);
 	if (f->all)
 		return;
 	if (!leaf || sp->gva_many || f->n == SHADOW_FLUSH_MAX) {
@@ -101,7 +118,7 @@ uint64_t shadow_entry_set(struct shadow *s, struct shadow_page *sp, unsigned idx
 	if ((value & PTE_P) && !same_target)
 		attach(s, sp, idx, value);
 	if (weaker)
-		flush_entry(s, sp, idx, was_leaf);
+		flush_entry(s, sp, idx, old, was_leaf);
 	shadow_charge(s, CHARGE_TABLE_WRITE, 1);
 	return old;
 }

@@ -206,6 +206,11 @@ enum paging_verdict shadow_fault(struct paging *p, struct paging_fault *fault, i
 		    : fault->error & PF_I ? ACC_X
 					  : ACC_R) |
 		   (fault->error & PF_U ? ACC_U : 0);
+	if (s->cfg.reserved_entry && PT_INDEX(fault->gva, s->cfg.guest_levels) == s->cfg.reserved_slot) {
+		/* What is there is not the guest's, and whatever it has put there does not exist. */
+		fault->error &= ~(PF_P | PF_RSVD);
+		return PAGING_INJECT;
+	}
 	*err = shadow_walk(s, s->cfg.regs[fault->vcpu], fault->gva, f.access, &w, &error);
 	if (*err < 0)
 		return PAGING_FAIL;

@@ -127,6 +127,18 @@ static inline hpa_t shadow_entry_hpa(const struct shadow_page *sp, unsigned idx)
 	return (sp->hfn << PAGE_SHIFT) + idx * sizeof(uint64_t);
 }
 
+/* The entry of every root that belongs to the machine: nobody here looks at it, or counts it. */
+static inline bool shadow_entry_reserved(const struct shadow *s, const struct shadow_page *sp, unsigned idx)
+{
+	return s->cfg.reserved_entry && idx == s->cfg.reserved_slot && sp->role.level == s->cfg.guest_levels;
+}
+
+static inline void shadow_reserve_slot(struct shadow *s, hfn_t root)
+{
+	if (s->cfg.reserved_entry)
+		((uint64_t *)pt_table(s->frames, root << PAGE_SHIFT))[s->cfg.reserved_slot] = s->cfg.reserved_entry;
+}
+
 struct shadow_page *shadow_page_at(const struct shadow *s, hpa_t hpa);
 struct shadow_page *shadow_entry_child(const struct shadow *s, const struct shadow_page *sp, uint64_t entry);
 gfn_t shadow_leaf_gfn(const struct shadow_page *sp, unsigned idx);

@@ -90,7 +90,7 @@ void shadow_page_zap(struct shadow *s, struct shadow_page *sp)
 	sp->dead = true;
 	rmap_for_each(s->parents, sp->id, drop_parent, s);
 	for (unsigned i = 0; i < PT_ENTRIES && sp->used; i++)
-		if (entries[i])
+		if (entries[i] && !shadow_entry_reserved(s, sp, i))
 			shadow_entry_set(s, sp, i, 0, 0);
 	s->flush.all |= sp->nroots != 0;
 	for (unsigned v = 0; v < s->cfg.nvcpus && sp->nroots; v++)
@@ -203,6 +203,8 @@ static int page_make(struct shadow *s, gfn_t gfn, union shadow_role role, struct
 	g_queue_push_tail_link(&s->lru, &sp->lru);
 	s->live++;
 	chain_add(s, sp);
+	if (role.level == s->cfg.guest_levels)
+		shadow_reserve_slot(s, hfn);
 	if (!role.direct) {
 		sp->guest = g_new0(uint64_t, PT_ENTRIES);
 		shadow_trace_add(s, gfn);
@@ -245,8 +247,11 @@ static void reached_at_many(struct shadow *s, struct shadow_page *sp)
 		return;
 	sp->gva_many = true;
 	for (unsigned i = 0, left = sp->role.level > 1 ? sp->used : 0; left; i++) {
-		struct shadow_page *child = shadow_entry_child(s, sp, entries[i]);
+		struct shadow_page *child;
 
+		if (shadow_entry_reserved(s, sp, i))
+			continue;
+		child = shadow_entry_child(s, sp, entries[i]);
 		left -= (entries[i] & PTE_P) != 0;
 		if (child)
 			reached_at_many(s, child);

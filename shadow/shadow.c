@@ -272,6 +272,7 @@ static struct paging *shadow_create(const struct paging_config *cfg)
 		errno = -ret;
 		return NULL;
 	}
+	shadow_reserve_slot(s, s->empty);
 	return &s->base;
 }
 

@@ -32,4 +32,16 @@ static inline void shadow_hw_regs(const struct guest_regs *guest, struct guest_r
 	hw->efer |= EFER_NX | EFER_LME | EFER_LMA;
 }
 
+/*
+ * For a machine that carries out instructions of the guest itself, one access at a time, within a page.
+ *
+ * shadow_translate(): where @gva is for an access with the rights @access (ACC_U: of user mode), setting accessed and
+ * dirty bits as a processor would. 0; 1: a page fault with *error is due; -errno: the guest's tables lie where no
+ * memory is. shadow_store(): a store there, traced or not. shadow_lift_trace(): let the guest write the page by itself,
+ * until it is next used as a table; for stores that cannot be carried out.
+ */
+int shadow_translate(struct paging *p, unsigned vcpu, gva_t gva, unsigned access, gpa_t *gpa, uint32_t *error);
+int shadow_store(struct paging *p, unsigned vcpu, gpa_t gpa, const void *data, unsigned len);
+void shadow_lift_trace(struct paging *p, gpa_t gpa);
+
 #endif

@@ -83,7 +83,8 @@ static void entry_written(struct shadow *s, gfn_t gfn, unsigned idx)
 	if (shadow_guest_entry(s, gfn, idx, &now))
 		now = 0;
 	for (sp = shadow_page_first(s, gfn); sp; sp = sp->next)
-		if (!sp->role.direct && (shadow_entries(s, sp)[idx] & PTE_P) && sp->guest[idx] != now)
+		if (!sp->role.direct && (shadow_entries(s, sp)[idx] & PTE_P) && sp->guest[idx] != now &&
+		    !shadow_entry_reserved(s, sp, idx))
 			shadow_entry_update(s, sp, idx, now);
 }
 

@@ -173,6 +173,11 @@ static void verify_page(struct verify *v, struct shadow_page *sp)
 		}
 		if (!entries[i])
 			continue;
+		if (shadow_entry_reserved(s, sp, i)) {
+			if (entries[i] != s->cfg.reserved_entry)
+				complain(v, sp, i, "is the machine's, and was changed");
+			continue;
+		}
 		guest = sp->role.direct ? 0 : sp->guest[i];
 		used++;
 		if (!(entries[i] & PTE_P) || !(entries[i] & PTE_A)) {

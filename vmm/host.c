@@ -10,10 +10,10 @@
 #define TABLE_SHARE 4u
 #define TABLE_LEAST 4096u
 
-struct frames *host_frames(const struct run *run)
+struct frames *host_frames(const struct run *run, bool shared)
 {
 	const struct conf_host *c = &run->e->host;
-	struct frames_config cfg = { .npages = c->memory / PAGE_SIZE, .nnodes = (unsigned)c->nodes };
+	struct frames_config cfg = { .npages = c->memory / PAGE_SIZE, .nnodes = (unsigned)c->nodes, .shared = shared };
 
 	if (run->e->experiment.schedule == SCHEDULE_LOCKSTEP)
 		cfg.ntables = cfg.npages / TABLE_SHARE + TABLE_LEAST;

@@ -105,7 +105,7 @@ void host_destroy(struct host *h);
 void host_report(struct host *h);
 
 /* The frames of [host], before host_init(); NULL and errno. */
-struct frames *host_frames(const struct run *run);
+struct frames *host_frames(const struct run *run, bool shared);
 
 /* host_swap.c */
 int host_swap_init(struct host *h);

@@ -46,7 +46,7 @@ tr -d '\n' <"$tmp/sim/summary.json" >"$tmp/sim.json"
 [ -n "$(digest "$tmp/kvm.json")" ] && [ "$(digest "$tmp/kvm.json")" = "$(digest "$tmp/sim.json")" ]
 ok "both end with one digest" $?
 
-for set in vm.paging=shadow vm.levels=5 vm.dirty-log=pml experiment.schedule=free; do
+for set in vm.paging=pv vm.levels=5 vm.dirty-log=pml experiment.schedule=free; do
 	run refused --machine kvm --set $set
 	[ $? -eq 2 ] && says "${set##*=}" && says kvm && [ ! -e "$tmp/refused" ]
 	ok "$set is refused by name, with status 2, leaving nothing" $?

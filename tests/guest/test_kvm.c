@@ -148,7 +148,6 @@ static const struct {
 } refused[] = {
 	{ "[experiment]\nschedule = free\n" VM WORKLOAD("1", "pattern = uniform\noperations = 1\n"), "schedule",
 	  "free" },
-	{ EXPERIMENT VM "paging = shadow\n" WORKLOAD("1", "pattern = uniform\noperations = 1\n"), "paging", "shadow" },
 	{ EXPERIMENT VM "levels = 5\n" WORKLOAD("1", "pattern = uniform\noperations = 1\n"), "levels", "5" },
 	{ EXPERIMENT VM "dirty-log = pml\n" WORKLOAD("1", "pattern = uniform\noperations = 1\n"), "dirty-log", "pml" },
 };

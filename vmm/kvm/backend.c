@@ -11,6 +11,7 @@
 #include "vmm/host.h"
 #include "vmm/kvm/content.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/kvm/shadow.h"
 
 #define PATIENCE_NS 20000000000ull
 
@@ -89,8 +90,8 @@ static gboolean vm_supported(const struct conf_vm *c, GError **error)
 	char *section = g_strdup_printf("vm %s", c->name);
 	gboolean ok = TRUE;
 
-	if (c->paging != MODE_EPT)
-		ok = refuse(error, section, "paging", paging_modes[c->paging]->name, "ept");
+	if (c->paging != MODE_EPT && c->paging != MODE_SHADOW)
+		ok = refuse(error, section, "paging", paging_modes[c->paging]->name, "ept and shadow");
 	else if (c->guest_levels != 4)
 		ok = refuse(error, section, "levels", "5", "4");
 	else if (c->dirty_log == DIRTY_PML)
@@ -100,15 +101,15 @@ static gboolean vm_supported(const struct conf_vm *c, GError **error)
 }
 
 /* What needs operations on memory that this machine does not have. */
-static gboolean host_supported(const struct experiment *e, GError **error)
+static gboolean host_supported(const struct experiment *e, const struct machine_ops *ops, GError **error)
 {
-	if (e->swap.size && !kvm_machine_ops.save)
+	if (e->swap.size && !ops->save)
 		return refuse(error, "swap", "size", "(not 0)", "0");
 	if (e->swap.preventer)
 		return refuse(error, "swap", "preventer", "yes", "no: it does not see which page a guest overwrites");
-	if (e->dedup.algorithm && !kvm_machine_ops.compare)
+	if (e->dedup.algorithm && !ops->compare)
 		return refuse(error, "dedup", "algorithm", "(not none)", "none");
-	if (conf_estimates(&e->estimate) && !kvm_machine_ops.share)
+	if (conf_estimates(&e->estimate) && !ops->share)
 		return refuse(error, "estimate", "methods", "(not none)", "none");
 	if (e->estimate.truth)
 		return refuse(error, "estimate", "truth", "yes", "no: only the simulator sees every access");
@@ -117,9 +118,23 @@ static gboolean host_supported(const struct experiment *e, GError **error)
 	return TRUE;
 }
 
+/* Memory is laid out for one of the two. */
+static gboolean refuse_mix(const struct conf_vm *c, int mode, GError **error)
+{
+	char *section = g_strdup_printf("vm %s", c->name);
+	char *allowed = g_strdup_printf("one mode in a run, and the first VM has %s", paging_modes[mode]->name);
+
+	refuse(error, section, "paging", paging_modes[c->paging]->name, allowed);
+	g_free(allowed);
+	g_free(section);
+	return FALSE;
+}
+
 static gboolean supported(const struct run *r, GError **error)
 {
-	if (!host_supported(r->e, error))
+	int mode = ((const struct run_vm *)g_ptr_array_index(r->vms, 0))->conf->paging;
+
+	if (!host_supported(r->e, mode == MODE_SHADOW ? &kvm_frames_ops : &kvm_machine_ops, error))
 		return FALSE;
 	if (r->e->experiment.schedule != SCHEDULE_LOCKSTEP)
 		return refuse(error, "experiment", "schedule", "free", "lockstep");
@@ -130,6 +145,8 @@ static gboolean supported(const struct run *r, GError **error)
 
 		if (!vm_supported(vm->conf, error))
 			return FALSE;
+		if (vm->conf->paging != mode)
+			return refuse_mix(vm->conf, mode, error);
 	}
 	return TRUE;
 }
@@ -173,17 +190,21 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 	kvm_merge_init(m);
 	if (!supported(r, error))
 		return FALSE;
+	m->shadow = ((const struct run_vm *)g_ptr_array_index(r->vms, 0))->conf->paging == MODE_SHADOW;
+	if (m->shadow)
+		m->machine.ops = &kvm_frames_ops;
 	m->kvm_fd = open_kvm(error);
 	if (m->kvm_fd < 0)
 		return FALSE;
-	m->frames = host_frames(r);
+	m->frames = host_frames(r, m->shadow);
 	if (!m->frames || host_init(&m->host, r, &m->machine, m->frames, &kvm_host_ops, m)) {
 		g_set_error(error, VMM_ERROR, VMM_FAILED, "cannot describe the host's memory: %s", g_strerror(errno));
 		return FALSE;
 	}
 	set_distances(m);
 	m->vms = g_new0(struct kvm_vm *, r->vms->len);
-	ok = kvm_content_init(m, error) && kvm_faults_start(m, error) && kvm_watch_start(m, error);
+	ok = kvm_content_init(m, error) &&
+	     (m->shadow ? kvm_shadow_start(m, error) : kvm_faults_start(m, error)) && kvm_watch_start(m, error);
 	for (unsigned i = 0; i < r->vms->len && ok; i++) {
 		m->nvms = i + 1;
 		ok = kvm_vm_new(m, g_ptr_array_index(r->vms, i), i, error) != NULL;
@@ -194,7 +215,8 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 void kvm_machine_destroy(struct kvm_machine *m)
 {
 	kvm_watch_stop(m);
-	kvm_faults_stop(m);
+	if (!m->shadow)
+		kvm_faults_stop(m);
 	host_stop(&m->host);
 	for (unsigned i = 0; i < m->nvms; i++)
 		kvm_vm_free(m->vms[i]);
@@ -202,6 +224,8 @@ void kvm_machine_destroy(struct kvm_machine *m)
 	kvm_merge_destroy(m);
 	host_destroy(&m->host);
 	kvm_content_destroy(m);
+	if (m->frames)
+		kvm_shadow_stop(m);
 	if (m->frames)
 		frames_free(m->frames);
 	if (m->kvm_fd >= 0)

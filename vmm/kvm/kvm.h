@@ -47,6 +47,7 @@
 #include "workloads/guest/kvm/layout.h"
 
 struct kvm_machine;
+struct kvm_shadow;
 struct store;
 
 /* When a guest last got anywhere (life.c), in ns of its own time in KVM_RUN. */
@@ -71,8 +72,11 @@ struct kvm_vm {
 	struct vm_balloon *balloon; /* NULL: none */
 	struct vm_disk *disk;	    /* NULL: none */
 	struct boot_info boot;	    /* as it was told; what the guest makes of its copy is its own business */
-	struct guest_regs regs; /* as the guest boots; the processor has the live ones */
+	struct guest_regs regs; /* as the guest boots; ept: the processor has the live ones; shadow: these are live */
+	const struct guest_regs *regs_of[1]; /* of each vCPU */
 	gfn_t arena_pages, npages;
+
+	struct kvm_shadow *shadow; /* NULL: paging = ept */
 
 	int memfd;
 	uint8_t *memory, *alias; /* of gfn arena_pages; NULL: not mapped */
@@ -98,6 +102,9 @@ struct kvm_machine {
 	struct host host;
 	struct sampler sampler;
 	uint64_t job_began, job_ns[HOST_JOBS]; /* real time */
+
+	bool shadow;	 /* every VM runs with paging = shadow (shadow.h); else every one with ept */
+	uint64_t *shadow_direct;
 
 	uint8_t *(*bytes)(struct kvm_machine *m, hfn_t hfn); /* of a frame, as the paging mode keeps them */
 	struct store *store;  /* NULL: no swap */

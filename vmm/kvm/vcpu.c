@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "vmm/kvm/kvm.h"
+#include "vmm/kvm/shadow.h"
 
 #define TICK_NS	       100000000ll
 #define STOP_NS	       2000000000ull /* after SIGINT a guest may finish its quantum for so long */
@@ -99,7 +100,8 @@ gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error)
 	vm->fd = ioctl(vm->m->kvm_fd, KVM_CREATE_VM, 0);
 	if (vm->fd < 0 || run_size < 0)
 		return failed(vm, "KVM_CREATE_VM", error);
-	if (set_slot(vm, 0, 0, arena, kvm_arena(vm, 0)) || set_slot(vm, 1, arena, size - arena, vm->memory))
+	if (!vm->shadow &&
+	    (set_slot(vm, 0, 0, arena, kvm_arena(vm, 0)) || set_slot(vm, 1, arena, size - arena, vm->memory)))
 		return failed(vm, "KVM_SET_USER_MEMORY_REGION", error);
 	vm->vcpu_fd = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
 	if (vm->vcpu_fd < 0)
@@ -113,6 +115,8 @@ gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error)
 	vm->kvm_run_size = (size_t)run_size;
 	if (set_cpuid(vm))
 		return failed(vm, "KVM_SET_CPUID2", error);
+	if (vm->shadow)
+		return kvm_shadow_vcpu(vm, error);
 	if (set_registers(vm))
 		return failed(vm, "KVM_SET_SREGS", error);
 	return TRUE;
@@ -209,6 +213,8 @@ static int64_t handle_exit(struct kvm_vm *vm)
 
 	switch (r->exit_reason) {
 	case KVM_EXIT_IO:
+		if (vm->shadow)
+			return kvm_shadow_exit(vm, r->io.port - STUB_PORT);
 		if (r->io.port == HYPERCALL_PORT && r->io.direction == KVM_EXIT_IO_OUT && r->io.size == 4)
 			return *(uint32_t *)((uint8_t *)r + r->io.data_offset);
 		snprintf(what, sizeof(what), "access to port 0x%x", r->io.port);
@@ -259,6 +265,11 @@ uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 	int64_t call = -1;
 
 	while (call < 0) {
+		if (vm->shadow) {
+			call = kvm_shadow_enter(vm);
+			if (call >= 0)
+				break;
+		}
 		int err = ioctl(vm->vcpu_fd, KVM_RUN, 0) ? errno : 0;
 
 		if (err == EFAULT && kvm_merge_disturbed(vm)) {

@@ -4,8 +4,8 @@
  * back
  */
 
-#include "ept/ept.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/kvm/shadow.h"
 #include "workloads/guest/kernel.h"
 
 static const char *vm_memory(struct kvm_vm *vm)
@@ -32,23 +32,25 @@ static const char *vm_memory(struct kvm_vm *vm)
 		return why;
 	if (host_attach(&vm->m->host, vm->id, vm->gmem, vm->balloon))
 		return "no address space for the host's lists of its pages";
-	err = kvm_memory_map(vm);
+	err = vm->shadow ? 0 : kvm_memory_map(vm);
 	return err ? g_strerror(-err) : NULL;
 }
 
 static const char *vm_paging(struct kvm_vm *vm)
 {
-	static const unsigned MAXPHYADDR = 52; /* hfns are accounting: no processor reads these tables */
-	const struct guest_regs *regs = &vm->regs;
+	static const unsigned MAXPHYADDR = 52; /* ept: hfns are accounting, no processor reads these tables */
 	struct paging_config cfg = {
 		.gmem = vm->gmem,
 		.nvcpus = 1,
-		.regs = &regs,
+		.regs = vm->regs_of,
 		.guest_levels = vm->conf->guest_levels,
 		.host_levels = vm->conf->host_levels,
 		.maxphyaddr = MAXPHYADDR,
 		.max_leaf = vm->conf->max_leaf,
 		.ad_bits = vm->conf->ept_ad,
+		.unsync = vm->conf->unsync,
+		.shadow_limit = vm->conf->shadow_limit,
+		.flood_limit = (unsigned)vm->conf->flood_limit,
 	};
 
 	vm->regs = (struct guest_regs){
@@ -58,7 +60,12 @@ static const char *vm_paging(struct kvm_vm *vm)
 		.efer = EFER_LME | EFER_LMA | EFER_NX,
 		.cpl = 3,
 	};
-	vm->paging = ept_paging_ops.create(&cfg);
+	if (vm->shadow) {
+		cfg.reserved_slot = OWN_SLOT;
+		cfg.reserved_entry = kvm_shadow_entry(vm);
+	}
+	vm->regs_of[0] = &vm->regs;
+	vm->paging = paging_modes[vm->conf->paging]->create(&cfg);
 	if (!vm->paging)
 		return "the host has no memory for its tables";
 	gmem_set_paging(vm->gmem, vm->paging);
@@ -86,6 +93,8 @@ struct kvm_vm *kvm_vm_new(struct kvm_machine *m, struct run_vm *out, unsigned id
 	vm->npages = vm->boot.npages;
 	vm->arena_pages = vm->boot.arena_end / PAGE_SIZE;
 	kvm_life_begin(vm);
+	if (m->shadow && !kvm_shadow_create(vm, error))
+		return NULL;
 	g_mutex_lock(&m->lock);
 	why = vm_memory(vm);
 	if (!why)
@@ -109,11 +118,13 @@ void kvm_vm_free(struct kvm_vm *vm)
 		vm_balloon_free(vm->balloon);
 	if (vm->paging)
 		vm->paging->ops->destroy(vm->paging);
-	kvm_memory_unmap(vm);
+	if (!vm->shadow)
+		kvm_memory_unmap(vm);
 	if (vm->gmem)
 		gmem_free(vm->gmem);
 	vm_disk_free(vm->disk);
 	trace_feed_free(vm->feed);
+	kvm_shadow_destroy(vm);
 	g_free(vm->script);
 	g_free(vm);
 }

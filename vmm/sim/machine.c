@@ -483,7 +483,7 @@ int sim_init(struct sim *s, GError **error)
 		if (!profile_set(s->profile, c->field, c->value, error))
 			return -EINVAL;
 	}
-	s->frames = host_frames(s->run);
+	s->frames = host_frames(s->run, false);
 	s->ncontent = h->memory / PAGE_SIZE;
 	s->content = lazy_new(s->ncontent * sizeof(*s->content));
 	s->compress = compress_new(compressors[e->swap.compressor]);
