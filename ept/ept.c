@@ -189,7 +189,7 @@ static bool ept_is_table(const struct ept *e, hpa_t hpa)
 {
 	const struct frame *f;
 
-	if (hpa >> PAGE_SHIFT >= frames_total(e->pt.frames))
+	if (!frames_exist(e->pt.frames, hpa >> PAGE_SHIFT))
 		return false;
 	f = frames_get(e->pt.frames, hpa >> PAGE_SHIFT);
 	return FRAME_KIND(f) == FRAME_TABLE && FRAME_VM(f) == e->vm;

@@ -103,6 +103,12 @@ static inline struct frame *frames_get(struct frames *fr, hfn_t hfn) /* hfn < fr
 	return &fr->frame[hfn];
 }
 
+/* Does the host have it, for whatever? */
+static inline bool frames_exist(const struct frames *fr, hfn_t hfn)
+{
+	return hfn < fr->npages || (hfn >= fr->first_table && hfn < fr->end);
+}
+
 /* Who holds @hfn, runs included (their gfn counts from the one given); 0 if it is free or does not exist. */
 uint64_t frames_owner(const struct frames *fr, hfn_t hfn);
 
