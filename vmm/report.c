@@ -71,6 +71,32 @@ static void figures(const struct view *v, GString *out)
 			     "directory.</small></p>\n");
 }
 
+static const char *text_of(JsonObject *o, const char *member)
+{
+	return json_object_get_string_member_with_default(o, member, "?");
+}
+
+/* What the numbers are worth depends on what they were measured on. */
+static void ran_on(const struct view *v, GString *out)
+{
+	g_autofree char *path = g_build_filename(v->dir, "manifest.json", NULL), *text = NULL;
+	g_autoptr(JsonParser) parser = json_parser_new();
+	JsonObject *m;
+
+	if (!json_parser_load_from_file(parser, path, NULL) ||
+	    !JSON_NODE_HOLDS_OBJECT(json_parser_get_root(parser)))
+		return;
+	m = json_node_get_object(json_parser_get_root(parser));
+	if (g_str_equal(text_of(m, "machine"), "kvm"))
+		text = g_strdup_printf("Real guests on KVM: %s, %s. Counts compare with the simulator's, times only "
+				       "with each other.", text_of(m, "host_cpu"), text_of(m, "host_kernel"));
+	else
+		text = g_strdup("Simulated: times are those of the cost profile, and the same on every computer.");
+	g_string_append(out, "<p><small>");
+	text_html(out, text);
+	g_string_append(out, "</small></p>\n");
+}
+
 static void file_section(const struct view *v, const char *title, const char *file, GString *out)
 {
 	g_autofree char *path = g_build_filename(v->dir, file, NULL), *text = NULL;
@@ -99,6 +125,7 @@ gboolean report_write(const char *dir, GError **error)
 	g_string_append_printf(out, "</title>\n%s</head>\n<body>\n<h1>", page_style);
 	text_html(out, title);
 	g_string_append(out, "</h1>\n");
+	ran_on(v, out);
 	report_failures(v, out);
 	report_answer(v, out);
 	report_expect(v, out);
