@@ -146,7 +146,9 @@ int tiny_open(struct tiny *t)
 	t->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (!t->mem || t->kvm < 0)
 		return ERR(-errno);
-	t->vm = ioctl(t->kvm, KVM_CREATE_VM, 0);
+	do
+		t->vm = ioctl(t->kvm, KVM_CREATE_VM, 0);
+	while (t->vm < 0 && errno == EINTR);
 	if (t->vm < 0 || set_slot(t, 0, 0, t->mem, MEM_SIZE))
 		return ERR(-errno);
 	t->vcpu = ioctl(t->vm, KVM_CREATE_VCPU, 0);

@@ -97,7 +97,10 @@ gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error)
 	uint64_t arena = vm->arena_pages * PAGE_SIZE, size = vm->npages * PAGE_SIZE;
 	int run_size = ioctl(vm->m->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 
-	vm->fd = ioctl(vm->m->kvm_fd, KVM_CREATE_VM, 0);
+	/* It takes all of a process's locks, and gives up when a signal comes meanwhile. */
+	do
+		vm->fd = ioctl(vm->m->kvm_fd, KVM_CREATE_VM, 0);
+	while (vm->fd < 0 && errno == EINTR);
 	if (vm->fd < 0 || run_size < 0)
 		return failed(vm, "KVM_CREATE_VM", error);
 	if (!vm->shadow &&
