@@ -141,8 +141,9 @@ check: $(B)/overbook $(TESTS)
 check-twin: $(B)/tests/twin/test_twin
 	$(Q)TWIN_TABLE=1 $<
 
-# The suites that want /dev/kvm, found by how they ask for it; what they count on their way is scaled down in there.
-KVM_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(shell grep -lE 'kvm_or_skip|linux/kvm\.h' $(TESTSRC)))
+# The suites that want /dev/kvm, or test what only vmm/kvm uses, found by how they ask for it.
+KVM_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(shell grep -lE \
+		'kvm_or_skip|/dev/kvm|kvm_probe\.h|vmm/kvm/|linux/(kvm|userfaultfd)\.h' $(TESTSRC)))
 check-nested: $(B)/overbook $(KVM_TESTS)
 	$(Q)B=$(B) tests/nested/run.sh $(KVM_TESTS) $(wildcard tests/cli/check_kvm*.sh)
 

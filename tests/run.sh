@@ -31,8 +31,11 @@ totals() {
 
 for t in "$@"; do
 	name=${t#build/}
+	begun=$(date +%s)
 	"./$t" >"$log/out" 2>&1
 	status=$?
+	took=$(($(date +%s) - begun))
+	[ $took -ge 10 ] && took=" ($took s)" || took=
 	read -r n bad s <<-EOF
 		$(totals)
 	EOF
@@ -41,10 +44,10 @@ for t in "$@"; do
 	fi
 	passed=$((passed + n)) failed=$((failed + bad)) skipped=$((skipped + s))
 	if [ "$bad" -ne 0 ]; then
-		printf '  FAIL    %s (status %d)\n' "$name" "$status"
+		printf '  FAIL    %s (status %d)%s\n' "$name" "$status" "$took"
 		sed 's/^/    /' "$log/out" | tail -40
 	else
-		printf '  ok      %-40s %d\n' "$name" "$n"
+		printf '  ok      %-40s %d%s\n' "$name" "$n" "$took"
 		sed -n 's/^SKIP: /  SKIP    /p' "$log/out"
 	fi
 done

@@ -10,7 +10,9 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/shm
 mount -t tmpfs tmpfs /dev/shm
+mkdir -p /var/tmp
 mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /var/tmp
 ln -s /proc/self/fd /dev/fd
 
 # run.sh says npt, scale and B on the kernel's command line.

@@ -10,7 +10,7 @@
 # archive in Debian. One virtual processor: with two, npt=0 hangs in QEMU 7.2.
 #
 # NESTED_NPT   which of the two ("1 0")
-# NESTED_WAIT  seconds a boot may take (300)
+# NESTED_WAIT  seconds a boot may take (600)
 # OVERBOOK_TEST_SCALE  the divisor of the suites' loops inside (8)
 #
 # What tests/run.sh prints there comes out under the mode it is of; last comes "N passed, N failed, N skipped". All that
@@ -20,7 +20,7 @@ cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build}
 work=$B/nested
 modes=${NESTED_NPT:-1 0}
-limit=${NESTED_WAIT:-300}
+limit=${NESTED_WAIT:-600}
 n=$#
 
 # Nothing can run here: once the reason, and every program counts as skipped in every mode.
@@ -43,12 +43,11 @@ root=$work/root
 libraries() { ldd "$1" | sed -n 's|^[^/]*\(/[^ ]*\) (0x.*|\1|p'; }
 pack() { # pack PROGRAM...
 	rm -rf "$root"
-	mkdir -p "$root/bin" "$root/modules" "$root/overbook/tests" || return 1
+	mkdir -p "$root/bin" "$root/modules" "$root/overbook" || return 1
 	cp "$(command -v busybox)" "$root/bin/" &&
 		cp "$work"/kernel/modules/* "$root/modules/" &&
 		cp tests/nested/init.sh "$root/init" &&
-		cp -r workloads "$root/overbook/" &&
-		cp -r tests/run.sh tests/lib "$root/overbook/tests/" || return 1
+		cp -r tests workloads docs "$root/overbook/" || return 1
 	echo "$*" >"$root/overbook/programs"
 	for p in "$@" "$B/overbook"; do
 		mkdir -p "$root/overbook/$(dirname "$p")"
