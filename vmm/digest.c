@@ -14,8 +14,8 @@
  * the disk, not to who maps them; where the page cache has one, that is newer than what the disk has.
  *
  * The guest is not believed: its swap slots and cache words are looked at within the arena only, a table outside its
- * memory, a leaf outside it, or more live processes than slots is -EINVAL, and the walk's cost is bounded by the
- * table's shape (a table that names itself costs at most PAGE_BUDGET pages before it is refused).
+ * memory, a leaf outside it, or more live processes than slots is -EINVAL, and so is a walk that meets more pages and
+ * tables than there can be (a table may name itself).
  */
 #include "vmm/digest.h"
 
@@ -25,12 +25,15 @@
 #include "mm/err.h"
 #include "workloads/guest/abi.h"
 
+/* Tables lie in the arena, each in one process's tree but for those of what every process maps. */
+#define SHARED_TABLES 8
+
 struct digest {
 	const struct gmem *g;
 	digest_table_fn read;
 	void *ctx;
 	XXH3_state_t *hash;
-	uint64_t budget; /* pages still allowed: a hostile tree may share tables without end */
+	uint64_t budget, tables; /* pages and tables still allowed: a hostile tree may share both without end */
 	const struct disk_image *disk; /* NULL: none */
 	const uint64_t *file_word;     /* [file_pages] of the disk, in the arena; NULL: the guest keeps none */
 	const struct swap_slot *slot;  /* [swap_pages] */
@@ -102,7 +105,7 @@ static int digest_leaf(struct digest *d, uint64_t entry, unsigned level, gva_t v
 
 static int read_table(struct digest *d, gfn_t table, uint64_t *entries)
 {
-	if (!d->budget--)
+	if (!d->tables--)
 		return ERR(-EINVAL);
 	if (d->read ? d->read(d->ctx, table << PAGE_SHIFT, entries) : gmem_peek(d->g, table, entries))
 		return ERR(-EINVAL);
@@ -200,7 +203,9 @@ int digest_vm(const struct gmem *g, unsigned levels, digest_table_fn read, void 
 	const struct guest_export *export = (const void *)(gmem_arena(g) + EXPORT_GPA);
 	struct export_process live[EXPORT_PROCESSES];
 	struct digest d = { .g = g, .read = read, .ctx = ctx, .hash = XXH3_createState(),
-			    .budget = 8 * gmem_config(g)->npages + 65536, .disk = disk };
+			    .budget = 8 * gmem_config(g)->npages + 65536,
+			    .tables = gmem_config(g)->arena_pages + SHARED_TABLES * EXPORT_PROCESSES,
+			    .disk = disk };
 	unsigned n = 0;
 	int err = 0;
 

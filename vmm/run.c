@@ -81,7 +81,10 @@ void run_vm_fail(struct run_vm *vm, struct counters *live, enum failure kind, co
 	if (vm->failure)
 		return;
 	why = g_strdup_vprintf(format, ap);
-	vm->failure = g_utf8_make_valid(why, -1); /* a guest may have chosen the words */
+	/* A guest may have chosen the words. */
+	vm->failure = g_utf8_make_valid(why, -1);
+	for (char *c = vm->failure; *c; c++)
+		*c = g_ascii_iscntrl(*c) ? ' ' : *c;
 	count_failure(live, kind);
 	count_failure(&vm->counters, kind); /* the last sample may have been taken */
 }

@@ -2,6 +2,8 @@
 /* trace_feed.c - replaying traces; see trace_feed.h */
 #include "vmm/trace_feed.h"
 #include "vmm/trace.h"
+#include "vmm/vmm.h"
+#include "workloads/guest/abi.h"
 
 /* Words of the cursor; word TRACE_PASS is the program's. */
 enum {
@@ -11,7 +13,8 @@ enum {
 
 struct trace_feed {
 	const struct experiment *e;
-	GPtrArray *readers;
+	GPtrArray *readers; /* NULL: closed */
+	unsigned nopen;
 	char *error;
 };
 
@@ -60,13 +63,20 @@ static struct trace_reader *reader_of(struct trace_feed *f, uint32_t trace, uint
 	if (cursor[CURSOR_READER])
 		return g_ptr_array_index(f->readers, cursor[CURSOR_READER] - 1);
 
-	struct trace_reader *r = trace_open(ph->trace, &error);
+	struct trace_reader *r = NULL;
 
+	/* On real guests the cursor is in their hands: one that is lost again and again must not take all files. */
+	if (f->nopen == EXPORT_PROCESSES)
+		g_set_error(&error, VMM_ERROR, VMM_FAILED, "%s: more replays begun than there can be processes",
+			    ph->trace);
+	else
+		r = trace_open(ph->trace, &error);
 	if (!r) {
 		keep_error(f, error);
 		g_error_free(error);
 		return NULL;
 	}
+	f->nopen++;
 	g_ptr_array_add(f->readers, r);
 	cursor[CURSOR_READER] = f->readers->len;
 	return r;
@@ -107,6 +117,7 @@ uint32_t trace_feed_next(void *feed, uint32_t trace, uint64_t *cursor, struct op
 	/* The program begins its next pass, if any, with a cursor of its own. */
 	keep_error(f, trace_error(r));
 	trace_close(r);
+	f->nopen--;
 	f->readers->pdata[cursor[CURSOR_READER] - 1] = NULL;
 	return 0;
 }

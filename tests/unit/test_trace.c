@@ -7,9 +7,12 @@
 #include <unistd.h>
 
 #include "mm/replace.h"
+#include "tests/lib/run_text.h"
 #include "tests/lib/suite.h"
 #include "vmm/trace.h"
+#include "vmm/trace_feed.h"
 #include "vmm/vmm.h"
+#include "workloads/guest/abi.h"
 #include "workloads/rng.h"
 
 static char *dir, *path;
@@ -360,6 +363,32 @@ START_TEST(curves_equal_replays)
 }
 END_TEST
 
+/* What if who replays a trace forgets where it was, again and again? A guest can: then it gets no more of it. */
+START_TEST(lost_cursors_take_no_files)
+{
+	static const char text[] = "[vm a]\nworkload = w\n[workload w]\nphases = t\n[phase t]\npattern = trace\n"
+				   "trace = %s/workloads/traces/sort.obt\n";
+	g_autofree char *here = g_get_current_dir(), *ini = g_strdup_printf(text, here);
+	uint64_t cursor[24] = { 0 };
+	struct trace_feed *f;
+	struct text_run t;
+	struct op op;
+	unsigned n = 0;
+
+	ck_assert(load_text(&t, ini, NULL));
+	f = trace_feed_new(t.e);
+	while (n < 1000 && trace_feed_next(f, 0, cursor, &op, 1)) {
+		ck_assert_ptr_null(trace_feed_error(f));
+		memset(cursor, 0, sizeof(cursor));
+		n++;
+	}
+	ck_assert_uint_eq(n, EXPORT_PROCESSES);
+	ck_assert_ptr_nonnull(trace_feed_error(f));
+	trace_feed_free(f);
+	run_text_free(&t);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("trace");
@@ -375,6 +404,7 @@ int main(void)
 	tcase_add_test(tc, csv_is_imported);
 	tcase_add_test(tc, bad_lines_are_named);
 	tcase_add_test(tc, runs_change_nothing);
+	tcase_add_test(tc, lost_cursors_take_no_files);
 	tcase_add_test(tc, curves_equal_replays);
 	suite_add_tcase(s, tc);
 	return suite_run(s);

@@ -13,8 +13,6 @@
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/shadow.h"
 
-#define PATIENCE_NS 20000000000ull
-
 static int open_kvm(GError **error)
 {
 	static const char no_kvm[] = "Load the module kvm_intel or kvm_amd (virtualization must be on in the firmware; "
@@ -184,7 +182,7 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 {
 	gboolean ok;
 
-	*m = (struct kvm_machine){ .machine.ops = &kvm_machine_ops, .run = r, .patience_ns = PATIENCE_NS };
+	*m = (struct kvm_machine){ .machine.ops = &kvm_machine_ops, .run = r };
 	m->kvm_fd = m->uffd = m->stop_fd = -1;
 	g_mutex_init(&m->lock);
 	kvm_merge_init(m);

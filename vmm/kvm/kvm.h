@@ -57,6 +57,7 @@ struct kvm_life {
 	uint64_t work_ns, sign_ns;
 	uint64_t yielded; /* operations at the end of its last quantum */
 	uint64_t most;	  /* operations that it may claim */
+	uint64_t patience_ns; /* how long it may get nowhere */
 };
 
 struct kvm_vm {
@@ -119,7 +120,6 @@ struct kvm_machine {
 
 	timer_t watch; /* ticks interrupt KVM_RUN */
 	bool has_watch;
-	uint64_t patience_ns; /* how long a guest may get nowhere */
 };
 
 /* The linked guest (image.S), header first. */

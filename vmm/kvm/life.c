@@ -7,7 +7,7 @@
  *
  * Idea: its time is what it spends in KVM_RUN. Operations beyond what was ever seen are work. Signs of life are, too,
  * that it sleeps, and that it faults: a kernel that frees or copies a lot touches memory between two operations.
- * Without a sign for kvm_machine.patience_ns, or without work for WORK_PATIENCE times as long, it is given up. Claims
+ * Without a sign for kvm_life.patience_ns, or without work for WORK_PATIENCE times as long, it is given up. Claims
  * are bounded: in lockstep a guest yields at the end of a quantum, and no script is so much longer than it says;
  * mapping, exiting and the like are operations beyond those of its phases.
  *
@@ -16,6 +16,7 @@
  */
 #include "vmm/kvm/kvm.h"
 
+#define PATIENCE_NS   20000000000ull
 #define WORK_PATIENCE 10
 
 /* Operations beyond what is due: those of a batch that a fault interrupted are counted when they are performed. */
@@ -26,7 +27,10 @@ void kvm_life_begin(struct kvm_vm *vm)
 	const struct script *sc = vm->script;
 	uint64_t n = run_expected_operations(sc);
 
-	vm->life = (struct kvm_life){ .most = n ? 16 * n + 10000000 : UINT64_MAX };
+	vm->life = (struct kvm_life){
+		.most = n ? 16 * n + 10000000 : UINT64_MAX,
+		.patience_ns = PATIENCE_NS,
+	};
 	for (uint32_t i = 0; i < sc->nphases; i++)
 		if (sc->phase[i].flags & PHASE_CHILD)
 			vm->life.most = UINT64_MAX; /* whoever is forked performs some */
@@ -80,9 +84,9 @@ const char *kvm_life_look(struct kvm_vm *vm, uint64_t run_ns)
 		return "it claims more operations than a quantum has";
 	if (claimed(vm) > l->most)
 		return "it claims more operations than its workload has";
-	if (run_ns - l->sign_ns > vm->m->patience_ns)
+	if (run_ns - l->sign_ns > vm->life.patience_ns)
 		return "no operation and no fault for a long time: given up";
-	if (run_ns - l->work_ns > WORK_PATIENCE * vm->m->patience_ns)
+	if (run_ns - l->work_ns > WORK_PATIENCE * vm->life.patience_ns)
 		return "no operation for a very long time: given up";
 	return NULL;
 }

@@ -18,17 +18,21 @@ void kvm_trace_refill(struct kvm_vm *vm)
 	struct runtime *rt;
 
 	if (at % sizeof(uint64_t) || at >= arena_end || arena_end - at < sizeof(*rt)) {
-		kvm_vm_fail(vm, "its kernel wants a trace's operations at 0x%" G_GINT64_MODIFIER "x, which is no place",
-			    at);
+		kvm_vm_fail_as(vm, FAILURE_ACCESS,
+			       "its kernel wants a trace's operations at 0x%" G_GINT64_MODIFIER "x, which is no place",
+			       at);
 		return;
 	}
 	rt = kvm_arena(vm, at);
 	program = rt->program;
 	if (!program_replays(&program, vm->script)) {
-		kvm_vm_fail(vm, "its kernel wants a trace's operations for a process that replays none");
+		kvm_vm_fail_as(vm, FAILURE_ACCESS,
+			       "its kernel wants a trace's operations for a process that replays none");
 		return;
 	}
 	rt->n = program_next(&program, vm->script, &world, rt->ops, RUNTIME_OPS);
 	rt->pos = 0;
 	rt->program = program;
+	if (trace_feed_error(vm->feed))
+		kvm_vm_fail(vm, "%s", trace_feed_error(vm->feed));
 }
