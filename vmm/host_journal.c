@@ -170,6 +170,22 @@ static int lock(const char *dir)
 	return fd;
 }
 
+/* New versions that somebody was killed over: whoever writes one holds the lock. */
+static void sweep(const char *dir)
+{
+	GDir *d = g_dir_open(dir, 0, NULL);
+	const char *name;
+
+	while (d && (name = g_dir_read_name(d))) {
+		g_autofree char *path = g_build_filename(dir, name, NULL);
+
+		if (g_str_has_prefix(name, "settings.json.") && !g_str_has_suffix(name, ".bad"))
+			g_unlink(path);
+	}
+	if (d)
+		g_dir_close(d);
+}
+
 struct journal *journal_open(const char *dir, GError **error)
 {
 	int fd = lock(dir);
@@ -184,6 +200,7 @@ struct journal *journal_open(const char *dir, GError **error)
 	j->lock_fd = fd;
 	j->path = g_build_filename(dir, "settings.json", NULL);
 	j->entries = g_ptr_array_new_with_free_func(entry_free);
+	sweep(dir);
 	read_file(j);
 	return j;
 }

@@ -244,12 +244,27 @@ static gboolean restore_dead(const struct host_place *place, struct journal *j, 
 	return whole;
 }
 
+static char *own_command(void)
+{
+	char *text = NULL;
+	gsize n = 0;
+
+	if (!g_file_get_contents("/proc/self/cmdline", &text, &n, NULL) || !n) {
+		g_free(text);
+		return g_strdup("a run");
+	}
+	for (gsize i = 0; i + 1 < n; i++)
+		if (!text[i])
+			text[i] = ' ';
+	return text;
+}
+
 struct host_settings *host_settings_new(const struct host_place *place, const char *who)
 {
 	struct host_settings *s = g_new0(struct host_settings, 1);
 
 	s->place = place ? place : host_place();
-	s->who = g_strdup(who);
+	s->who = who ? g_strdup(who) : own_command();
 	return s;
 }
 

@@ -28,7 +28,8 @@ const struct host_place *host_place(void);
 char *host_settings_read(const struct host_place *place, const char *path);
 
 /*
- * What one run changes. @place is borrowed, NULL for this host; @who is the command, for others to read.
+ * What one run changes. @place is borrowed, NULL for this host; @who is the command, for others to read, NULL for that
+ * of this process.
  * host_settings_free() puts everything back, the last change first; what cannot be put back stays in the journal.
  */
 struct host_settings *host_settings_new(const struct host_place *place, const char *who);
