@@ -39,7 +39,13 @@
 
 extern const struct dedup_ops dedup_ksm, dedup_hash, dedup_oracle;
 
-const struct dedup_ops *const dedup_algorithms[] = { &dedup_ksm, &dedup_hash, &dedup_oracle, NULL };
+static const struct dedup_ops dedup_kernel = {
+	.name = "kernel",
+	.summary = "The host's own kernel merges, by its KSM: real guests with [host] backing = anonymous only.",
+	.by_host = true,
+};
+
+const struct dedup_ops *const dedup_algorithms[] = { &dedup_ksm, &dedup_hash, &dedup_oracle, &dedup_kernel, NULL };
 
 static uint64_t item_bytes(const struct dedup *d, unsigned vm)
 {

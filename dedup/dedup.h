@@ -65,6 +65,7 @@ struct dedup_page;
 struct dedup_ops {
 	const char *name;    /* as in `algorithm = ksm` */
 	const char *summary; /* one sentence, for `overbook list dedup` */
+	bool by_host;	     /* not we but the machine's own host merges (vmm/host_scan.c): there are no hooks */
 
 	/* NULL with errno: ENOMEM. */
 	struct dedup *(*create)(const struct dedup_config *cfg);
@@ -84,7 +85,7 @@ struct dedup_ops {
 	void (*destroy)(struct dedup *d);
 };
 
-extern const struct dedup_ops *const dedup_algorithms[]; /* NULL-ended: ksm, hash, oracle */
+extern const struct dedup_ops *const dedup_algorithms[]; /* NULL-ended: ksm, hash, oracle, kernel */
 
 /* What an algorithm begins with; embedded first in its own struct. */
 struct dedup {

@@ -2,6 +2,7 @@
 /* experiment_check.c - what no key can say alone: that names exist, that sizes add up, that choices fit together */
 #include <string.h>
 
+#include "dedup/dedup.h"
 #include "mm/estimate.h"
 #include "mm/swap_pool.h"
 #include "vmm/conf.h"
@@ -381,6 +382,24 @@ static gboolean check_vm(const struct experiment *e, const struct conf_vm *vm, G
 }
 
 /* Where merging is asked for, can it be? */
+/* The host's kernel knows nothing of ours, and no simulated host has one. */
+static gboolean check_dedup_kernel(const struct experiment *e, GError **error)
+{
+	const struct conf_dedup *d = &e->dedup;
+
+	if (backends[e->experiment.machine] != &backend_kvm)
+		return fault(e, error, SECTION_DEDUP, d, "algorithm",
+			     "the host's kernel merges real guests only: machine = kvm is required; allowed here are none, "
+			     "ksm, hash and oracle");
+	if (e->host.backing != HOST_ANONYMOUS)
+		return fault(e, error, SECTION_DEDUP, d, "algorithm",
+			     "the kernel merges private memory only: [host] backing = anonymous is required");
+	if (d->patch || d->compress || d->potential)
+		return fault(e, error, SECTION_DEDUP, d, d->patch ? "patch" : d->compress ? "compress" : "potential",
+			     "the kernel's merging has nothing of the kind; allowed is no");
+	return TRUE;
+}
+
 static gboolean check_dedup(const struct experiment *e, GError **error)
 {
 	const struct conf_dedup *d = &e->dedup;
@@ -397,6 +416,8 @@ static gboolean check_dedup(const struct experiment *e, GError **error)
 			     "it keeps pages in the compressed tier: [swap] size and compressed-pool are required");
 	if (!d->algorithm)
 		return TRUE;
+	if (dedup_algorithms[d->algorithm - 1]->by_host && !check_dedup_kernel(e, error))
+		return FALSE;
 	for (guint i = 0; i < e->vms->len; i++) {
 		const struct conf_vm *vm = g_ptr_array_index(e->vms, i);
 

@@ -49,6 +49,14 @@ struct host_ops {
 	uint64_t (*truth)(void *ctx, unsigned vm);
 	/* Bring the VM's counters up to date. */
 	void (*refresh)(void *ctx, unsigned vm);
+	/*
+	 * [dedup] algorithm = kernel. It shall merge as [dedup] says; FALSE: it cannot. It shall stop, or also undo
+	 * what it did. Bring host counters up to date, and the gauges of VMs that it tells apart. All NULL: this machine has
+	 * no such kernel.
+	 */
+	gboolean (*merge_begin)(void *ctx, GError **error);
+	void (*merge_stop)(void *ctx, bool unmerge);
+	void (*merge_report)(void *ctx, struct counters *host);
 	/* The VM's balloon was asked for something: it shall look, even if it sleeps. */
 	void (*wake)(void *ctx, unsigned vm);
 };
@@ -80,7 +88,8 @@ struct host {
 	struct swap *swap;	  /* NULL: the host has no swap */
 	struct swap_future *future; /* NULL: nobody asks for it. Borrowed. */
 	uint64_t nslots, dead_credit; /* slots that may be looked at for dead pages */
-	struct dedup *dedup;	  /* NULL: algorithm = none */
+	struct dedup *dedup;	  /* NULL: algorithm = none, or kernel */
+	bool merges_itself;	  /* algorithm = kernel */
 	bool scan_over;		  /* [dedup] stop has come */
 	uint64_t next_scan;	  /* ns */
 	struct advisor advisor;	  /* [dedup] advisor = scan-time */

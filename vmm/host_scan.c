@@ -5,6 +5,9 @@
  * It runs between quanta, [dedup] sleep after it ended last, over the pages of all VMs. What it costs, removing
  * mappings included, is the host's: ns_dedup, in no VM's ns_total. In lockstep time does not depend on costs: the
  * advisor, if there is one, sees the passes' time but not what they cost.
+ *
+ * With algorithm = kernel nothing is scanned here: the machine's host merges when it likes, and is only told to begin
+ * and to stop, and asked what it has done.
  */
 #include <errno.h>
 
@@ -42,6 +45,11 @@ gboolean host_scan_init(struct host *h, GError **error)
 
 	if (!c->algorithm)
 		return TRUE;
+	if (dedup_algorithms[c->algorithm - 1]->by_host) {
+		g_assert(h->ops->merge_begin); /* or the experiment was refused */
+		h->merges_itself = h->ops->merge_begin(h->ctx, error);
+		return h->merges_itself;
+	}
 	advisor_init(&h->advisor, &advice);
 	h->dedup = dedup_algorithms[c->algorithm - 1]->create(&cfg);
 	h->pages_to_scan = c->pages_to_scan;
@@ -82,6 +90,11 @@ bool host_scan(struct host *h, uint64_t now_ns)
 
 	if (now_ns < host_scan_due(h))
 		return false;
+	if (h->merges_itself) {
+		h->ops->merge_stop(h->ctx, h->run->e->dedup.unmerge);
+		h->scan_over = true;
+		return true;
+	}
 	h->ops->job_begins(h->ctx, HOST_SCAN);
 	scan(h, now_ns);
 	if (h->ops->unmapped)
@@ -96,11 +109,19 @@ bool host_scan(struct host *h, uint64_t now_ns)
 
 uint64_t host_scan_due(const struct host *h)
 {
-	return h->dedup && !h->scan_over ? h->next_scan : UINT64_MAX;
+	uint64_t stop_ns = h->run->e->dedup.stop_ns;
+
+	if (h->scan_over)
+		return UINT64_MAX;
+	if (h->merges_itself)
+		return stop_ns ? stop_ns : UINT64_MAX;
+	return h->dedup ? h->next_scan : UINT64_MAX;
 }
 
 void host_scan_report(struct host *h)
 {
+	if (h->merges_itself)
+		h->ops->merge_report(h->ctx, &h->counters);
 	if (!h->dedup)
 		return;
 	dedup_report(h->dedup);

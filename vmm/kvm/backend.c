@@ -10,6 +10,7 @@
 
 #include "vmm/host.h"
 #include "vmm/kvm/content.h"
+#include "vmm/kvm/ksm.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/shadow.h"
 
@@ -128,6 +129,33 @@ static gboolean refuse_mix(const struct conf_vm *c, int mode, GError **error)
 	return FALSE;
 }
 
+/* Private memory cannot be hidden from its guest (anonymous.c). */
+static gboolean anonymous_supported(const struct experiment *e, GError **error)
+{
+	static const char allowed[] = "that with backing = memfd; with anonymous, only 0";
+	const struct dedup_ops *dedup = e->dedup.algorithm ? dedup_algorithms[e->dedup.algorithm - 1] : NULL;
+
+	if (e->swap.size)
+		return refuse(error, "swap", "size", "(not 0)", allowed);
+	if (dedup && !dedup->by_host)
+		return refuse(error, "dedup", "algorithm", dedup->name,
+			      "that with backing = memfd; with anonymous, only none and kernel");
+	if (conf_estimates(&e->estimate))
+		return refuse(error, "estimate", "methods", "(not none)",
+			      "that with backing = memfd; with anonymous, only none");
+	if (e->host.page_level != 1)
+		return refuse(error, "host", "page-size", e->host.page_level == 2 ? "2M" : "1G",
+			      "that with backing = memfd; with anonymous, only 4K");
+	for (unsigned i = 0; i < e->vms->len; i++) {
+		const struct conf_vm *vm = g_ptr_array_index(e->vms, i);
+
+		if (vm->dirty_log != DIRTY_NONE || vm->paging != MODE_EPT)
+			return refuse(error, "host", "backing", "anonymous",
+				      "memfd with dirty logs and with any paging but ept");
+	}
+	return TRUE;
+}
+
 static gboolean supported(const struct run *r, GError **error)
 {
 	int mode = ((const struct run_vm *)g_ptr_array_index(r->vms, 0))->conf->paging;
@@ -136,8 +164,8 @@ static gboolean supported(const struct run *r, GError **error)
 		return FALSE;
 	if (r->e->experiment.schedule != SCHEDULE_LOCKSTEP)
 		return refuse(error, "experiment", "schedule", "free", "lockstep");
-	if (r->e->host.backing != HOST_MEMFD)
-		return refuse(error, "host", "backing", "anonymous", "memfd");
+	if (r->e->host.backing == HOST_ANONYMOUS && !anonymous_supported(r->e, error))
+		return FALSE;
 	for (unsigned i = 0; i < r->vms->len; i++) {
 		const struct run_vm *vm = g_ptr_array_index(r->vms, i);
 
@@ -191,6 +219,7 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 	m->shadow = ((const struct run_vm *)g_ptr_array_index(r->vms, 0))->conf->paging == MODE_SHADOW;
 	if (m->shadow)
 		m->machine.ops = &kvm_frames_ops;
+	m->anonymous = r->e->host.backing == HOST_ANONYMOUS;
 	m->kvm_fd = open_kvm(error);
 	if (m->kvm_fd < 0)
 		return FALSE;
@@ -216,6 +245,7 @@ void kvm_machine_destroy(struct kvm_machine *m)
 	if (!m->shadow)
 		kvm_faults_stop(m);
 	host_stop(&m->host);
+	kvm_ksm_free(m->ksm);
 	for (unsigned i = 0; i < m->nvms; i++)
 		kvm_vm_free(m->vms[i]);
 	g_free(m->vms);

@@ -4,6 +4,7 @@
  *
  * Jobs take real time, of this process. All of it happens with the lock held, between quanta in lockstep.
  */
+#include "vmm/kvm/ksm.h"
 #include "vmm/kvm/kvm.h"
 #include "workloads/guest/kernel.h"
 
@@ -67,6 +68,58 @@ static void wake(void *ctx, unsigned vm)
 	(void)vm;
 }
 
+static gboolean merge_begin(void *ctx, GError **error)
+{
+	struct kvm_machine *m = ctx;
+
+	m->ksm = kvm_ksm_new(&m->run->e->dedup, error);
+	for (unsigned i = 0; m->ksm && i < m->nvms; i++) {
+		const struct kvm_vm *vm = m->vms[i];
+		int err = kvm_ksm_add(m->ksm, i, vm->memory, (size_t)(vm->npages - vm->arena_pages) * PAGE_SIZE);
+
+		if (err) {
+			g_set_error(error, VMM_ERROR, VMM_LACKS, "[dedup] algorithm = kernel: MADV_MERGEABLE: %s",
+				    g_strerror(-err));
+			return FALSE;
+		}
+	}
+	return m->ksm != NULL;
+}
+
+static void merge_stop(void *ctx, bool unmerge)
+{
+	struct kvm_machine *m = ctx;
+
+	kvm_ksm_stop(m->ksm, unmerge);
+}
+
+static void merge_report(void *ctx, struct counters *host)
+{
+	struct kvm_machine *m = ctx;
+	g_autofree uint64_t *pages = g_new0(uint64_t, m->nvms);
+	struct ksm_counts c;
+
+	kvm_ksm_read(m->ksm, &c);
+	host->pages_shared = c.shared;
+	host->pages_sharing = c.sharing;
+	host->pages_unshared = c.unshared;
+	host->pages_volatile = c.volatile_pages;
+	host->pages_scanned = c.scanned;
+	host->pages_skipped = c.skipped;
+	host->full_scans = c.full_scans;
+	host->pages_to_scan = c.pages_to_scan;
+	host->stable_node_chains = c.chains;
+	host->stable_node_dups = c.dups;
+	host->ksm_zero_pages = c.zero_pages;
+	host->ksm_rmap_items = c.rmap_items;
+	host->general_profit = (uint64_t)MAX(c.profit, 0);
+	host->ns_dedup = c.cpu_ns;
+	if (!kvm_ksm_read_vms(m->ksm, pages, m->nvms))
+		host->pages_merged = c.merging;
+	for (unsigned i = 0; i < m->nvms; i++)
+		m->vms[i]->counters.pages_merged = pages[i];
+}
+
 const struct host_ops kvm_host_ops = {
 	.job_begins = job_begins,
 	.job_ends = job_ends,
@@ -75,5 +128,8 @@ const struct host_ops kvm_host_ops = {
 	.fail = fail,
 	.page_free = page_free,
 	.refresh = refresh,
+	.merge_begin = merge_begin,
+	.merge_stop = merge_stop,
+	.merge_report = merge_report,
 	.wake = wake,
 };

@@ -18,6 +18,7 @@
  *	life.c	   guests that get nowhere
  *	memory.h   memory of VMs in ept mode: machine_ops, and userfaultfd
  *	content.h  bytes of pages, and swap
+ *	ksm.c	   the kernel merges guests' memory
  *	features.c which KVM this is (overbook doctor)
  *	tiny.c	   a guest of a few instructions, to ask what things cost
  *	calibrate*.c what exits, faults and swap-ins cost (overbook calibrate)
@@ -110,6 +111,8 @@ struct kvm_machine {
 	uint8_t *(*bytes)(struct kvm_machine *m, hfn_t hfn); /* of a frame, as the paging mode keeps them */
 	struct store *store;  /* NULL: no swap */
 	struct kvm_merge merge;
+	bool anonymous;	      /* [host] backing: see anonymous.c */
+	struct kvm_ksm *ksm;  /* [dedup] algorithm = kernel; NULL: another */
 	bool no_continue_wp;  /* the kernel has no UFFDIO_CONTINUE_MODE_WP */
 
 	int kvm_fd;

@@ -97,7 +97,8 @@ static int populate(struct machine *machine, unsigned vm_id, gfn_t gfn, hfn_t hf
 {
 	struct kvm_machine *m = to_kvm(machine);
 
-	(void)vm_id, (void)gfn, (void)npages;
+	if (m->anonymous)
+		return kvm_anonymous_populate(m->vms[vm_id], gfn, npages);
 	/* The zero frame is a merged one. */
 	return FRAME_KIND(frames_get(m->frames, hfn)) == FRAME_SHARED ? kvm_merge_open(m) : 0;
 }
@@ -110,7 +111,9 @@ static void punch(int fd, off_t at, uint64_t npages)
 
 void kvm_memory_drop(struct kvm_vm *vm, gfn_t gfn, uint64_t npages)
 {
-	if (gfn >= vm->arena_pages && vm->memory)
+	if (gfn >= vm->arena_pages && vm->m->anonymous)
+		kvm_anonymous_drop(vm, gfn, npages);
+	else if (gfn >= vm->arena_pages && vm->memory)
 		punch(vm->memfd, (off_t)offset_of(vm, gfn), npages);
 }
 
@@ -151,7 +154,7 @@ void kvm_memory_hide(struct kvm_vm *vm, gfn_t gfn, uint64_t npages)
 	gfn_t end = MIN(gfn + npages, vm->npages);
 
 	gfn = MAX(gfn, vm->arena_pages);
-	if (gfn >= end || !vm->memory)
+	if (gfn >= end || !vm->memory || vm->m->anonymous)
 		return;
 	if (madvise(kvm_memory_at(vm, gfn), (end - gfn) * PAGE_SIZE, MADV_DONTNEED))
 		g_error("cannot hide guest memory: %s", g_strerror(errno));
@@ -267,6 +270,8 @@ int kvm_memory_show(struct kvm_vm *vm, gfn_t gfn)
 
 	if (!ept_access(vm->paging, gfn << PAGE_SHIFT, 0, &leaf))
 		return ERR(-EFAULT);
+	if (vm->m->anonymous)
+		return 0;
 	merged = FRAME_KIND(frames_get(vm->m->frames, leaf.hfn)) == FRAME_SHARED;
 	err = kvm_merge_show(vm, gfn, merged ? leaf.hfn : HFN_NONE);
 	if (err)
@@ -288,8 +293,9 @@ int kvm_memory_show(struct kvm_vm *vm, gfn_t gfn)
 
 void kvm_memory_release_vcpu(struct kvm_vm *vm, gfn_t gfn)
 {
-	int err = kvm_merge_show(vm, gfn, HFN_NONE);
-	int64_t n = err ? err : show_present(vm, gfn, 1, true);
+	bool anonymous = vm->m->anonymous;
+	int err = anonymous ? kvm_anonymous_populate(vm, gfn, 1) : kvm_merge_show(vm, gfn, HFN_NONE);
+	int64_t n = err || anonymous ? err : show_present(vm, gfn, 1, true);
 
 	if (n == -EFAULT)
 		n = show_zeros(vm, gfn, 1);
@@ -316,6 +322,9 @@ int kvm_memory_map(struct kvm_vm *vm)
 	/* Best effort: without the privilege, a host under pressure may swap it, which only costs time. */
 	if (mlock(gmem_arena(vm->gmem), arena))
 		g_debug("%s: arena not locked: %s", vm->out->name, g_strerror(errno));
+	vm->m->bytes = ept_bytes;
+	if (vm->m->anonymous)
+		return kvm_anonymous_map(vm);
 	vm->memfd = memfd_create("overbook-guest", MFD_CLOEXEC);
 	if (vm->memfd < 0 || ftruncate(vm->memfd, (off_t)size))
 		return ERR(-errno);
@@ -324,7 +333,6 @@ int kvm_memory_map(struct kvm_vm *vm)
 	if (!vm->memory || !vm->alias)
 		return ERR(-ENOMEM);
 	err = kvm_merge_attach(vm);
-	vm->m->bytes = ept_bytes;
 	return err ? err : kvm_uffd_register(vm->m, vm->memory, size);
 }
 
@@ -332,6 +340,8 @@ void kvm_memory_unmap(struct kvm_vm *vm)
 {
 	size_t size = (size_t)(vm->npages - vm->arena_pages) * PAGE_SIZE;
 
+	if (vm->m->anonymous)
+		kvm_anonymous_unmap(vm);
 	if (vm->alias)
 		munmap(vm->alias, size);
 	if (vm->memory)

@@ -6,6 +6,7 @@
  *
  *	memory.c   where a page's bytes are; in the guest's reach and out of it
  *	merge.c	   merged pages: which mapping shows which file
+ *	anonymous.c another kind of memory: private, for the kernel to merge and swap
  *	faults.c   the userfaultfd, and the thread that answers it
  */
 #ifndef OVERBOOK_KVM_MEMORY_H
@@ -46,6 +47,12 @@ void kvm_memory_release_vcpu(struct kvm_vm *vm, gfn_t gfn);
 void kvm_memory_drop(struct kvm_vm *vm, gfn_t gfn, uint64_t npages);
 /* Nobody reaches the pages without a fault from now on. */
 void kvm_memory_hide(struct kvm_vm *vm, gfn_t gfn, uint64_t npages);
+
+/* anonymous.c: the same for [host] backing = anonymous */
+int kvm_anonymous_map(struct kvm_vm *vm);
+void kvm_anonymous_unmap(struct kvm_vm *vm);
+int kvm_anonymous_populate(struct kvm_vm *vm, gfn_t gfn, uint64_t npages);
+void kvm_anonymous_drop(struct kvm_vm *vm, gfn_t gfn, uint64_t npages);
 
 /* merge.c */
 void kvm_merge_init(struct kvm_machine *m);

@@ -98,11 +98,13 @@ static uint64_t count_mappings(void)
 int kvm_merge_open(struct kvm_machine *m)
 {
 	struct kvm_merge *g = &m->merge;
-	uint64_t size = frames_total(m->frames) * PAGE_SIZE, limit = read_limit(), taken = count_mappings() + RESERVE;
+	uint64_t size = frames_total(m->frames) * PAGE_SIZE, limit, taken;
 	void *p;
 
 	if (g->bytes)
 		return 0;
+	limit = read_limit();
+	taken = count_mappings() + RESERVE;
 	if (g->fd < 0)
 		g->fd = memfd_create("overbook-merged", MFD_CLOEXEC);
 	if (g->fd < 0 || ftruncate(g->fd, (off_t)size))
