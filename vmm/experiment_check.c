@@ -389,8 +389,8 @@ static gboolean check_dedup_kernel(const struct experiment *e, GError **error)
 
 	if (backends[e->experiment.machine] != &backend_kvm)
 		return fault(e, error, SECTION_DEDUP, d, "algorithm",
-			     "the host's kernel merges real guests only: machine = kvm is required; allowed here are none, "
-			     "ksm, hash and oracle");
+			     "the host's kernel merges real guests only: machine = kvm is required; allowed here are "
+			     "none, ksm, hash and oracle");
 	if (e->host.backing != HOST_ANONYMOUS)
 		return fault(e, error, SECTION_DEDUP, d, "algorithm",
 			     "the kernel merges private memory only: [host] backing = anonymous is required");

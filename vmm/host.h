@@ -51,8 +51,8 @@ struct host_ops {
 	void (*refresh)(void *ctx, unsigned vm);
 	/*
 	 * [dedup] algorithm = kernel. It shall merge as [dedup] says; FALSE: it cannot. It shall stop, or also undo
-	 * what it did. Bring host counters up to date, and the gauges of VMs that it tells apart. All NULL: this machine has
-	 * no such kernel.
+	 * what it did. Bring host counters up to date, and the gauges of VMs that it tells apart. All NULL: this
+	 * machine has no such kernel.
 	 */
 	gboolean (*merge_begin)(void *ctx, GError **error);
 	void (*merge_stop)(void *ctx, bool unmerge);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The kernel's own merging: equal pages merge and break, counts are its, and its settings come back, whatever happens. */
+/* The kernel's own merging: equal pages merge and break, and its settings come back, whatever happens. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

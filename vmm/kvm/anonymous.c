@@ -5,8 +5,8 @@
  * Problem: the kernel merges (KSM) and swaps private memory only, and private memory has one mapping: there is no alias
  * through which the VMM could look while the guest's view is taken away, and taking it away loses the bytes.
  *
- * Idea: so nothing is hidden. A page is there from populate() on, for guest and VMM alike, until it is dropped; only its
- * absence is a fault, and the first touch of each page is all that is seen, as everywhere. What needs more, our own
+ * Idea: so nothing is hidden. A page is there from populate() on, for guest and VMM alike, until it is dropped; only
+ * its absence is a fault, and the first touch of each page is all that is seen, as everywhere. What needs more, our own
  * merging, swapping, estimates, dirty logs and large pages, is refused with this backing (backend.c). In exchange what
  * the kernel does to the page, merging it or writing it to its own swap, needs nobody here.
  *
