@@ -33,6 +33,7 @@ static const struct {
 	  BEGIN "[host]\nmemory = 76 MiB\n[swap]\nsize = 256 MiB\n"
 		"[dedup]\nalgorithm = ksm\nsleep = 20 us\npages-to-scan = 1000\n" VMS,
 	  "disk = 4 MiB\nballoon-target = 1 MiB\n" },
+	{ "in shadow mode, with devices", BEGIN VMS, "paging = shadow\ndisk = 4 MiB\nballoon-target = 1 MiB\n" },
 };
 static uint64_t good_digest[G_N_ELEMENTS(settings)]; /* of the good VM, among others as good */
 
@@ -99,9 +100,16 @@ static void find_good_digests(void)
 		run_all();
 		ck_assert(run_text_vm(&t, 0)->has_digest);
 		good_digest[i] = run_text_vm(&t, 0)->digest;
-		ck_assert(i == 0 || t.run->host.swap_outs > 0);
+		ck_assert(i != 1 || t.run->host.swap_outs > 0);
 		stop();
 	}
+}
+
+static bool says(const char *failure, const char *words)
+{
+	g_auto(GStrv) either = g_strsplit(words, "|", 2);
+
+	return !*words || strstr(failure, either[0]) || (either[1] && strstr(failure, either[1]));
 }
 
 static void check_hostile(const struct crime *crime, const struct run_vm *vm)
@@ -120,7 +128,7 @@ static void check_hostile(const struct crime *crime, const struct run_vm *vm)
 		ck_assert_uint_eq(c->accesses, 0);
 		return;
 	}
-	ck_assert_msg(vm->failure && strstr(vm->failure, crime->failure), "%s: %s", crime->what,
+	ck_assert_msg(vm->failure && says(vm->failure, crime->failure), "%s: %s", crime->what,
 		      vm->failure ? vm->failure : "it went unnoticed");
 	ck_assert_msg(by_kind == 1 && (crime->kind != FAILURE_CRASH || c->guest_failures_crash) &&
 			      (crime->kind != FAILURE_HANG || c->guest_failures_hang) &&
@@ -132,7 +140,8 @@ static void check_hostile(const struct crime *crime, const struct run_vm *vm)
 /* Where that is no surprise it need not take long; elsewhere a busy machine must not look like a hung guest. */
 static bool may_hang(const struct crime *crime)
 {
-	return !*crime->failure || crime->failure == crime_ends_somehow || !strcmp(crime->failure, "given up");
+	return !*crime->failure || crime->failure == crime_ends_somehow ||
+	       g_str_has_prefix(crime->failure, "given up");
 }
 
 /* What if VMs are hostile? They end, counted and with the reason; a good one computes what it always does. */

@@ -19,7 +19,7 @@ struct crime {
 	enum crime_place place;
 	const uint8_t *code, *end;
 	enum failure kind;   /* FAILURE_OTHER: whatever KVM makes of it */
-	const char *failure; /* words of it, CRIME_* */
+	const char *failure; /* words of it, "a|b" if shadow mode has others; or one of those below */
 	uint64_t seed;	     /* not 0: replaces the operand of the code's first instruction, a movabs */
 };
 

@@ -110,7 +110,8 @@ void kvm_shadow_flush(struct machine *m, unsigned id, enum flush_kind kind, uint
 	(void)kind;
 	(void)start;
 	(void)n;
-	if (vm->shadow && vm->shadow->inside)
+	/* A guest that was given up while it ran may have no vCPU any more. */
+	if (vm->shadow && vm->shadow->inside && vm->fd >= 0)
 		flush_running(vm);
 }
 

@@ -195,13 +195,12 @@ void kvm_shadow_deliver(struct kvm_vm *vm, unsigned vector, uint64_t error)
 	e->cpl = 0;
 }
 
-static int64_t ring0_ends(struct kvm_vm *vm, const char *why)
+static int64_t ring0_ends(struct kvm_vm *vm, enum failure kind, const char *why)
 {
 	const struct emu *e = &vm->shadow->cpu;
 
 	if (!vm->done)
-		kvm_vm_fail_as(vm, FAILURE_CRASH, "its ring 0 %s: %s at 0x%" G_GINT64_MODIFIER "x", why, e->name,
-			       e->rip);
+		kvm_vm_fail_as(vm, kind, "its ring 0 %s: %s at 0x%" G_GINT64_MODIFIER "x", why, e->name, e->rip);
 	return 0;
 }
 
@@ -211,7 +210,7 @@ int64_t kvm_shadow_ring0(struct kvm_vm *vm)
 
 	for (unsigned n = 0; e->cpl == 0 && !vm->done; n++) {
 		if (n == RING0_MOST)
-			return ring0_ends(vm, "does not come to an end");
+			return ring0_ends(vm, FAILURE_HANG, "does not come to an end");
 		switch (emulate_one(e)) {
 		case EMU_DONE:
 			break;
@@ -220,14 +219,14 @@ int64_t kvm_shadow_ring0(struct kvm_vm *vm)
 			break;
 		case EMU_OUT:
 			if (e->port != HYPERCALL_PORT || !e->value)
-				return ring0_ends(vm, "does port access that is no hypercall");
+				return ring0_ends(vm, FAILURE_ACCESS, "does port access that is no hypercall");
 			return e->value;
 		case EMU_HALT:
 			return HC_IDLE;
 		case EMU_UNKNOWN:
-			return ring0_ends(vm, "executes what the VMM does not know");
+			return ring0_ends(vm, FAILURE_CRASH, "executes what the VMM does not know");
 		case EMU_FAILED:
-			return ring0_ends(vm, "cannot go on");
+			return ring0_ends(vm, FAILURE_CRASH, "cannot go on");
 		}
 	}
 	return vm->done ? 0 : -1;
