@@ -13,6 +13,8 @@
 #include "workloads/guest/kernel.h"
 
 #define TABLE_USER (PTE_P | PTE_W | PTE_U)
+#define RFLAGS_1   0x2u /* always set */
+#define RFLAGS_IF  0x200u
 
 const struct image_header *kvm_image_header(void)
 {
@@ -75,10 +77,11 @@ static void write_idt(struct kvm_vm *vm)
 
 	for (unsigned i = 0; i < IMAGE_VECTORS; i++) {
 		uint64_t at = kvm_image_header()->gate[i];
-		/* A trap gate; CPL 3 may raise only the breakpoint itself. */
-		uint64_t type = i == 3 ? 0xef : 0x8f;
+		/* An interrupt gate: ring 0 is not interrupted. CPL 3 may raise only the breakpoint itself. */
+		uint64_t type = i == 3 ? 0xee : 0x8e, ist = i >= VECTOR_TIMER;
 
-		idt[2 * i] = (at & 0xffff) | (uint64_t)SEL_STUB_CS << 16 | type << 40 | (at >> 16 & 0xffff) << 48;
+		idt[2 * i] = (at & 0xffff) | (uint64_t)SEL_STUB_CS << 16 | ist << 32 | type << 40 |
+			     (at >> 16 & 0xffff) << 48;
 		idt[2 * i + 1] = at >> 32;
 	}
 }
@@ -86,7 +89,7 @@ static void write_idt(struct kvm_vm *vm)
 static void write_descriptors(struct kvm_vm *vm)
 {
 	uint64_t *gdt = kvm_arena(vm, TABLES_GPA), tss = TABLES_VA + TSS_OFFSET,
-		 rsp0 = STUB_DATA_VA + STUB_STACK_TOP;
+		 rsp0 = STUB_DATA_VA + STUB_STACK_TOP, ist1 = STUB_DATA_VA + STUB_IRQ_STACK_TOP;
 
 	gdt[SEL_STUB_CS >> 3] = 0x00209b0000000000ull;
 	gdt[2] = 0x0000930000000000ull;
@@ -96,13 +99,14 @@ static void write_descriptors(struct kvm_vm *vm)
 	gdt[(SEL_TSS >> 3) + 1] = tss >> 32;
 	/* The I/O bitmap's offset lies beyond the segment's limit: every port is closed to CPL 3. */
 	memcpy((uint8_t *)kvm_arena(vm, TABLES_GPA + TSS_OFFSET) + 4, &rsp0, sizeof(rsp0));
+	memcpy((uint8_t *)kvm_arena(vm, TABLES_GPA + TSS_OFFSET) + 0x24, &ist1, sizeof(ist1));
 	memcpy((uint8_t *)kvm_arena(vm, TABLES_GPA + TSS_OFFSET) + 0x66, &(uint16_t){ 0x68 }, sizeof(uint16_t));
 	write_idt(vm);
 }
 
-static void write_frame(struct kvm_vm *vm, unsigned offset, uint64_t rip, uint64_t rsp)
+static void write_frame(struct kvm_vm *vm, unsigned offset, uint64_t rip, uint64_t rflags, uint64_t rsp)
 {
-	const uint64_t frame[5] = { rip, SEL_USER_CS, 0x2, rsp, SEL_USER_SS };
+	const uint64_t frame[5] = { rip, SEL_USER_CS, rflags, rsp, SEL_USER_SS };
 
 	memcpy((uint8_t *)kvm_arena(vm, STUB_DATA_GPA) + offset, frame, sizeof(frame));
 }
@@ -114,8 +118,9 @@ static void write_stub_data(struct kvm_vm *vm, uint32_t flags)
 	data[STUB_IN_KERNEL / 8] = 1;
 	data[STUB_KERNEL_CR3 / 8] = BOOT_ROOT_GPA;
 	data[STUB_FLAGS / 8] = flags;
-	write_frame(vm, STUB_KERNEL_FRAME, kvm_image_header()->event, KERNEL_DIRECT_MAP + STACK_TOP_GPA);
-	write_frame(vm, STUB_USER_FRAME, kvm_image_header()->process, USER_STACK_VA);
+	write_frame(vm, STUB_KERNEL_FRAME, kvm_image_header()->event, RFLAGS_1, KERNEL_DIRECT_MAP + STACK_TOP_GPA);
+	write_frame(vm, STUB_USER_FRAME, kvm_image_header()->process,
+		    RFLAGS_1 | (flags & BOOT_INTERRUPTS ? RFLAGS_IF : 0), USER_STACK_VA);
 }
 
 static void write_image(struct kvm_vm *vm)
@@ -135,7 +140,8 @@ struct boot_info kvm_boot_info(const struct kvm_vm *vm)
 		.npages = npages,
 		.arena_end = c->arena,
 		.levels = c->guest_levels,
-		.flags = BOOT_KEEP | (e->experiment.schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : 0),
+		.flags = BOOT_KEEP |
+			 (e->experiment.schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : BOOT_INTERRUPTS),
 		.quantum = e->experiment.quantum,
 		.timeslice = 1,
 		.poison = (uint64_t)c->page_poison,

@@ -43,7 +43,8 @@
 #define COMMON_PAGE_SCRIPT 0u	/* first page of the script, read-only at CPL 3 */
 #define COMMON_PAGE_TEXT   256u /* code of the processes' loop, executable at CPL 3 */
 #define COMMON_PAGE_STUB   384u /* ring 0's code, descriptor tables and data; then the vCPU page (guest/kvm/layout.h) */
-#define COMMON_RANGES	   6u
+#define COMMON_PAGE_LAPIC  (COMMON_PAGE_STUB + 5) /* behind that, with BOOT_INTERRUPTS */
+#define COMMON_RANGES	   7u
 
 #define COMMON_W	  (1u << 0)
 #define COMMON_X	  (1u << 1)
@@ -64,6 +65,7 @@
 #define BOOT_SHADOW   (1u << 1) /* the stub exits to the VMM instead of doing mov cr3, invlpg and the return itself */
 #define BOOT_PV	      (1u << 2)
 #define BOOT_PCID     (1u << 3)
+#define BOOT_INTERRUPTS (1u << 5) /* a real guest with a local APIC: its timer and its devices interrupt */
 #define BOOT_KEEP     (1u << 4) /* processes started at boot keep their memory when they end, for the digest */
 
 struct common_range {

@@ -56,6 +56,8 @@ void boot_info_layout(struct boot_info *b, uint32_t nprocesses)
 		{ TABLES_GPA, COMMON_PAGE_STUB + 1, 1, COMMON_SUPERVISOR | COMMON_W, 0 },
 		{ STUB_DATA_GPA, COMMON_PAGE_STUB + 2, 1, COMMON_SUPERVISOR | COMMON_W, 0 },
 		{ VCPU_GPA, COMMON_PAGE_STUB + 3, VCPU_PAGES, COMMON_W, 0 },
+		{ device_gpa(b->npages, DEVICE_LAPIC), COMMON_PAGE_LAPIC, b->flags & BOOT_INTERRUPTS ? 1 : 0,
+		  COMMON_SUPERVISOR | COMMON_W, 0 },
 	};
 
 	uint64_t disk = pages_of(memory_metadata(b, b->npages));

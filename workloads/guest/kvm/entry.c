@@ -24,7 +24,8 @@ _Static_assert(STUB_GPA == 0x210000 && USER_TEXT_GPA == 0x200000 && KERNEL_IMAGE
 _Static_assert(SCRIPT_VA == COMMON_PAGE_VA(COMMON_PAGE_SCRIPT) && USER_TEXT_VA == COMMON_PAGE_VA(COMMON_PAGE_TEXT) &&
 		       STUB_VA == COMMON_PAGE_VA(COMMON_PAGE_STUB) && TABLES_VA == STUB_VA + PAGE_SIZE &&
 		       STUB_DATA_VA == STUB_VA + 2 * PAGE_SIZE && VCPU_VA == STUB_VA + 3 * PAGE_SIZE &&
-		       USER_STACK_VA == VCPU_VA + 2 * PAGE_SIZE && KERNEL_VA == KERNEL_DIRECT_MAP + KERNEL_IMAGE_GPA &&
+		       USER_STACK_VA == VCPU_VA + 2 * PAGE_SIZE &&
+		       LAPIC_VA == COMMON_PAGE_VA(COMMON_PAGE_LAPIC) && KERNEL_VA == KERNEL_DIRECT_MAP + KERNEL_IMAGE_GPA &&
 		       STACK_TOP_GPA == HEAP_MIN_GPA,
 	       "layout.h must agree with abi.h");
 
@@ -49,7 +50,7 @@ static void interrupts(struct hal *h)
 /* In lockstep devices interrupt at set times only, and the VMM says which of them do. */
 static void look_at_devices(struct hal *h)
 {
-	if (!h->boot->balloon.registers && !h->boot->disk.registers)
+	if (!(h->boot->flags & BOOT_LOCKSTEP) || (!h->boot->balloon.registers && !h->boot->disk.registers))
 		return;
 	request(HC_DEVICES, 0);
 	interrupts(h);
@@ -65,7 +66,7 @@ static void idle(struct hal *h)
 	request(HC_IDLE, 0);
 	interrupts(h);
 	kernel_wake(h->kernel);
-	if (!kernel_current(h->kernel))
+	if (!kernel_current(h->kernel) && h->boot->flags & BOOT_LOCKSTEP)
 		request(HC_NOTHING, 0);
 }
 
@@ -76,6 +77,46 @@ static void quantum_end(struct hal *h)
 	h->vcpu->quanta++;
 	h->vcpu->quantum_end += h->boot->quantum;
 	request(HC_YIELD, 0);
+}
+
+static bool take(volatile uint64_t *word)
+{
+	return __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * Free schedule: what have interrupts left? What one leaves while this looks is found the next time, because the
+ * process then stops again.
+ */
+static bool attend(struct hal *h)
+{
+	volatile struct vcpu_page *v = h->vcpu;
+	unsigned lines;
+
+	if (!(v->tick | v->line_disk | v->line_balloon | v->stop))
+		return false;
+	v->quantum_end = UINT64_MAX;
+	lines = (take(&v->line_disk) ? IRQ_DISK : 0) | (take(&v->line_balloon) ? IRQ_BALLOON : 0);
+	if (lines)
+		kernel_interrupt(h->kernel, lines);
+	if (take(&v->tick)) {
+		kernel_quantum(h->kernel);
+		v->quanta++;
+	}
+	if (v->stop)
+		request(HC_YIELD, 0);
+	return true;
+}
+
+/* Is the process's turn, or its run of operations, over? */
+static bool stopped(struct hal *h)
+{
+	if (!(h->boot->flags & BOOT_LOCKSTEP))
+		return attend(h);
+	if (h->vcpu->operations < h->vcpu->quantum_end)
+		return false;
+	quantum_end(h);
+	return true;
 }
 
 static _Noreturn void resume(const struct process *p)
@@ -89,24 +130,27 @@ static _Noreturn void go_on(struct hal *h)
 	for (;;) {
 		const struct process *p = kernel_current(h->kernel);
 
-		if (h->vcpu->operations == h->vcpu->quantum_end) {
-			quantum_end(h);
-		} else if (p) {
+		if (stopped(h))
+			continue;
+		if (p)
 			resume(p);
-		} else if (kernel_done(h->kernel)) {
+		else if (kernel_done(h->kernel))
 			request(HC_DONE, 0);
-		} else {
+		else
 			idle(h);
-		}
 	}
 }
 
-/* The process's loop stopped in front of an operation that is not an access, or at the end of the quantum. */
+/*
+ * The process's loop stopped in front of an operation that is not an access; or at the end of the quantum, or for an
+ * interrupt, wherever it stood: then that is all. (By now another interrupt may have come, or none be left to see.)
+ */
 static void system_call(struct hal *h)
 {
 	struct runtime *rt = kernel_runtime(h->kernel, kernel_current(h->kernel));
 
-	if (h->vcpu->operations == h->vcpu->quantum_end)
+	if (h->boot->flags & BOOT_LOCKSTEP ? h->vcpu->operations == h->vcpu->quantum_end :
+					     rt->pos == rt->n || OP_IS_ACCESS(&rt->ops[rt->pos]))
 		return;
 	if (rt->pos == rt->n) {
 		h->vcpu->refill = (uint64_t)rt - KERNEL_DIRECT_MAP;
@@ -146,7 +190,7 @@ _Noreturn void kernel_begin(void)
 	h->vcpu = direct(VCPU_GPA);
 	h->boot = direct(BOOT_INFO_GPA);
 	guest_assert(h, h->boot->magic == BOOT_MAGIC);
-	h->vcpu->quantum_end = h->boot->quantum;
+	h->vcpu->quantum_end = h->boot->flags & BOOT_LOCKSTEP ? h->boot->quantum : UINT64_MAX;
 	h->kernel = kernel_boot(h);
 	if (!h->kernel)
 		request(HC_NO_ARENA, 0);

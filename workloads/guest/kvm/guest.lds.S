@@ -8,6 +8,8 @@
 #include "workloads/guest/kvm/layout.h"
 
 stub_data = STUB_DATA_VA;
+stub_vcpu = VCPU_VA;
+stub_lapic = LAPIC_VA;
 ENTRY(kernel_start)
 /* Access rights are the guest's own page tables' business; these only keep ld from guessing writable code. */
 PHDRS

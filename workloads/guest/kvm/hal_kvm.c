@@ -129,7 +129,7 @@ void hal_mmio_write(struct hal *h, uint64_t gpa, uint32_t value)
 
 uint64_t hal_now(struct hal *h)
 {
-	return h->vcpu->operations * LOCKSTEP_NS + h->vcpu->idle_ns;
+	return vcpu_now(h->vcpu);
 }
 
 void hal_panic(struct hal *h, const char *file, unsigned line)

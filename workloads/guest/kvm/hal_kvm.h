@@ -24,6 +24,17 @@ static inline void *direct(uint64_t gpa)
 	return (void *)(KERNEL_DIRECT_MAP + gpa);
 }
 
+static inline uint64_t vcpu_now(const volatile struct vcpu_page *v)
+{
+	uint32_t low, high;
+
+	if (!v->clock_mult)
+		return v->operations * LOCKSTEP_NS + v->idle_ns;
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return v->clock_ns + (uint64_t)(((unsigned __int128)(((uint64_t)high << 32 | low) - v->clock_tsc) *
+					 v->clock_mult) >> 32);
+}
+
 /* One word of the stub's data. */
 static inline volatile uint64_t *stub_word(unsigned offset)
 {

@@ -12,6 +12,7 @@
  *	385  GDT, TSS, IDT	-		TABLES_GPA
  *	386  stub data, stack	-		STUB_DATA_GPA
  *	387  vCPU page, stack	write		VCPU_GPA (two pages)
+ *	389  local APIC		-		device_gpa() (with BOOT_INTERRUPTS)
  *
  * Included by assembler and by the linker script too, hence plain numbers; entry.c asserts that abi.h has the same.
  */
@@ -26,6 +27,8 @@
 #define STUB_DATA_VA   0x7000382000
 #define VCPU_VA	       0x7000383000
 #define USER_STACK_VA  0x7000385000 /* top: the end of the second vCPU page; whichever process runs uses it (user.c) */
+
+#define LAPIC_VA       0x7000385000
 
 /* Below HEAP_MIN_GPA, beside what abi.h has. */
 #define BOOT_ROOT_GPA  0x220000 /* the tables to boot on: root; PDPT, PD and PT of COMMON_VA; PDPT of the direct map, */
@@ -42,6 +45,11 @@
 #define TSS_OFFSET 0x100
 #define IDT_OFFSET 0x200
 
+/* What interrupts a guest with BOOT_INTERRUPTS. */
+#define VECTOR_TIMER   32
+#define VECTOR_DISK    33
+#define VECTOR_BALLOON 34
+
 /* Stub data: byte offsets into its page. */
 #define STUB_CR2	  0x00 /* of the last page fault */
 #define STUB_VECTOR	  0x08 /* of the last exception */
@@ -50,6 +58,7 @@
 #define STUB_FLAGS	  0x20 /* the boot word: BOOT_SHADOW is looked at */
 #define STUB_KERNEL_FRAME 0x28 /* what iretq pops to enter the kernel: rip, cs, rflags, rsp, ss */
 #define STUB_USER_FRAME	  0x50 /* and to enter a process */
+#define STUB_IRQ_STACK_TOP 0x800 /* TSS.IST1: of interrupts, which must not touch what an exception has left below */
 #define STUB_STACK_TOP	  0x1000 /* TSS.RSP0: the processor pushes ss, rsp, rflags, cs, rip, error below */
 #define STUB_ERROR	  0xfd0 /* hence the error code is here, */
 #define STUB_RIP	  0xfd8 /* and the interrupted address here */
@@ -62,13 +71,20 @@
 #define REQUEST_CR3    0x101 /* rdx: root to run the kernel on */
 #define REQUEST_INVLPG 0x102 /* rdx: linear address */
 
+/* The vCPU page as the stub knows it: byte offsets. */
+#define VCPU_QUANTUM_END  0x10
+#define VCPU_TICK	  0x48
+#define VCPU_LINE_DISK	  0x50
+#define VCPU_LINE_BALLOON 0x58
+
 /* Image header (stub.S) */
 #define IMAGE_MAGIC 0x6b6f6f6272657631
 
 #ifndef __ASSEMBLER__
+#include <stddef.h>
 #include <stdint.h>
 
-#define IMAGE_VECTORS 32
+#define IMAGE_VECTORS 35
 
 /* A part of the image: @nbytes at @offset belong at @gpa, where there is room for @room. */
 struct image_segment {
@@ -83,14 +99,14 @@ struct image_header {
 	uint64_t entry;		      /* where the kernel begins, at CPL 3 */
 	uint64_t event;		      /* where the stub enters it */
 	uint64_t process;	      /* where a process begins */
-	uint64_t gate[IMAGE_VECTORS]; /* the stub's entry for each exception */
+	uint64_t gate[IMAGE_VECTORS]; /* the stub's entry for each exception and interrupt */
 };
 
-/* The vCPU page: what process, kernel and VMM tell one another without an exit. */
+/* The vCPU page: what process, kernel, stub and VMM tell one another without an exit. */
 struct vcpu_page {
-	uint64_t operations;  /* performed by all processes of the guest; virtual time is 100 ns of each ... */
+	uint64_t operations;  /* performed by all processes of the guest; lockstep: virtual time is 100 ns of each ... */
 	uint64_t idle_ns;     /* ... plus this: time that passed without any (VMM) */
-	uint64_t quantum_end; /* operations at which the quantum is over (kernel) */
+	uint64_t quantum_end; /* a process goes on while operations are fewer (kernel; 0 by interrupts) */
 	uint64_t reads;	      /* accesses performed (process) */
 	uint64_t writes;
 	uint64_t fetches;
@@ -99,7 +115,19 @@ struct vcpu_page {
 	uint64_t counts;      /* gpa of struct kernel_counts (kernel) */
 	uint64_t quanta;
 	uint64_t lines;	      /* IRQ_* that devices have raised: answer to HC_DEVICES and HC_IDLE (VMM) */
+	uint64_t tick;	      /* what has interrupted since the kernel looked: 1 each (stub) */
+	uint64_t line_disk;
+	uint64_t line_balloon;
+	uint64_t stop;	      /* free schedule: say HC_YIELD as soon as no event is being dealt with (VMM) */
+	/* Free schedule: it is clock_ns + (tsc - clock_tsc) * clock_mult / 2^32 ns (VMM). 0: lockstep */
+	uint64_t clock_mult, clock_tsc, clock_ns;
 };
+
+_Static_assert(offsetof(struct vcpu_page, quantum_end) == VCPU_QUANTUM_END &&
+		       offsetof(struct vcpu_page, tick) == VCPU_TICK &&
+		       offsetof(struct vcpu_page, line_disk) == VCPU_LINE_DISK &&
+		       offsetof(struct vcpu_page, line_balloon) == VCPU_LINE_BALLOON,
+	       "the stub's offsets");
 #endif
 
 #endif

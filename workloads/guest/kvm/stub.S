@@ -13,6 +13,10 @@
  * With BOOT_SHADOW in the boot word, the stub executes neither mov cr3 nor invlpg: it tells the VMM by HC_CR3 or
  * HC_INVLPG, operand in rdx, and the VMM does it.
  *
+ * Interrupts, where there are any, reach only processes: the kernel runs with IF clear. They have a stack of their own
+ * (IST1), change no register, and leave a word each in the vCPU page; and they end the quantum, so that the loop stops
+ * in front of its next operation and enters the kernel, which looks there. So a process may be interrupted anywhere.
+ *
  * Software KVM emulates ring 0 at about 1 us an instruction, and knows few: mov, add, push, cmp, test, jmp, out,
  * invlpg, iretq. At most 60 of them (test_kvm.c counts).
  */
@@ -28,7 +32,9 @@
 #define HC_CR3	       5
 #define HC_INVLPG      6
 
-#define DATA(offset) stub_data + offset(%rip) /* guest.lds.S knows where that is */
+#define DATA(offset) stub_data + offset(%rip) /* guest.lds.S knows where these are */
+#define VCPU(offset) stub_vcpu + offset(%rip)
+#define LAPIC_EOI stub_lapic + 0xb0(%rip)
 
 	.section .header, "a"
 	.quad	IMAGE_MAGIC
@@ -46,6 +52,7 @@
 	.rept	8
 	.quad	stub_other
 	.endr
+	.quad	stub_timer, stub_disk, stub_balloon
 
 	.section .stub, "ax"
 	.globl	stub_first, stub_last
@@ -118,6 +125,19 @@ hosted_invalidate:
 fatal:
 	mov	$HC_PANIC, %eax
 	jmp	hypercall
+
+stub_disk:
+	movl	$1, VCPU(VCPU_LINE_DISK)
+	jmp	interrupt
+stub_balloon:
+	movl	$1, VCPU(VCPU_LINE_BALLOON)
+	jmp	interrupt
+stub_timer:
+	movl	$1, VCPU(VCPU_TICK)
+interrupt:
+	movq	$0, VCPU(VCPU_QUANTUM_END)
+	movl	$0, LAPIC_EOI
+	iretq
 stub_last:
 
 	.section .note.GNU-stack, "", @progbits

@@ -19,7 +19,7 @@ static const struct script *script(void)
 
 static void refill(struct runtime *rt, const struct vcpu_page *v)
 {
-	struct program_world world = { .now_ns = v->operations * LOCKSTEP_NS + v->idle_ns };
+	struct program_world world = { .now_ns = vcpu_now(v) };
 
 	rt->n = program_next(&rt->program, script(), &world, rt->ops, RUNTIME_OPS);
 	rt->pos = 0;
@@ -44,7 +44,7 @@ void user_loop(void)
 	struct runtime *rt = (void *)RUNTIME_VA;
 	struct vcpu_page *v = (void *)VCPU_VA;
 
-	while (v->operations != v->quantum_end) {
+	while (v->operations < v->quantum_end) {
 		if (rt->pos == rt->n)
 			refill(rt, v);
 		if (!rt->n)
