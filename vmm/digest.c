@@ -127,6 +127,9 @@ static int digest_table(struct digest *d, gfn_t table, unsigned level, gva_t va,
 			continue;
 		if (level == 1 && (e & PTE_FILE))
 			continue;
+		/* The stub's and the local APIC's are no process's. */
+		if (leaf && (e & PTE_P) && !(e & PTE_U))
+			continue;
 		if (level == 1 && (e & (PTE_P | PTE_SWAP)) == PTE_SWAP)
 			err = digest_swapped(d, at, e & PTE_NONE ? 0 : prot, (e & PTE_ADDR) >> PAGE_SHIFT);
 		else if (!(e & PTE_P))

@@ -162,8 +162,8 @@ static gboolean supported(const struct run *r, GError **error)
 
 	if (!host_supported(r->e, mode == MODE_SHADOW ? &kvm_frames_ops : &kvm_machine_ops, error))
 		return FALSE;
-	if (r->e->experiment.schedule != SCHEDULE_LOCKSTEP)
-		return refuse(error, "experiment", "schedule", "free", "lockstep");
+	if (r->e->experiment.schedule == SCHEDULE_FREE && mode == MODE_SHADOW)
+		return refuse(error, "experiment", "schedule", "free", "lockstep with paging = shadow");
 	if (r->e->host.backing == HOST_ANONYMOUS && !anonymous_supported(r->e, error))
 		return FALSE;
 	for (unsigned i = 0; i < r->vms->len; i++) {
@@ -211,7 +211,9 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 	gboolean ok;
 
 	*m = (struct kvm_machine){ .machine.ops = &kvm_machine_ops, .run = r };
-	m->kvm_fd = m->uffd = m->stop_fd = -1;
+	m->kvm_fd = m->uffd = m->stop_fd = m->device_poll = m->device_fd = -1;
+	m->free = r->e->experiment.schedule == SCHEDULE_FREE;
+	g_cond_init(&m->changed);
 	g_mutex_init(&m->lock);
 	kvm_merge_init(m);
 	if (!supported(r, error))
@@ -231,7 +233,8 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 	set_distances(m);
 	m->vms = g_new0(struct kvm_vm *, r->vms->len);
 	ok = kvm_content_init(m, error) &&
-	     (m->shadow ? kvm_shadow_start(m, error) : kvm_faults_start(m, error)) && kvm_watch_start(m, error);
+	     (m->shadow ? kvm_shadow_start(m, error) : kvm_faults_start(m, error)) &&
+	     (m->has_watch = kvm_watch_start(&m->watch, error));
 	for (unsigned i = 0; i < r->vms->len && ok; i++) {
 		m->nvms = i + 1;
 		ok = kvm_vm_new(m, g_ptr_array_index(r->vms, i), i, error) != NULL;
@@ -241,7 +244,8 @@ gboolean kvm_machine_init(struct kvm_machine *m, struct run *r, GError **error)
 
 void kvm_machine_destroy(struct kvm_machine *m)
 {
-	kvm_watch_stop(m);
+	if (m->has_watch)
+		kvm_watch_stop(&m->watch);
 	if (!m->shadow)
 		kvm_faults_stop(m);
 	host_stop(&m->host);
@@ -258,6 +262,7 @@ void kvm_machine_destroy(struct kvm_machine *m)
 		frames_free(m->frames);
 	if (m->kvm_fd >= 0)
 		close(m->kvm_fd);
+	g_cond_clear(&m->changed);
 	g_mutex_clear(&m->lock);
 }
 

@@ -134,7 +134,9 @@ void kvm_content_charge(struct machine *m, unsigned vm, enum charge_kind kind, u
 
 uint64_t kvm_content_now(struct machine *m)
 {
-	return to_kvm(m)->now_ns;
+	const struct kvm_machine *k = to_kvm(m);
+
+	return k->free && k->start_ns ? kvm_clock_ns() - k->start_ns : k->now_ns;
 }
 
 static uint64_t store_now(void *ctx)

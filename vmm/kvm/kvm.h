@@ -7,8 +7,8 @@
  * locked; and above it one memfd mapped twice: where the guest sees it, registered with userfaultfd, and as an
  * *alias* through which the VMM reads and writes without ever faulting on the guest's side.
  *
- * Threads: the caller runs the vCPUs, one after the other (lockstep); a second thread answers userfaultfd. Whoever
- * calls the memory manager, or reads what it counts, holds `lock`.
+ * Threads: the caller runs the vCPUs, one after the other (lockstep), or each has a thread (free.c); another answers
+ * userfaultfd. Whoever calls the memory manager, or reads what it counts, holds `lock`.
  *
  *	backend.c  what this host must offer, what of an experiment is supported, the run's frame
  *	loop.c	   VMs in turn, hypercalls, end of a run
@@ -24,12 +24,17 @@
  *	calibrate*.c what exits, faults and swap-ins cost (overbook calibrate)
  *	mmio.c	   devices
  *	host.c	   what the host does beside its guests
+ *	irq.c	   what interrupts a guest in the free schedule
+ *	free.c	   the free schedule: a thread a VM
  */
 #ifndef OVERBOOK_KVM_KVM_H
 #define OVERBOOK_KVM_KVM_H
 
 #include <glib.h>
 #include <linux/kvm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -60,6 +65,8 @@ struct kvm_life {
 	uint64_t most;	  /* operations that it may claim */
 	uint64_t patience_ns; /* how long it may get nowhere */
 };
+#define KVM_LINES 2 /* interrupts of devices */
+#define KVM_WATCH_SIGNAL SIGRTMIN
 
 struct kvm_vm {
 	struct kvm_machine *m;
@@ -89,9 +96,20 @@ struct kvm_vm {
 	struct kvm_run *kvm_run;
 	size_t kvm_run_size;
 	struct kvm_life life;
-	uint64_t idle_ns; /* lockstep: time that passed without an operation; the guest has a copy */
+	uint64_t idle_ns; /* time that passed without an operation; in lockstep it is virtual, and the guest has a copy */
 	uint64_t run_ns; /* time spent in KVM_RUN */
 	bool done;
+
+	/* Free schedule (free.c, irq.c) */
+	GThread *thread;
+	pthread_t self;	  /* while running */
+	bool running;	  /* its thread may be in KVM_RUN */
+	timer_t watch;
+	bool has_watch;
+	GCond wake;	  /* something it may sleep for has come */
+	unsigned raised;  /* lines, since it last slept */
+	int irq_fd[KVM_LINES]; /* irqfds; -1: none */
+	int notify_fd;	  /* ioeventfd of the disk; -1: none */
 };
 
 struct kvm_machine {
@@ -100,7 +118,14 @@ struct kvm_machine {
 	struct frames *frames;
 	struct kvm_vm **vms;
 	unsigned nvms;
-	uint64_t now_ns; /* lockstep: virtual time */
+	uint64_t now_ns; /* lockstep: virtual time; free: when the host's work last looked */
+	bool free;	 /* schedule = free */
+	uint64_t start_ns; /* free: real time of the run's beginning */
+	unsigned nrunning; /* VMs whose threads go on */
+	GCond changed;	 /* one fewer */
+	atomic_bool ending, devices_over;
+	GThread *device_thread;
+	int device_poll, device_fd; /* epoll; eventfd that makes it look */
 	struct host host;
 	struct sampler sampler;
 	uint64_t job_began, job_ns[HOST_JOBS]; /* real time */
@@ -175,8 +200,12 @@ const struct image_header *kvm_image_header(void);
 /* vcpu.c */
 gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error); /* a VM in KVM, its slots, a vCPU ready for kernel_start */
 void kvm_vcpu_destroy(struct kvm_vm *vm);
-gboolean kvm_watch_start(struct kvm_machine *m, GError **error);
-void kvm_watch_stop(struct kvm_machine *m);
+/* The calling thread is interrupted ten times a second. */
+gboolean kvm_watch_start(timer_t *watch, GError **error);
+void kvm_watch_stop(timer_t *watch);
+/* Lock held: have the VM's thread look whether it still may run. */
+void kvm_vcpu_kick(struct kvm_vm *vm);
+
 /* life.c */
 void kvm_life_begin(struct kvm_vm *vm);
 /* Operations performed, as far as the guest can be believed: never fewer than before. */
@@ -200,6 +229,23 @@ unsigned kvm_devices_look(struct kvm_vm *vm);
 /* When that may next be any; UINT64_MAX: not by itself. */
 uint64_t kvm_devices_next(struct kvm_vm *vm);
 
+/* irq.c: interrupts in the free schedule; 0, or -1 and errno */
+int kvm_irq_create(struct kvm_vm *vm); /* before there is a vCPU */
+void kvm_irq_base(const struct kvm_vm *vm, struct kvm_sregs *s);
+int kvm_irq_connect(struct kvm_vm *vm);
+void kvm_irq_disconnect(struct kvm_vm *vm);
+/* The guest's timer; 0: off. The vCPU does not run. */
+int kvm_irq_timer(struct kvm_vm *vm, uint64_t period_ns);
+/* Raise lines (IRQ_*). Lock held. */
+void kvm_irq_raise(struct kvm_vm *vm, unsigned which);
+
+/* free.c */
+void kvm_free_run(struct kvm_machine *m);
+/* Devices may have something to do. */
+void kvm_free_poke(struct kvm_machine *m);
+/* Sleeps while the VM may not run; false: it may. */
+bool kvm_free_blocked(struct kvm_vm *vm);
+
 /* host.c */
 extern const struct host_ops kvm_host_ops;
 
@@ -214,5 +260,10 @@ void kvm_vm_refresh(struct kvm_vm *vm);
 /* Let the guest kernel come up; what it counts by then is no part of the results, as in the simulator. */
 gboolean kvm_boot_run(struct kvm_vm *vm, GError **error);
 gboolean kvm_loop(struct kvm_machine *m, GError **error);
+/* Has the run's end come? How far is it? */
+bool kvm_loop_over(const struct kvm_machine *m);
+void kvm_loop_progress(struct kvm_machine *m);
+/* A hypercall with which the guest ends. */
+void kvm_loop_last_call(struct kvm_vm *vm, uint32_t call);
 
 #endif

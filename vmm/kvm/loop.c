@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loop.c - real guests in lockstep
+ * loop.c - real guests in lockstep, and what the free schedule (free.c) has in common with it
  *
  * VMs take turns, one quantum each, in order of their number, as in the simulator (vmm/sim/loop.c): a guest's user
  * loop ends its quantum by itself, after so many operations, and its kernel yields by a hypercall. Virtual time is
@@ -52,6 +52,7 @@ void kvm_vm_refresh(struct kvm_vm *vm)
 	refresh_tier(c);
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 	c->ns_total = vm->run_ns;
+	c->ns_idle = vm->idle_ns;
 }
 
 static void read_counters(void *ctx, unsigned i, struct counters *out)
@@ -90,6 +91,8 @@ static void fail(struct kvm_vm *vm, enum failure kind, const char *why)
 
 uint64_t kvm_guest_now(struct kvm_vm *vm)
 {
+	if (vm->m->free)
+		return vm->m->start_ns ? kvm_clock_ns() - vm->m->start_ns : 0;
 	return kvm_life_operations(vm) * LOCKSTEP_NS + vm->idle_ns;
 }
 
@@ -162,11 +165,21 @@ gboolean kvm_boot_run(struct kvm_vm *vm, GError **error)
 	}
 }
 
+void kvm_loop_last_call(struct kvm_vm *vm, uint32_t call)
+{
+	if (call == HC_PANIC)
+		panic(vm);
+	else
+		fail(vm, FAILURE_ACCESS, "an unknown hypercall");
+}
+
 /* One VM's turn: to the end of its quantum, of its life, or of the run. */
 static void run_quantum(struct kvm_vm *vm)
 {
 	while (!vm->done) {
-		switch (kvm_vcpu_run(vm)) {
+		uint32_t call = kvm_vcpu_run(vm);
+
+		switch (call) {
 		case 0:
 			return;
 		case HC_YIELD:
@@ -188,16 +201,13 @@ static void run_quantum(struct kvm_vm *vm)
 		case HC_DONE:
 			vm->done = true;
 			break;
-		case HC_PANIC:
-			panic(vm);
-			break;
 		default:
-			fail(vm, FAILURE_ACCESS, "an unknown hypercall");
+			kvm_loop_last_call(vm, call);
 		}
 	}
 }
 
-static bool over(const struct kvm_machine *m)
+bool kvm_loop_over(const struct kvm_machine *m)
 {
 	uint64_t duration = m->run->e->experiment.duration_ns;
 
@@ -208,7 +218,7 @@ static bool over(const struct kvm_machine *m)
 	return duration && m->now_ns >= duration;
 }
 
-static void progress(struct kvm_machine *m)
+void kvm_loop_progress(struct kvm_machine *m)
 {
 	struct run_part part = { 0 };
 
@@ -266,7 +276,7 @@ static void run_lockstep(struct kvm_machine *m)
 {
 	bool alive = true;
 
-	for (uint64_t round = 0; alive && !over(m); round++) {
+	for (uint64_t round = 0; alive && !kvm_loop_over(m); round++) {
 		alive = false;
 		decide(m);
 		sampler_tick(&m->sampler, m->now_ns);
@@ -281,7 +291,7 @@ static void run_lockstep(struct kvm_machine *m)
 		m->now_ns += m->run->e->experiment.quantum * LOCKSTEP_NS;
 		work_of_host(m);
 		if (round % 64 == 0)
-			progress(m);
+			kvm_loop_progress(m);
 	}
 }
 
@@ -296,7 +306,10 @@ gboolean kvm_loop(struct kvm_machine *m, GError **error)
 		return FALSE;
 	sampler_init(&m->sampler, m->run, read_counters, m);
 	m->sampler.read_host = read_host;
-	run_lockstep(m);
+	if (m->free)
+		kvm_free_run(m);
+	else
+		run_lockstep(m);
 	g_mutex_lock(&m->lock);
 	host_finish(&m->host);
 	g_mutex_unlock(&m->lock);

@@ -22,7 +22,6 @@
 
 #define TICK_NS	       100000000ll
 #define STOP_NS	       2000000000ull /* after SIGINT a guest may finish its quantum for so long */
-#define WATCH_SIGNAL   SIGRTMIN
 
 #define CR0_ET (1u << 4)
 #define CR0_NE (1u << 5)
@@ -87,6 +86,8 @@ static int set_registers(struct kvm_vm *vm)
 	s.cr3 = vm->regs.cr3;
 	s.cr4 = vm->regs.cr4 | CR4_OSFXSR;
 	s.efer = vm->regs.efer;
+	if (vm->m->free)
+		kvm_irq_base(vm, &s);
 	if (ioctl(vm->vcpu_fd, KVM_SET_SREGS, &s))
 		return -1;
 	return ioctl(vm->vcpu_fd, KVM_SET_REGS, &regs);
@@ -106,6 +107,8 @@ gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error)
 	if (!vm->shadow &&
 	    (set_slot(vm, 0, 0, arena, kvm_arena(vm, 0)) || set_slot(vm, 1, arena, size - arena, vm->memory)))
 		return failed(vm, "KVM_SET_USER_MEMORY_REGION", error);
+	if (vm->m->free && kvm_irq_create(vm))
+		return failed(vm, "KVM_CAP_SPLIT_IRQCHIP", error);
 	vm->vcpu_fd = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
 	if (vm->vcpu_fd < 0)
 		return failed(vm, "KVM_CREATE_VCPU", error);
@@ -122,6 +125,8 @@ gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error)
 		return kvm_shadow_vcpu(vm, error);
 	if (set_registers(vm))
 		return failed(vm, "KVM_SET_SREGS", error);
+	if (vm->m->free && kvm_irq_connect(vm))
+		return failed(vm, "interrupts", error);
 	return TRUE;
 }
 
@@ -131,6 +136,7 @@ void kvm_vcpu_destroy(struct kvm_vm *vm)
 		munmap(vm->kvm_run, vm->kvm_run_size);
 	if (vm->vcpu_fd >= 0)
 		close(vm->vcpu_fd);
+	kvm_irq_disconnect(vm);
 	if (vm->fd >= 0)
 		close(vm->fd);
 	vm->kvm_run = NULL;
@@ -143,27 +149,32 @@ static void on_tick(int sig)
 	(void)sig;
 }
 
-gboolean kvm_watch_start(struct kvm_machine *m, GError **error)
+gboolean kvm_watch_start(timer_t *watch, GError **error)
 {
 	struct sigaction sa = { .sa_handler = on_tick, .sa_flags = SA_RESTART }; /* KVM_RUN never restarts */
-	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = WATCH_SIGNAL };
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = KVM_WATCH_SIGNAL };
 	struct itimerspec every = { .it_interval.tv_nsec = TICK_NS, .it_value.tv_nsec = TICK_NS };
 
 	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-	if (sigaction(WATCH_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &ev, &m->watch)) {
+	if (sigaction(KVM_WATCH_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &ev, watch)) {
 		g_set_error(error, VMM_ERROR, VMM_FAILED, "timer: %s", g_strerror(errno));
 		return FALSE;
 	}
-	m->has_watch = true;
-	timer_settime(m->watch, 0, &every, NULL);
+	timer_settime(*watch, 0, &every, NULL);
 	return TRUE;
 }
 
-void kvm_watch_stop(struct kvm_machine *m)
+void kvm_watch_stop(timer_t *watch)
 {
-	if (m->has_watch)
-		timer_delete(m->watch);
-	m->has_watch = false;
+	timer_delete(*watch);
+}
+
+void kvm_vcpu_kick(struct kvm_vm *vm)
+{
+	if (!vm->running || vm->done)
+		return;
+	vm->kvm_run->immediate_exit = 1;
+	pthread_kill(vm->self, KVM_WATCH_SIGNAL);
 }
 
 /* For failures only: where the guest is. */
@@ -203,7 +214,11 @@ static bool device_access(struct kvm_vm *vm)
 	g_mutex_lock(&vm->m->lock);
 	kvm_count_exit(vm, &vm->counters.exits_io);
 	ok = kvm_mmio(vm, r->mmio.phys_addr, r->mmio.is_write, r->mmio.data, r->mmio.len);
+	if (vm->m->free && ok)
+		kvm_irq_raise(vm, kvm_devices_look(vm));
 	g_mutex_unlock(&vm->m->lock);
+	if (vm->m->free && r->mmio.is_write)
+		kvm_free_poke(vm->m);
 	return ok;
 }
 
@@ -249,13 +264,16 @@ static int64_t handle_exit(struct kvm_vm *vm)
 }
 
 /* What the ticks are for. False: the guest is to be left. */
-static bool keep_running(struct kvm_vm *vm, uint64_t begin, uint64_t *stopping)
+static bool keep_running(struct kvm_vm *vm, uint64_t *begin, uint64_t *stopping)
 {
 	uint64_t now = kvm_clock_ns();
 
-	if (vm->done || !lives(vm, begin))
+	if (vm->done || !lives(vm, *begin))
 		return false;
-	if (!run_stop)
+	vm->kvm_run->immediate_exit = 0; /* kvm_vcpu_kick() */
+	if (kvm_free_blocked(vm))
+		*begin += kvm_clock_ns() - now;
+	if (!run_stop && !vm->m->ending)
 		return true;
 	if (!*stopping)
 		*stopping = now;
@@ -281,7 +299,7 @@ uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 			fail_locked(vm, FAILURE_ACCESS, g_strerror(err));
 			call = 0;
 		} else if (err) {
-			call = keep_running(vm, begin, &stopping) ? -1 : 0;
+			call = keep_running(vm, &begin, &stopping) ? -1 : 0;
 		} else {
 			call = handle_exit(vm);
 		}

@@ -82,7 +82,10 @@ struct kvm_vm *kvm_vm_new(struct kvm_machine *m, struct run_vm *out, unsigned id
 	vm->id = id;
 	vm->out = out;
 	vm->conf = out->conf;
-	vm->memfd = vm->fd = vm->vcpu_fd = -1;
+	vm->memfd = vm->fd = vm->vcpu_fd = vm->notify_fd = -1;
+	for (unsigned i = 0; i < KVM_LINES; i++)
+		vm->irq_fd[i] = -1;
+	g_cond_init(&vm->wake);
 	m->vms[id] = vm;
 	vm->script = experiment_script(m->run->e, w, id, error);
 	if (!vm->script)
@@ -126,5 +129,6 @@ void kvm_vm_free(struct kvm_vm *vm)
 	trace_feed_free(vm->feed);
 	kvm_shadow_destroy(vm);
 	g_free(vm->script);
+	g_cond_clear(&vm->wake);
 	g_free(vm);
 }

@@ -25,7 +25,8 @@ _Static_assert(SCRIPT_VA == COMMON_PAGE_VA(COMMON_PAGE_SCRIPT) && USER_TEXT_VA =
 		       STUB_VA == COMMON_PAGE_VA(COMMON_PAGE_STUB) && TABLES_VA == STUB_VA + PAGE_SIZE &&
 		       STUB_DATA_VA == STUB_VA + 2 * PAGE_SIZE && VCPU_VA == STUB_VA + 3 * PAGE_SIZE &&
 		       USER_STACK_VA == VCPU_VA + 2 * PAGE_SIZE &&
-		       LAPIC_VA == COMMON_PAGE_VA(COMMON_PAGE_LAPIC) && KERNEL_VA == KERNEL_DIRECT_MAP + KERNEL_IMAGE_GPA &&
+		       LAPIC_VA == COMMON_PAGE_VA(COMMON_PAGE_LAPIC) &&
+		       KERNEL_VA == KERNEL_DIRECT_MAP + KERNEL_IMAGE_GPA &&
 		       STACK_TOP_GPA == HEAP_MIN_GPA,
 	       "layout.h must agree with abi.h");
 
@@ -149,14 +150,18 @@ static void system_call(struct hal *h)
 {
 	struct runtime *rt = kernel_runtime(h->kernel, kernel_current(h->kernel));
 
-	if (h->boot->flags & BOOT_LOCKSTEP ? h->vcpu->operations == h->vcpu->quantum_end :
-					     rt->pos == rt->n || OP_IS_ACCESS(&rt->ops[rt->pos]))
+	if (h->boot->flags & BOOT_LOCKSTEP && h->vcpu->operations == h->vcpu->quantum_end)
 		return;
 	if (rt->pos == rt->n) {
+		if (!program_replays(&rt->program, direct(SCRIPT_GPA)))
+			return;
 		h->vcpu->refill = (uint64_t)rt - KERNEL_DIRECT_MAP;
 		request(HC_REFILL, 0);
 		return;
 	}
+
+	if (OP_IS_ACCESS(&rt->ops[rt->pos]))
+		return;
 
 	struct op op = rt->ops[rt->pos++];
 

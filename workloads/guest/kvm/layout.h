@@ -73,9 +73,9 @@
 
 /* The vCPU page as the stub knows it: byte offsets. */
 #define VCPU_QUANTUM_END  0x10
-#define VCPU_TICK	  0x48
-#define VCPU_LINE_DISK	  0x50
-#define VCPU_LINE_BALLOON 0x58
+#define VCPU_TICK	  0x58
+#define VCPU_LINE_DISK	  0x60
+#define VCPU_LINE_BALLOON 0x68
 
 /* Image header (stub.S) */
 #define IMAGE_MAGIC 0x6b6f6f6272657631
