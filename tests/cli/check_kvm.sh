@@ -46,7 +46,13 @@ tr -d '\n' <"$tmp/sim/summary.json" >"$tmp/sim.json"
 [ -n "$(digest "$tmp/kvm.json")" ] && [ "$(digest "$tmp/kvm.json")" = "$(digest "$tmp/sim.json")" ]
 ok "both end with one digest" $?
 
-for set in vm.paging=pv vm.levels=5 vm.dirty-log=pml experiment.schedule=free; do
+run free --machine kvm --set experiment.schedule=free --set 'phase serve.operations=20000'
+ok "hello.ini runs in the free schedule" $?
+tr -d '\n' <"$tmp/free/summary.json" >"$tmp/free.json"
+[ "$(digest "$tmp/free.json")" = "$(digest "$tmp/sim.json")" ]
+ok "and ends with that digest, too" $?
+
+for set in vm.paging=pv vm.levels=5 vm.dirty-log=pml; do
 	run refused --machine kvm --set $set
 	[ $? -eq 2 ] && says "${set##*=}" && says kvm && [ ! -e "$tmp/refused" ]
 	ok "$set is refused by name, with status 2, leaving nothing" $?

@@ -62,17 +62,17 @@ static void compare_to_lockstep(const char *text)
 }
 
 static const char *const same[] = {
-	VM("2", "") WORKLOAD("2", "pattern = uniform\nsize = 1 MiB\noperations = 150000\nwrites = 40%\n"),
-	VM("8", "") WORKLOAD("2", "pattern = zipf\nsize = 1 MiB\noperations = 20000\nwrites = 40%\n"),
+	VM("2", "") WORKLOAD("2", "pattern = uniform\nsize = 1 MiB\noperations = 60000\nwrites = 40%\n"),
+	VM("8", "") WORKLOAD("2", "pattern = zipf\nsize = 512 KiB\noperations = 20000\nwrites = 40%\n"),
 	/* memory that comes and goes, think time */
-	VM("2", "") WORKLOAD("2", "pattern = mmap\nsize = 1 MiB\noperations = 3000\nthink-time = 200 us\n"
+	VM("2", "") WORKLOAD("2", "pattern = mmap\nsize = 1 MiB\noperations = 1000\nthink-time = 200 us\n"
 				  "think-every = 500\n"),
 	/* files: what two processes write to one page they write in some order, so each has its own */
 	VM("2", "disk = 8 MiB\n")
-	WORKLOAD("1", "pattern = zipf\nbacking = file\nsize = 4 MiB\noperations = 15000\nwrites = 30%\n"),
+	WORKLOAD("1", "pattern = zipf\nbacking = file\nsize = 2 MiB\noperations = 8000\nwrites = 30%\n"),
 	/* the guest's own swap */
-	VM("1", "guest-swap = 32 MiB\n") WORKLOAD("1", "pattern = sequential\nstep = 4 KiB\nsize = 24 MiB\n"
-							"operations = 9000\nwrites = 60%\n"),
+	VM("1", "guest-swap = 32 MiB\n") WORKLOAD("1", "pattern = sequential\nstep = 4 KiB\nsize = 20 MiB\n"
+							"operations = 5400\nwrites = 60%\n"),
 	VM("2", "balloon-target = 4 MiB\nballoon-until = 20 ms\nballoon-period = 40 ms\n")
 	WORKLOAD("1", "pattern = uniform\nsize = 2 MiB\noperations = 200000\nwrites = 50%\n"),
 };
@@ -87,7 +87,7 @@ END_TEST
 START_TEST(interrupted_all_the_time)
 {
 	compare_to_lockstep("tick = 100 us\n" VM("2", "") WORKLOAD("3", "pattern = uniform\nsize = 512 KiB\n"
-									"operations = 600000\nwrites = 50%\n"));
+									"operations = 300000\nwrites = 50%\n"));
 	for (unsigned i = 0; i < 2; i++)
 		ck_assert_uint_gt(run_text_vm(&t, i)->counters.quanta, 100);
 }
@@ -99,7 +99,7 @@ START_TEST(devices_do_something)
 	       FREE "sample-interval = 20 ms\n"
 	       VM("2", "disk = 8 MiB\nballoon-target = 4 MiB\n")
 	       "[balloon]\nstats-interval = 10 ms\n"
-	       WORKLOAD("2", "pattern = zipf\nbacking = file\nsize = 4 MiB\noperations = 40000\nwrites = 30%\n"
+	       WORKLOAD("2", "pattern = zipf\nbacking = file\nsize = 2 MiB\noperations = 20000\nwrites = 30%\n"
 			     "think-time = 1 ms\nthink-every = 500\n"));
 	for (unsigned i = 0; i < 2; i++) {
 		const struct counters *c = &run_text_vm(&t, i)->counters;
@@ -181,7 +181,8 @@ START_TEST(one_hangs)
 
 	ok = load_text(&t, text, &error) && kvm_machine_init(&m, t.run, &error);
 	ck_assert_msg(ok, "%s", error ? error->message : "?");
-	m.patience_ns = 800000000;
+	for (unsigned i = 0; i < m.nvms; i++)
+		m.vms[i]->life.patience_ns = 800000000;
 	for (unsigned i = 0; i < m.nvms; i++)
 		ck_assert(kvm_boot_run(m.vms[i], &error));
 	if (_i)
@@ -206,10 +207,10 @@ END_TEST
 /* What if the host takes and merges memory and a policy decides, while they run? */
 START_TEST(host_at_work)
 {
-	compare_to_lockstep("[host]\nmemory = 64 MiB\n[swap]\nsize = 64 MiB\n[dedup]\nalgorithm = ksm\n"
+	compare_to_lockstep("[host]\nmemory = 50 MiB\n[swap]\nsize = 64 MiB\n[dedup]\nalgorithm = ksm\n"
 			    "sleep = 1 ms\n[policy]\nname = proportional\ninterval = 10 ms\n"
 			    VM("3", "")
-			    WORKLOAD("2", "pattern = uniform\nsize = 4 MiB\noperations = 60000\nwrites = 30%\n"
+			    WORKLOAD("2", "pattern = uniform\nsize = 1 MiB\noperations = 6000\nwrites = 30%\n"
 					  "contents = text:50\n"));
 }
 END_TEST

@@ -2,21 +2,21 @@
 /*
  * free.c - the free schedule: every guest on a thread of its own, by the real clock
  *
- * Problem. Guests run at the same time, touch memory, sleep, wait for devices and fail, while the host samples, merges,
- * swaps and decides. One that hangs or dies must not hold up the others, and at the end each must stand where its tables
- * make sense, for the digest.
+ * Problem. Guests run at the same time, touch memory, sleep, wait for devices and fail, while the host samples,
+ * merges, swaps and decides. One that hangs or dies must not hold up the others, and at the end each must stand where
+ * its tables make sense, for the digest.
  *
  * Idea. Threads, beside the one that answers userfaultfd:
  *
  *	one a VM	KVM_RUN; hypercalls; sleeps here while its guest idles or a policy blocks it
- *	devices		notifications of disks (ioeventfd), what devices have to do by the clock, their interrupts
+ *	devices		notifications of disks (ioeventfd), what devices do by the clock, their interrupts
  *	the caller	the host's work when it is due (vmm/host.h), samples, the end
  *
- * The lock of the machine is over all that counts or changes memory; nobody holds it while a guest runs. A guest's time
- * slices are its own: its local APIC ticks (irq.c), and its kernel switches processes without an exit.
+ * The lock of the machine is over all that counts or changes memory; nobody holds it while a guest runs. A guest's
+ * time slices are its own: its local APIC ticks (irq.c), and its kernel switches processes without an exit.
  *
- * The end. Each guest is told by a word in its vCPU page, which its kernel sees at the next tick, and says HC_YIELD when
- * it is between two events; one that sleeps is there already. One that does not answer is left where it is.
+ * The end. Each guest is told by a word in its vCPU page, which its kernel sees at the next tick, and says HC_YIELD
+ * when it is between two events; one that sleeps is there already. One that does not answer is left where it is.
  *
  * Invariants (tests/guest/test_kvm_free.c): what guests do in all is what they do in lockstep, whatever interrupts them
  * (each operation once); a guest that loops for ever fails alone; a run ends soon after SIGINT.

@@ -96,7 +96,7 @@ struct kvm_vm {
 	struct kvm_run *kvm_run;
 	size_t kvm_run_size;
 	struct kvm_life life;
-	uint64_t idle_ns; /* time that passed without an operation; in lockstep it is virtual, and the guest has a copy */
+	uint64_t idle_ns; /* time that passed without an operation; lockstep: virtual, and the guest has a copy */
 	uint64_t run_ns; /* time spent in KVM_RUN */
 	bool done;
 

@@ -104,7 +104,7 @@ struct image_header {
 
 /* The vCPU page: what process, kernel, stub and VMM tell one another without an exit. */
 struct vcpu_page {
-	uint64_t operations;  /* performed by all processes of the guest; lockstep: virtual time is 100 ns of each ... */
+	uint64_t operations;  /* performed by all processes; lockstep: virtual time is 100 ns of each ... */
 	uint64_t idle_ns;     /* ... plus this: time that passed without any (VMM) */
 	uint64_t quantum_end; /* a process goes on while operations are fewer (kernel; 0 by interrupts) */
 	uint64_t reads;	      /* accesses performed (process) */
