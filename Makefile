@@ -45,7 +45,8 @@ help:
 	@echo 'make check       every test; make asan: the same under sanitizers'
 	@echo 'make check-nested  the kvm suites under QEMU'"'"'s emulation of SVM, with npt=1 and npt=0: needs no /dev/kvm'
 	@echo 'make check-twin  simulator and KVM count the same: the table'
-	@echo 'make soak        ten million fuzzed virtio accesses, ten million events of accounting, 50 kills, under sanitizers'
+	@echo 'make soak        ten million fuzzed virtio accesses, ten million events of accounting, 50 kills, under sanitizers;'
+	@echo '                 make soak-kvm: two real guests check their memory for ten minutes, if there is KVM'
 	@echo 'make golden      rewrite the golden results (then review the diff)'
 	@echo 'make bench       speed and memory, into results/bench/'
 	@echo 'make tidy        clang-tidy'
@@ -158,10 +159,15 @@ asan-tests: $(B)/overbook $(TESTS)
 # Ten million descriptors and register accesses under sanitizers; make check tries a share of them without.
 soak:
 	$(Q)$(MAKE) --no-print-directory B=build/asan OPT=-O1 SAN='-fsanitize=address,undefined -fno-sanitize-recover=all' soak-tests
+	$(Q)$(MAKE) --no-print-directory soak-kvm
 soak-tests: $(B)/tests/fuzz/test_virtio_fuzz $(B)/tests/fuzz/test_blk_fuzz $(B)/tests/model/test_accounting \
 		$(B)/tests/model/test_accounting_hash | $(B)/overbook
 	$(Q)for t in $^; do SOAK=10000000 UBSAN_OPTIONS=print_stacktrace=1 $$t || exit 1; done
 	$(Q)KILLS=50 B=$(B) tests/cli/check_kill.sh
+
+# Two real guests check every word while their memory is evicted, merged, logged and moved, for ten minutes.
+soak-kvm: $(B)/tests/guest/test_kvm_memory
+	$(Q)SOAK=600 CK_RUN_CASE=integrity $<
 
 golden: $(B)/overbook
 	$(Q)B=$(B) tests/golden/check_golden.sh --rewrite
@@ -205,5 +211,5 @@ clean:
 
 -include $(OBJ:.o=.d) $(GUEST_OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d)
 
-.PHONY: all help deps tests check check-twin check-nested asan asan-tests soak soak-tests golden bench tidy demo install uninstall clean FORCE
+.PHONY: all help deps tests check check-twin check-nested asan asan-tests soak soak-tests soak-kvm golden bench tidy demo install uninstall clean FORCE
 .SECONDARY:

@@ -122,7 +122,7 @@ START_TEST(hot_page)
 		while (raw_guest_round(vm) < seen + 3)
 			g_thread_yield();
 	}
-	*(volatile uint64_t *)((uint8_t *)kvm_arena(vm, 0x11008)) = 0; /* enough rounds */
+	raw_guest_stop(vm);
 	ck_assert(GPOINTER_TO_INT(g_thread_join(guest)));
 	ck_assert_uint_eq(young, n);
 	ck_assert_uint_eq(vm->counters.faults_young, n);
@@ -397,9 +397,8 @@ static void disturb(struct rng *r, uint64_t npages)
 			gmem_dirty_log_stop(vm->gmem);
 		break;
 	case 8:
-		ck_assert_int_eq(gmem_read(vm->gmem, gfn << PAGE_SHIFT, &word, sizeof(word)), 0);
-		/* A device writes what is there. */
-		ck_assert_int_eq(gmem_move(vm->gmem, gfn, 0) & ~(-EBUSY | -ENOMEM), 0);
+		if (!gmem_read(vm->gmem, gfn << PAGE_SHIFT, &word, sizeof(word)))
+			gmem_move(vm->gmem, gfn, 0);
 		break;
 	default:
 		if (rng_below(r, 20) == 0)
@@ -422,49 +421,99 @@ static gpointer run_to_end(gpointer data)
 	return GINT_TO_POINTER(ok);
 }
 
-/*
- * What if everything happens at once, to two guests that run on, each on a processor of its own? Not one word is wrong.
- * SOAK: so many rounds.
- */
-START_TEST(integrity)
+#define EVERYTHING "compressed-pool = 8 KiB\n[dedup]\nalgorithm = ksm\nsmart-scan = no\n" EXPERIMENT GUESTS("2")
+
+enum { NPAGES = 128 };
+
+/* The guest gets on, or has ended. */
+static void wait_for(const struct kvm_vm *vm, uint64_t round, gint *running)
+{
+	while (g_atomic_int_get(running) == 2 && raw_guest_round(vm) < round)
+		g_thread_yield();
+}
+
+/* Until the guests have ended; or so often, after which they go on by themselves. SOAK: for so many seconds. */
+static void disturb_all(gint *running, uint64_t most)
 {
 	const char *soak = getenv("SOAK");
-	uint64_t npages = 128, rounds = soak ? strtoull(soak, NULL, 10) : 1100, changes = 0;
-	uint64_t most = soak ? UINT64_MAX : suite_scaled(1000);
+	gint64 end = g_get_monotonic_time() + (soak ? atoi(soak) : 0) * G_USEC_PER_SEC;
+	struct rng r;
+
+	rng_seed(&r, 5);
+	for (uint64_t n = 0; g_atomic_int_get(running) && (soak ? g_get_monotonic_time() < end : n < most); n++) {
+		g_mutex_lock(&m.lock);
+		disturb(&r, NPAGES);
+		g_mutex_unlock(&m.lock);
+		wait_for(m.vms[n % 2], n / 4, running);
+	}
+	g_mutex_lock(&m.lock);
+	for (unsigned i = 0; i < m.nvms; i++) {
+		ck_assert_int_eq(swap_set_limit(m.host.swap, i, UINT64_MAX), 0);
+		if (soak)
+			raw_guest_stop(m.vms[i]);
+	}
+	g_mutex_unlock(&m.lock);
+}
+
+/* Both guests run, disturbed; true for those that found no wrong word. */
+static void run_disturbed(bool ok[2])
+{
+	uint64_t rounds = getenv("SOAK") ? UINT64_MAX >> 32 : 700;
 	struct runner runner[2];
 	GThread *thread[2];
 	gint running = 2;
-	struct rng r;
 
-	start("[swap]\nsize = 16 MiB\ncompressed-pool = 256 KiB\n[dedup]\nalgorithm = ksm\nsmart-scan = no\n"
-	      EXPERIMENT GUESTS("2"));
-	rng_seed(&r, 5);
 	for (unsigned i = 0; i < 2; i++) {
-		raw_guest_start(m.vms[i], npages);
+		raw_guest_start(m.vms[i], NPAGES);
 		runner[i] = (struct runner){ m.vms[i], rounds, &running };
 		thread[i] = g_thread_new("guest", run_to_end, &runner[i]);
 	}
-	while (g_atomic_int_get(&running) && changes < most) {
-		g_mutex_lock(&m.lock);
-		disturb(&r, npages);
-		g_mutex_unlock(&m.lock);
-		changes++;
-		g_thread_yield();
-	}
+	disturb_all(&running, suite_scaled(700));
 	for (unsigned i = 0; i < 2; i++)
-		ck_assert(GPOINTER_TO_INT(g_thread_join(thread[i])));
+		ok[i] = GPOINTER_TO_INT(g_thread_join(thread[i]));
+}
+
+/* What if everything happens at once, to two guests that run on, each on a processor of its own? No word is wrong. */
+START_TEST(integrity)
+{
+	bool ok[2];
+
+	start("[swap]\nsize = 16 MiB\n" EVERYTHING);
+	run_disturbed(ok);
 	for (unsigned i = 0; i < 2; i++) {
-		gmem_dirty_log_stop(m.vms[i]->gmem);
-		check_contents(m.vms[i], npages);
-		ck_assert_uint_gt(m.vms[i]->counters.swap_ins, 0);
+		struct kvm_vm *vm = m.vms[i];
+
+		ck_assert(ok[i]);
+		gmem_dirty_log_stop(vm->gmem);
+		check_contents(vm, NPAGES);
+		ck_assert_uint_gt(vm->counters.swap_ins, 0);
+		if (getenv("SOAK"))
+			printf("%s: %" G_GUINT64_FORMAT " rounds of %u pages, %" G_GUINT64_FORMAT " swap-outs, %"
+			       G_GUINT64_FORMAT " merges, %" G_GUINT64_FORMAT " broken, no wrong word\n", vm->out->name,
+			       raw_guest_round(vm), NPAGES, vm->counters.swap_outs, vm->counters.merges,
+			       vm->counters.faults_write_shared);
 	}
 	ck_assert_int_eq(swap_verify(m.host.swap), 0);
-	ck_assert_uint_gt(changes, 0);
-	if (getenv("SOAK") || getenv("VERBOSE"))
-		fprintf(stderr, "%lu disturbances, %lu evictions, %lu merges, %lu breaks, %lu refaults\n", changes,
-			host_evictions(&m.host), m.vms[0]->counters.merges + m.vms[1]->counters.merges,
-			m.vms[0]->counters.faults_write_shared + m.vms[1]->counters.faults_write_shared,
-			m.vms[0]->counters.kvm_refaults + m.vms[1]->counters.kvm_refaults);
+	stop();
+}
+END_TEST
+
+/* What if the swap device fails now and then? A guest ends of it, and says so; none goes on with wrong words. */
+START_TEST(bad_device)
+{
+	bool ok[2];
+
+	start("[swap]\nsize = 16 MiB\nwrite-error-rate = 2%\nread-error-rate = 0.1%\n" EVERYTHING);
+	run_disturbed(ok);
+	for (unsigned i = 0; i < 2; i++) {
+		ck_assert(ok[i] || m.vms[i]->out->failure);
+		gmem_dirty_log_stop(m.vms[i]->gmem);
+		if (!m.vms[i]->out->failure)
+			check_contents(m.vms[i], NPAGES);
+		g_clear_pointer(&m.vms[i]->out->failure, g_free);
+	}
+	ck_assert_uint_gt(m.vms[0]->counters.swap_write_errors + m.vms[1]->counters.swap_write_errors, 0);
+	ck_assert_int_eq(swap_verify(m.host.swap), 0);
 	stop();
 }
 END_TEST
@@ -476,7 +525,7 @@ int main(void)
 
 	if (!kvm_or_skip())
 		return 0;
-	tcase_set_timeout(c, getenv("SOAK") ? 0 : 120);
+	tcase_set_timeout(c, 120);
 	tcase_add_test(c, undisturbed);
 	tcase_add_test(c, hot_page);
 	tcase_add_test(c, refaults);
@@ -486,7 +535,11 @@ int main(void)
 	tcase_add_test(c, budget);
 	tcase_add_test(c, swapped);
 	tcase_add_test(c, ballooned);
+	suite_add_tcase(s, c);
+	c = tcase_create("integrity");
+	tcase_set_timeout(c, getenv("SOAK") ? 0 : 120);
 	tcase_add_test(c, integrity);
+	tcase_add_test(c, bad_device);
 	suite_add_tcase(s, c);
 	return suite_run(s);
 }

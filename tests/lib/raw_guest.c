@@ -66,6 +66,11 @@ uint64_t raw_guest_round(const struct kvm_vm *vm)
 	return state(vm)[0];
 }
 
+void raw_guest_stop(struct kvm_vm *vm)
+{
+	state(vm)[1] = 0;
+}
+
 /* All of memory at its own address, and 2 MiB beyond its end, where nothing is. */
 static void write_tables(struct kvm_vm *vm)
 {

@@ -18,6 +18,8 @@
 void raw_guest_start(struct kvm_vm *vm, uint64_t npages);
 /* Let it run until round @rounds has been reached. False: it found a wrong word, or failed; said on stderr. */
 bool raw_guest_run(struct kvm_vm *vm, uint64_t rounds);
+/* From another thread: let it be over after the round it is in. */
+void raw_guest_stop(struct kvm_vm *vm);
 /* How far it is. */
 uint64_t raw_guest_round(const struct kvm_vm *vm);
 

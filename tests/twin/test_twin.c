@@ -25,7 +25,7 @@ static const struct {
 	{ "demand", { true, false } }, { "fork", { true, false } },   { "mmap", { true, false } },
 	{ "swap", { true, false } },   { "tier", { true, false } },   { "share", { true, false } },
 	{ "cow", { true, false } },    { "balloon", { true, false } },
-	{ "trace", { true, false } },
+	{ "trace", { true, false } },  { "watch", { true, false } },
 };
 
 /* Counters that may differ between simulator and KVM: those whose names begin so. */

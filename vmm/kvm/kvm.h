@@ -139,6 +139,7 @@ struct kvm_machine {
 	bool anonymous;	      /* [host] backing: see anonymous.c */
 	struct kvm_ksm *ksm;  /* [dedup] algorithm = kernel; NULL: another */
 	bool no_continue_wp;  /* the kernel has no UFFDIO_CONTINUE_MODE_WP */
+	bool misplaced;	      /* it was said that a NUMA node is not there */
 
 	int kvm_fd;
 	int uffd;

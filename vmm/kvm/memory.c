@@ -38,6 +38,8 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/userfaultfd.h>
+#include <numa.h>
+#include <numaif.h>
 #include <sys/ioctl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -279,6 +281,9 @@ int kvm_memory_show(struct kvm_vm *vm, gfn_t gfn)
 	writable = leaf.access & ACC_W && !merged;
 	npages = merged ? 1 : alike(vm, gfn, &leaf);
 	n = show_present(vm, gfn, npages, writable);
+	/* The kernel need not have joined neighbouring mappings that it could join. */
+	if (n == -ENOENT && npages > 1)
+		n = show_present(vm, gfn, npages = 1, writable);
 	if (n == -EFAULT && writable)
 		n = show_zeros(vm, gfn, npages);
 	if (n == -EFAULT) {
@@ -312,6 +317,27 @@ static void *map(struct kvm_vm *vm, size_t size)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/*
+ * The file's pages are wanted on the VM's node: said through the alias, for the policy is the file's, and mappings of
+ * the guest's side that differ in theirs would not merge again. Where this host has no such node, the kernel places
+ * them.
+ */
+static void place(struct kvm_vm *vm, size_t size)
+{
+	unsigned long node = vm->conf->node, mask[64 / sizeof(long)] = { 0 };
+	bool there = node < sizeof(mask) * 8 && numa_available() >= 0 &&
+		     numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned)node);
+
+	if (there) {
+		mask[node / (sizeof(long) * 8)] = 1ul << (node % (sizeof(long) * 8));
+		there = !mbind(vm->alias, size, MPOL_PREFERRED, mask, sizeof(mask) * 8, 0);
+	}
+	if (!there && vm->m->run->e->host.nodes > 1 && !vm->m->misplaced) {
+		vm->m->misplaced = true;
+		g_message("%s: this host has no node %lu: the kernel places its memory", vm->out->name, node);
+	}
+}
+
 int kvm_memory_map(struct kvm_vm *vm)
 {
 	size_t arena = (size_t)vm->arena_pages * PAGE_SIZE, size = (size_t)(vm->npages - vm->arena_pages) * PAGE_SIZE;
@@ -332,6 +358,7 @@ int kvm_memory_map(struct kvm_vm *vm)
 	vm->alias = map(vm, size);
 	if (!vm->memory || !vm->alias)
 		return ERR(-ENOMEM);
+	place(vm, size);
 	err = kvm_merge_attach(vm);
 	return err ? err : kvm_uffd_register(vm->m, vm->memory, size);
 }
