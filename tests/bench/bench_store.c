@@ -3,7 +3,7 @@
  * bench_store.c - the swap store of the real machine (vmm/kvm/store.h) beside plain direct I/O
  *
  * 128 MiB of text-like pages in a swap file in $TMPDIR or /var/tmp. Sequential swap-in as the memory manager does it
- * (page-cluster 3) beside reads of 1 MiB; random swap-in without readahead beside pread of 4 KiB, page by page; eviction
+ * (page-cluster 3) beside reads of 1 MiB; random swap-in without readahead beside pread of 4 KiB in turn; eviction
  * to the file in batches of 64 and to the lz4 tier, in processor time. Limits: at least 100,000 pages a second, at most
  * 1.1 times a pread, at most 6.5 us a page.
  */
