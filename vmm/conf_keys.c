@@ -22,6 +22,7 @@ static const char *const dedup_names[] = { "none", "ksm", "hash", "oracle", "ker
 static const char *const advisors[] = { "none", "scan-time", NULL };
 static const char *const swap_devices[] = { "nvme", "ssd", "disk", "zram", "far", NULL };
 static const char *const compressor_names[] = { "zstd", "lz4", "table", NULL };
+static const char *const swap_engines[] = { "overbook", "kernel", NULL }; /* enum swap_engine */
 static const char *const latencies[] = { "fixed", "spread", NULL }; /* enum swap_latency */
 static const char *const orders[] = { "host", "proportional", "largest", NULL }; /* enum swap_order */
 static const char *const victims[] = { "fifo", "random", "clock", "lru", "mglru", "opt", NULL };
@@ -208,6 +209,8 @@ static const struct conf_key swap_keys[] = {
 	 "Share of pages that it fails to write: they stay in memory." },
 	{ "fails-at", CONF_TIME, SWAP(fails_at_ns), "0", 0, 1000 * HOUR_NS, NULL, 0,
 	 "From then on it fails to read or write any page; 0: never." },
+	{ "engine", CONF_ENUM, SWAP(engine), "overbook", 0, 0, swap_engines, 0,
+	 "Whose swap a real machine's pages go to: overbook, a file of this run; kernel, the host's own (kvm)." },
 	{ "directory", CONF_FILE, SWAP(directory), "", 0, 0, NULL, 0,
 	 "Where the swap file of a real machine is made (kvm); empty: in $TMPDIR, or in /var/tmp." },
 	{ "direct", CONF_BOOL, SWAP(direct), "yes", 0, 0, NULL, 0,

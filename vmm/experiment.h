@@ -92,6 +92,8 @@ struct conf_dedup {
 
 /* conf_swap.latency */
 enum swap_latency { SWAP_LATENCY_FIXED, SWAP_LATENCY_SPREAD };
+/* conf_swap.engine */
+enum swap_engine { SWAP_ENGINE_OVERBOOK, SWAP_ENGINE_KERNEL };
 
 /* The host's swap; size 0: there is none. */
 struct conf_swap {
@@ -107,6 +109,7 @@ struct conf_swap {
 	uint64_t low_ppm, high_ppm; /* watermarks, of the host's memory */
 	int latency;		    /* enum swap_latency */
 	uint64_t read_error_ppm, write_error_ppm, fails_at_ns; /* of the device */
+	int engine;	 /* enum swap_engine */
 	char *directory; /* kvm: of the swap file; "": $TMPDIR or /var/tmp */
 	bool direct;	 /* kvm: O_DIRECT */
 };

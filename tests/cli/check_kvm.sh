@@ -52,6 +52,12 @@ tr -d '\n' <"$tmp/free/summary.json" >"$tmp/free.json"
 [ "$(digest "$tmp/free.json")" = "$(digest "$tmp/sim.json")" ]
 ok "and ends with that digest, too" $?
 
+run refused --machine kvm --set 'swap.size=4 TiB'
+[ $? -eq 3 ] && says '\[swap\] size' && says free && [ ! -e "$tmp/refused" ]
+ok "a swap file larger than its disk is refused with status 3" $?
+run refused --machine kvm --set 'swap.size=4 TiB' --set swap.engine=kernel
+[ $? -eq 3 ] && says 'engine = kernel' && [ ! -e "$tmp/refused" ]
+ok "engine = kernel on a host with less swap is refused with status 3" $?
 for set in vm.paging=pv vm.levels=5 vm.dirty-log=pml; do
 	run refused --machine kvm --set $set
 	[ $? -eq 2 ] && says "${set##*=}" && says kvm && [ ! -e "$tmp/refused" ]

@@ -35,7 +35,8 @@ struct blob {
 
 struct store {
 	struct store_config cfg;
-	struct store_file *file;
+	struct store_file *file;     /* either this or the other */
+	struct store_kernel *kernel;
 	struct codec *codec;
 	struct patcher *patcher; /* NULL: not needed yet */
 	struct blobs *blobs;	 /* of the blobs */
@@ -57,6 +58,7 @@ void store_config_read(struct store_config *cfg, const struct conf_swap *c, uint
 		.compressor = codec_names[c->compressor],
 		.directory = c->directory,
 		.buffered = !c->direct,
+		.kernel = c->engine == SWAP_ENGINE_KERNEL,
 		.cluster = (unsigned)c->page_cluster,
 		.faults = { (uint32_t)c->read_error_ppm, (uint32_t)c->write_error_ppm, c->fails_at_ns },
 		.seed = seed,
@@ -80,9 +82,11 @@ struct store *store_new(const struct store_config *cfg, GError **error)
 	else if (!s->blob)
 		g_set_error(error, VMM_ERROR, VMM_FAILED,
 			    "[swap] size: no address space for a table of %" PRIu64 " slots", cfg->nslots);
+	else if (cfg->kernel)
+		s->kernel = kernel_new(cfg, error);
 	else
 		s->file = file_new(cfg, error);
-	if (s->file)
+	if (s->file || s->kernel)
 		return s;
 	store_free(s);
 	return NULL;
@@ -102,6 +106,7 @@ void store_free(struct store *s)
 		return;
 	if (s->file)
 		file_free(s->file);
+	kernel_free(s->kernel);
 	if (s->patcher)
 		patcher_free(s->patcher);
 	codec_free(s->codec);
@@ -149,16 +154,20 @@ unsigned store_compressed_size(struct store *s, const void *page)
 	return codec_size(s->codec, s->page, s->packed);
 }
 
+static int to_device(struct store *s, uint64_t slot, const void *page)
+{
+	memcpy(s->kernel ? kernel_put(s->kernel, slot) : file_put(s->file, slot), page, PAGE_SIZE);
+	return 0;
+}
+
 int store_save(struct store *s, uint64_t slot, const void *page, bool device)
 {
 	g_assert(slot < s->cfg.nslots);
 	if (device && fails(s, true))
 		return ERR(-EIO);
 	store_drop(s, slot);
-	if (device) {
-		memcpy(file_put(s->file, slot), page, PAGE_SIZE);
-		return 0;
-	}
+	if (device)
+		return to_device(s, slot, page);
 	pack(s, page);
 	return keep(s, slot, NULL, s->out, s->packed);
 }
@@ -214,7 +223,9 @@ static int unpack(struct store *s, const struct blob *b, void *page)
 int store_peek(struct store *s, uint64_t slot, void *page)
 {
 	g_assert(slot < s->cfg.nslots);
-	return s->blob[slot] ? unpack(s, s->blob[slot], page) : file_get(s->file, slot, page);
+	if (s->blob[slot])
+		return unpack(s, s->blob[slot], page);
+	return s->kernel ? kernel_get(s->kernel, slot, page) : file_get(s->file, slot, page);
 }
 
 int store_load(struct store *s, uint64_t slot, void *page, bool device)
@@ -237,8 +248,7 @@ int store_write_back(struct store *s, uint64_t slot)
 	if (err)
 		return err;
 	forget_blob(s, slot);
-	memcpy(file_put(s->file, slot), page, PAGE_SIZE);
-	return 0;
+	return to_device(s, slot, page);
 }
 
 void store_drop(struct store *s, uint64_t slot)
@@ -246,24 +256,32 @@ void store_drop(struct store *s, uint64_t slot)
 	g_assert(slot < s->cfg.nslots);
 	if (s->blob[slot])
 		forget_blob(s, slot);
+	else if (s->kernel)
+		kernel_drop(s->kernel, slot);
 	else
 		file_drop(s->file, slot);
 }
 
 void store_io(struct store *s, bool write, uint64_t slot, uint64_t npages)
 {
-	if (write)
+	if (s->kernel)
+		kernel_push(s->kernel, write, slot, npages);
+	else if (write)
 		file_write(s->file, slot, npages);
 }
 
 void store_flush(struct store *s)
 {
-	file_flush(s->file);
+	if (s->file)
+		file_flush(s->file);
 }
 
 void store_stats(const struct store *s, struct store_stats *out)
 {
-	*out = s->file->stats;
+	if (s->kernel)
+		kernel_stats(s->kernel, out);
+	else
+		*out = s->file->stats;
 	out->tier_pages = s->tier_pages;
 	out->tier_bytes = s->tier_bytes;
 }

@@ -3,9 +3,10 @@
  * store.h - where the bytes of swapped pages are on the real machine
  *
  * One struct store serves a host's swap: `nslots` slots, each of which holds nothing, a page in the compressed tier
- * (this process's memory), or a page on the device (a file that has no name, read and written around the kernel's page
- * cache). It does what struct machine_ops asks of save, load, write_back, drop, peek, swap_io and save_patch; see
- * there for who calls what when. Callers serialise: whoever calls the memory manager holds the machine's lock.
+ * (this process's memory), or a page on the device: a file that has no name, read and written around the kernel's page
+ * cache, or the host's own swap. It does what struct machine_ops asks of save, load, write_back, drop, peek, swap_io
+ * and save_patch; see there for who calls what when. Callers serialise: whoever calls the memory manager holds the
+ * machine's lock.
  *
  * All return 0 or -errno unless stated. A slot that is loaded or written back has been saved before.
  */
@@ -20,11 +21,15 @@
 
 struct store;
 
+/* Bytes free in the host's own swap; 0: it has none. */
+uint64_t kernel_swap_free(void);
+
 struct store_config {
 	uint64_t nslots;
 	const char *compressor; /* "zstd", "lz4", "table" (sizes by heart, stored as zstd makes them) or "none" */
 	const char *directory;	/* of the file; NULL or "": $TMPDIR, or /var/tmp */
 	bool buffered;		/* through the kernel's page cache */
+	bool kernel;		/* the host's own swap instead of a file */
 	bool plain;		/* pread and pwrite, though there may be io_uring */
 	unsigned cluster;	/* a read brings in its aligned group of 2^cluster slots; 0: one page alone */
 	/* What goes wrong on purpose: the simulator's sequence, one draw a page, in the order of the calls. */
@@ -45,6 +50,7 @@ struct store_stats {
 	uint64_t ahead_hits;  /* loads that found the page read before */
 	uint64_t lost;	      /* pages whose write failed after it had been accepted */
 	uint64_t tier_pages, tier_bytes; /* now */
+	uint64_t kept; /* engine = kernel: pages of slots that are in memory now */
 	bool direct, ring;
 };
 

@@ -96,6 +96,17 @@ void file_reap(struct store_file *f, bool wait);
 struct io_uring_sqe *file_sqe(struct store_file *f);
 void file_submit(struct store_file *f);
 
+/* store_kernel.c: as file_*() */
+struct store_kernel;
+
+struct store_kernel *kernel_new(const struct store_config *cfg, GError **error);
+void kernel_free(struct store_kernel *k); /* NULL: nothing */
+void *kernel_put(struct store_kernel *k, uint64_t slot);
+void kernel_push(struct store_kernel *k, bool write, uint64_t first, uint64_t n);
+int kernel_get(struct store_kernel *k, uint64_t slot, void *page);
+void kernel_drop(struct store_kernel *k, uint64_t slot);
+void kernel_stats(const struct store_kernel *k, struct store_stats *out);
+
 /* store_ahead.c */
 #define AHEAD_DATA (1ull << 63) /* user_data of a window's read: this, and its index */
 /* @slot is on the device. */
