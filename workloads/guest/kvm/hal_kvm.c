@@ -73,9 +73,12 @@ void hal_copy_pages(struct hal *h, uint64_t dst_gfn, uint64_t src_gfn, uint64_t 
 
 void hal_fill_page(struct hal *h, uint64_t gfn, uint64_t base)
 {
+	volatile uint64_t *first = direct(gfn << PAGE_SHIFT);
 	uint64_t *page = direct(gfn << PAGE_SHIFT);
 
 	(void)h;
+	/* A write first: a load of the stamp would be one more fault where the page may only be read. */
+	first[1] = base;
 	pattern_fill((struct pattern){ .base = base, .stamp = page[0] }, page);
 }
 
