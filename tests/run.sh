@@ -2,8 +2,11 @@
 # Run test programs and scripts, show what failed, and close with one line: N passed, N failed, N skipped.
 #
 # A check(3) program prints "NN%: Checks: N, Failures: N, Errors: N". A script's last line is "N passed, N failed, N
-# skipped". Either may print "SKIP: why" lines, which are shown; for a program each counts as one skipped suite.
+# skipped". Either may print "SKIP: why" lines, which are shown; for a program each counts as one skipped suite. With
+# RUN_TIMEOUT=SECONDS what takes longer is ended and has failed.
 set -u
+# check(3), when it is ended, ends its whole process group; that must not be ours.
+watchdog=${RUN_TIMEOUT:+setsid timeout -k 5 $RUN_TIMEOUT}
 passed=0 failed=0 skipped=0
 log=$(mktemp -d) || exit 1
 trap 'rm -rf "$log"' EXIT
@@ -32,7 +35,8 @@ totals() {
 for t in "$@"; do
 	name=${t#build/}
 	begun=$(date +%s)
-	"./$t" >"$log/out" 2>&1
+	# shellcheck disable=SC2086
+	$watchdog "./$t" >"$log/out" 2>&1
 	status=$?
 	took=$(($(date +%s) - begun))
 	[ $took -ge 10 ] && took=" ($took s)" || took=

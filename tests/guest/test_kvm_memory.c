@@ -458,7 +458,7 @@ static void disturb_all(gint *running, uint64_t most)
 /* Both guests run, disturbed; true for those that found no wrong word. */
 static void run_disturbed(bool ok[2])
 {
-	uint64_t rounds = getenv("SOAK") ? UINT64_MAX >> 32 : 700;
+	uint64_t rounds = getenv("SOAK") ? UINT64_MAX >> 32 : suite_scaled(700);
 	struct runner runner[2];
 	GThread *thread[2];
 	gint running = 2;

@@ -15,11 +15,11 @@ mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /var/tmp
 ln -s /proc/self/fd /dev/fd
 
-# run.sh says npt, scale and B on the kernel's command line.
-npt=1 scale=1 B=build
+# run.sh says npt, scale, limit and B on the kernel's command line.
+npt=1 scale=1 limit=180 B=build
 # shellcheck disable=SC2013
 for word in $(cat /proc/cmdline); do
-	case $word in npt=* | scale=* | B=*) eval "$word" ;; esac
+	case $word in npt=* | scale=* | limit=* | B=*) eval "$word" ;; esac
 done
 while read -r module; do
 	options=
@@ -36,7 +36,7 @@ esac || {
 	echo "kvm_amd does not work with npt=$npt"
 	poweroff -f
 }
-export B OVERBOOK_TEST_SCALE="$scale" CK_TIMEOUT_MULTIPLIER=4 HOME=/tmp
+export B OVERBOOK_TEST_SCALE="$scale" CK_DEFAULT_TIMEOUT=60 RUN_TIMEOUT="$limit" HOME=/tmp
 cd /overbook || poweroff -f
 echo "BEGIN npt=$(cat /sys/module/kvm_amd/parameters/npt)"
 # shellcheck disable=SC2046

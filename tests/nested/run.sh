@@ -11,6 +11,7 @@
 #
 # NESTED_NPT   which of the two ("1 0")
 # NESTED_WAIT  seconds a boot may take (600)
+# NESTED_LIMIT seconds a suite may take (180)
 # OVERBOOK_TEST_SCALE  the divisor of the suites' loops inside (8)
 #
 # What tests/run.sh prints there comes out under the mode it is of; last comes "N passed, N failed, N skipped". All that
@@ -66,11 +67,13 @@ pack() { # pack PROGRAM...
 pack "$@" || unable "the initramfs cannot be packed"
 rm -rf "$root"
 
+# What init.sh reads from the kernel's command line.
+settings="scale=${OVERBOOK_TEST_SCALE:-8} limit=${NESTED_LIMIT:-180} B=$B"
 boot() { # boot NPT
 	timeout -k 5 "$limit" qemu-system-x86_64 -accel tcg -cpu EPYC,+svm,+npt -m 2048 -smp 1 -nodefaults \
 		-no-user-config -display none -serial stdio -no-reboot \
 		-kernel "$work/kernel/vmlinuz" -initrd "$work/initramfs" \
-		-append "console=ttyS0 panic=-1 quiet npt=$1 scale=${OVERBOOK_TEST_SCALE:-8} B=$B" \
+		-append "console=ttyS0 panic=-1 quiet npt=$1 $settings" \
 		</dev/null 2>&1 | tr -d '\r' >"$work/npt$1.log"
 }
 # As long as there are processors, the modes run side by side.
@@ -89,7 +92,7 @@ for npt in $modes; do
 	log=$work/npt$npt.log
 	echo "  BOOT    $(sed -n 's/^BEGIN /kvm_amd, /p' "$log") in QEMU"
 	sed -n '/^BEGIN /,/^END /p' "$log" | grep '^  '
-	if grep -q '^END ' "$log"; then
+	if grep -q '^END [01]$' "$log"; then
 		read -r p f s <<-END
 			$(grep '^[0-9]* passed, [0-9]* failed, [0-9]* skipped$' "$log" | tail -1 | tr -dc '0-9 ')
 		END
