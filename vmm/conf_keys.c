@@ -44,7 +44,8 @@ static const struct conf_key experiment_keys[] = {
 	{ "machine", CONF_ENUM, EXPERIMENT(machine), "sim", 0, 0, machines, 0,
 	  "What executes it: the simulator, or real guests on /dev/kvm." },
 	{ "schedule", CONF_ENUM, EXPERIMENT(schedule), "free", 0, 0, schedules, 0,
-	  "lockstep: counts are the same on every machine, time is operations x 100 ns; free: time comes from costs." },
+	  "lockstep: counts are the same on every machine, time is operations x 100 ns; free: time comes "
+	  "from costs, on kvm from the clock." },
 	{ "seed", CONF_COUNT, EXPERIMENT(seed), "1", 0, UINT64_MAX, NULL, 0, "Where every random stream begins." },
 	{ "tick", CONF_TIME, EXPERIMENT(tick_ns), "1 ms", 1000, HOUR_NS, NULL, 0,
 	  "Free schedule: period of the guest kernels' timers; another process's turn comes with it." },

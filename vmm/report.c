@@ -133,6 +133,7 @@ gboolean report_write(const char *dir, GError **error)
 	report_merging(v, out);
 	g_string_append(out, "<h2>Numbers</h2>\n");
 	report_numbers(v, out);
+	report_kvm(v, out);
 	file_section(v, "The experiment", "experiment.ini", out);
 	file_section(v, "The run", "manifest.json", out);
 	g_string_append(out, "</body>\n</html>\n");

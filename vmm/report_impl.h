@@ -15,6 +15,9 @@ void report_expect(const struct view *v, GString *out);
 /* For every page that merging could work on, what became of it; nothing where nothing scanned. */
 void report_merging(const struct view *v, GString *out);
 
+/* What KVM itself counted; nothing where no guest was real. */
+void report_kvm(const struct view *v, GString *out);
+
 /* The table of what matters most, what its words mean, every counter. */
 void report_numbers(const struct view *v, GString *out);
 

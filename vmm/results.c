@@ -257,6 +257,7 @@ gboolean results_write(const struct run *r, const struct manifest *m, const char
 
 	return results_put_experiment(r->e, true, dir, error) && put(dir, "samples.csv", csv, error) &&
 	       (!r->curves || put(dir, "curves.csv", r->curves->str, error)) &&
+	       (!r->kvm_stats || put(dir, "kvm-stats.csv", r->kvm_stats->str, error)) &&
 	       (!r->decisions || put(dir, "decisions.csv", r->decisions->str, error)) &&
 	       put(dir, "summary.json", summary, error) && put(dir, "manifest.json", manifest, error);
 }

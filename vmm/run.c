@@ -50,6 +50,8 @@ void run_free(struct run *r)
 		return;
 	g_ptr_array_unref(r->vms);
 	g_array_unref(r->samples);
+	if (r->kvm_stats)
+		g_string_free(r->kvm_stats, TRUE);
 	if (r->curves)
 		g_string_free(r->curves, TRUE);
 	if (r->decisions)

@@ -47,6 +47,7 @@ struct run {
 	GArray *samples;   /* of struct run_sample, in order of (time, vm), host last */
 	struct counters host; /* sums and host-only counters */
 	GString *curves;      /* curves.csv: miss-ratio curves; NULL: there are none */
+	GString *kvm_stats;   /* kvm-stats.csv: what KVM itself counted; NULL: there was none */
 	GString *decisions;   /* decisions.csv; NULL: nobody decided anything */
 	uint64_t end_ns;
 	bool interrupted;  /* by SIGINT: what was measured is kept */

@@ -109,6 +109,7 @@ static void serve(struct kvm_machine *m, const struct uffd_msg *msg)
 	uint64_t page = msg->arg.pagefault.address & PAGE_MASK;
 	bool write = msg->arg.pagefault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP);
 	struct uffdio_range range = { .start = page, .len = PAGE_SIZE };
+	uint64_t began = kvm_clock_ns();
 	struct kvm_vm *vm;
 	gpa_t gpa;
 	int err;
@@ -122,6 +123,7 @@ static void serve(struct kvm_machine *m, const struct uffd_msg *msg)
 		give_up(vm, gpa, err);
 	else if (vm->done)
 		kvm_memory_release_vcpu(vm, gpa >> PAGE_SHIFT);
+	vm->fault_ns += kvm_clock_ns() - began;
 	g_mutex_unlock(&m->lock);
 	if (ioctl(m->uffd, UFFDIO_WAKE, &range))
 		g_error("cannot wake a vCPU: %s", g_strerror(errno));

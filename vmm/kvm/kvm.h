@@ -24,6 +24,7 @@
  *	calibrate*.c what exits, faults and swap-ins cost (overbook calibrate)
  *	mmio.c	   devices
  *	host.c	   what the host does beside its guests
+ *	stats.c	   what KVM itself counts
  *	irq.c	   what interrupts a guest in the free schedule
  *	free.c	   the free schedule: a thread a VM
  */
@@ -54,6 +55,7 @@
 
 struct kvm_machine;
 struct kvm_shadow;
+struct kvm_stats;
 struct store;
 
 /* When a guest last got anywhere (life.c), in ns of its own time in KVM_RUN. */
@@ -97,7 +99,10 @@ struct kvm_vm {
 	size_t kvm_run_size;
 	struct kvm_life life;
 	uint64_t idle_ns; /* time that passed without an operation; lockstep: virtual, and the guest has a copy */
-	uint64_t run_ns; /* time spent in KVM_RUN */
+	uint64_t run_ns; /* time its thread ran it: in KVM_RUN, or dealing with exits, ... */
+	uint64_t exit_ns;  /* ... the latter of these */
+	uint64_t fault_ns; /* in KVM_RUN, but waiting for a fault to be dealt with */
+	struct kvm_stats *stats[2]; /* of the VM, of its vCPU; NULL: this KVM has none */
 	bool done;
 
 	/* Free schedule (free.c, irq.c) */
@@ -246,6 +251,11 @@ void kvm_free_run(struct kvm_machine *m);
 void kvm_free_poke(struct kvm_machine *m);
 /* Sleeps while the VM may not run; false: it may. */
 bool kvm_free_blocked(struct kvm_vm *vm);
+
+/* stats.c: what KVM itself counts, from kvm_stats_begin() to kvm_stats_write() */
+void kvm_stats_begin(struct kvm_vm *vm);
+void kvm_stats_write(struct kvm_machine *m);
+void kvm_stats_end(struct kvm_vm *vm);
 
 /* host.c */
 extern const struct host_ops kvm_host_ops;

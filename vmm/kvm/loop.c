@@ -52,6 +52,9 @@ void kvm_vm_refresh(struct kvm_vm *vm)
 	refresh_tier(c);
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 	c->ns_total = vm->run_ns;
+	c->ns_exit_ept = MIN(vm->fault_ns, vm->run_ns);
+	c->ns_exit_other = vm->exit_ns;
+	c->ns_work = vm->run_ns - MIN(c->ns_exit_ept + c->ns_exit_other, vm->run_ns);
 	c->ns_idle = vm->idle_ns;
 }
 
@@ -304,12 +307,15 @@ gboolean kvm_loop(struct kvm_machine *m, GError **error)
 	g_mutex_unlock(&m->lock);
 	if (!ok)
 		return FALSE;
+	for (unsigned i = 0; i < m->nvms; i++)
+		kvm_stats_begin(m->vms[i]);
 	sampler_init(&m->sampler, m->run, read_counters, m);
 	m->sampler.read_host = read_host;
 	if (m->free)
 		kvm_free_run(m);
 	else
 		run_lockstep(m);
+	kvm_stats_write(m);
 	g_mutex_lock(&m->lock);
 	host_finish(&m->host);
 	g_mutex_unlock(&m->lock);

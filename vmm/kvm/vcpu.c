@@ -292,6 +292,7 @@ uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 				break;
 		}
 		int err = ioctl(vm->vcpu_fd, KVM_RUN, 0) ? errno : 0;
+		uint64_t left = kvm_clock_ns();
 
 		if (err == EFAULT && kvm_merge_disturbed(vm)) {
 			continue;
@@ -302,6 +303,7 @@ uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 			call = keep_running(vm, &begin, &stopping) ? -1 : 0;
 		} else {
 			call = handle_exit(vm);
+			vm->exit_ns += kvm_clock_ns() - left;
 		}
 	}
 	if (call > 0 && !lives(vm, begin))

@@ -116,6 +116,7 @@ void kvm_vm_free(struct kvm_vm *vm)
 	if (!vm)
 		return;
 	/* The guest's last reference to its memory goes first; then nobody can fault any more. */
+	kvm_stats_end(vm);
 	kvm_vcpu_destroy(vm);
 	if (vm->gmem)
 		vm_balloon_free(vm->balloon);
