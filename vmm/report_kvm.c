@@ -134,7 +134,7 @@ void report_kvm(const struct view *v, GString *out)
 	for (unsigned s = 0; s < G_N_ELEMENTS(shown); s++)
 		if (occurs(rows, s))
 			g_string_append_printf(out, "<dt>%s</dt><dd>%s</dd>\n", shown[s].name, shown[s].prose);
-	g_string_append(out, "</dl></details>\n<p><small>The kernel's own statistics (KVM_GET_STATS_FD), from the first "
-			     "quantum of the run to its end, warm-up included; all of them are in "
+	g_string_append(out, "</dl></details>\n<p><small>The kernel's own statistics (KVM_GET_STATS_FD), from the "
+			     "first quantum of the run to its end, warm-up included; all of them are in "
 			     "<code>kvm-stats.csv</code>.</small></p>\n");
 }
