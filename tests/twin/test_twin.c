@@ -22,10 +22,10 @@ static const struct {
 	const char *name;
 	bool on_kvm[MODES];
 } experiments[] = {
-	{ "demand", { true, false } }, { "fork", { true, false } },   { "mmap", { true, false } },
-	{ "swap", { true, false } },   { "tier", { true, false } },   { "share", { true, false } },
-	{ "cow", { true, false } },    { "balloon", { true, false } },
-	{ "trace", { true, false } },  { "watch", { true, false } },
+	{ "demand", { true, true } }, { "fork", { true, true } },   { "mmap", { true, true } },
+	{ "swap", { true, true } },   { "tier", { true, true } },   { "share", { true, true } },
+	{ "cow", { true, true } },    { "balloon", { true, true } },
+	{ "trace", { true, true } },  { "watch", { true, true } },
 };
 
 /* Counters that may differ between simulator and KVM: those whose names begin so. */

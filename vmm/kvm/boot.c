@@ -117,7 +117,6 @@ static void write_stub_data(struct kvm_vm *vm, uint32_t flags)
 
 	data[STUB_IN_KERNEL / 8] = 1;
 	data[STUB_KERNEL_CR3 / 8] = BOOT_ROOT_GPA;
-	data[STUB_FLAGS / 8] = flags;
 	write_frame(vm, STUB_KERNEL_FRAME, kvm_image_header()->event, RFLAGS_1, KERNEL_DIRECT_MAP + STACK_TOP_GPA);
 	write_frame(vm, STUB_USER_FRAME, kvm_image_header()->process,
 		    RFLAGS_1 | (flags & BOOT_INTERRUPTS ? RFLAGS_IF : 0), USER_STACK_VA);
@@ -141,7 +140,9 @@ struct boot_info kvm_boot_info(const struct kvm_vm *vm)
 		.arena_end = c->arena,
 		.levels = c->guest_levels,
 		.flags = BOOT_KEEP |
-			 (e->experiment.schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : BOOT_INTERRUPTS),
+			 (e->experiment.schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : BOOT_INTERRUPTS) |
+			 /* A real processor may have none; with paging = shadow, CR3 loads are the VMM's. */
+			 (vm->m->shadow && c->pcid ? BOOT_PCID : 0),
 		.quantum = e->experiment.quantum,
 		.timeslice = 1,
 		.poison = (uint64_t)c->page_poison,

@@ -442,22 +442,31 @@ static void do_iretq(struct step *s)
 	e->cpl = 3;
 }
 
-static void do_out(struct step *s)
+/* in and out: what comes of it is the caller's business. */
+static void do_port(struct step *s, bool out)
 {
-	const ZydisDecodedOperand *port = &s->in.op[0], *from = &s->in.op[1];
-	uint64_t p, value;
+	const ZydisDecodedOperand *port = &s->in.op[out ? 0 : 1], *with = &s->in.op[out ? 1 : 0];
+	struct emu *e = s->e;
+	uint64_t value = 0;
 
 	if (port->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-		p = port->imm.value.u & 0xff;
+		e->port = port->imm.value.u & 0xff;
 	else
-		p = s->e->gpr[EMU_RDX] & 0xffff;
-	if (from->size != 32 || !step_get(s, from, &value, ACC_R)) {
-		step_unknown(s);
+		e->port = e->gpr[EMU_RDX] & 0xffff;
+	if (out && !step_get(s, with, &value, ACC_R))
 		return;
-	}
-	s->e->port = (uint16_t)p;
-	s->e->value = (uint32_t)value;
-	s->result = EMU_OUT;
+	e->value = (uint32_t)value;
+	e->port_bytes = with->size / 8;
+	s->result = out ? EMU_OUT : EMU_IN;
+}
+
+static void do_invpcid(struct step *s)
+{
+	uint64_t type, gva, descriptor[2];
+
+	if (step_get(s, &s->in.op[0], &type, ACC_R) && step_address_of(s, &s->in.op[1], &gva) &&
+	    step_passed(s, s->e->ops->read(s->e, gva, descriptor, sizeof(descriptor), ACC_R)))
+		step_passed(s, s->e->ops->invpcid(s->e, type, descriptor[0], descriptor[1]));
 }
 
 /* What only ring 0 may do. False: it is nothing of the kind. */
@@ -470,11 +479,17 @@ static bool privileged(struct step *s)
 		do_iretq(s);
 		return true;
 	case ZYDIS_MNEMONIC_OUT:
-		do_out(s);
+		do_port(s, true);
+		return true;
+	case ZYDIS_MNEMONIC_IN:
+		do_port(s, false);
 		return true;
 	case ZYDIS_MNEMONIC_INVLPG:
 		if (step_address_of(s, &s->in.op[0], &gva))
 			step_passed(s, s->e->ops->invlpg(s->e, gva));
+		return true;
+	case ZYDIS_MNEMONIC_INVPCID:
+		do_invpcid(s);
 		return true;
 	case ZYDIS_MNEMONIC_HLT:
 		s->result = EMU_HALT;
@@ -588,7 +603,7 @@ enum emu_result emulate_one(struct emu *e)
 		return s.result;
 	if (e->cpl != 0 || !privileged(&s))
 		do_ordinary(&s);
-	if (s.result == EMU_DONE || s.result == EMU_OUT || s.result == EMU_HALT)
+	if (s.result == EMU_DONE || s.result == EMU_OUT || s.result == EMU_IN || s.result == EMU_HALT)
 		e->rip = s.next;
 	return s.result;
 }

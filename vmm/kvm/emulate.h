@@ -18,7 +18,8 @@ enum emu_result {
 	EMU_DONE,    /* carried out: rip is behind it, or at the same string instruction if that is not over */
 	EMU_FAULT,   /* not carried out: exception emu.vector, emu.error, emu.cr2 for a page fault; nothing changed */
 	EMU_UNKNOWN, /* not carried out: emu.name is all that is known of it */
-	EMU_OUT,     /* carried out: emu.port and emu.value */
+	EMU_OUT,     /* carried out: emu.port, port_bytes and value */
+	EMU_IN,	     /* to be carried out: emu.port, port_bytes; rip is behind it */
 	EMU_HALT,    /* carried out */
 	EMU_FAILED,  /* a hook said so */
 };
@@ -32,6 +33,7 @@ struct emu_ops {
 	/* The rest at CPL 0 only. */
 	int (*load_cr3)(struct emu *e, uint64_t value);
 	int (*invlpg)(struct emu *e, uint64_t gva);
+	int (*invpcid)(struct emu *e, uint64_t type, uint64_t pcid, uint64_t gva);
 };
 
 struct emu {
@@ -42,6 +44,7 @@ struct emu {
 
 	unsigned vector, error;
 	uint16_t port;
+	unsigned port_bytes;
 	uint32_t value;
 	char name[24];
 

@@ -39,7 +39,7 @@
 #define WORK_MAX  256
 
 #define STUB_PORT  0xc0 /* + vector */
-#define STUB_SPACE 16	/* bytes of code for each vector */
+#define GATE_BYTES 16	/* bytes of code for each vector */
 
 #ifndef __ASSEMBLER__
 
@@ -57,6 +57,7 @@ struct kvm_shadow {
 	uint8_t *own;	  /* OWN_PAGES pages */
 	hpa_t own_gpa;	  /* KVM-physical */
 	hpa_t root;	  /* what CR3 holds */
+	gpa_t *spaces;	  /* [PCID]: the root last loaded */
 	bool parked;	  /* the vCPU stands in the stub, behind its `out`, and goes back by iretq */
 	bool inside;	  /* it may be running: what is to be flushed is flushed at once (m->lock) */
 	bool reflected;	  /* the guest's ring 0 was entered for a page fault, and has not loaded CR3 since */

@@ -86,7 +86,7 @@ static void write_idt(uint8_t *tables)
 	uint64_t *idt = (uint64_t *)(tables + IDT_OFFSET);
 
 	for (unsigned i = 0; i < IMAGE_VECTORS; i++) {
-		uint64_t at = OWN_VA + OWN_STUB * PAGE_SIZE + i * STUB_SPACE;
+		uint64_t at = OWN_VA + OWN_STUB * PAGE_SIZE + i * GATE_BYTES;
 		/* An interrupt gate; CPL 3 may raise only the breakpoint itself. */
 		uint64_t type = i == 3 ? 0xee : 0x8e;
 
@@ -133,6 +133,7 @@ gboolean kvm_shadow_create(struct kvm_vm *vm, GError **error)
 
 	vm->shadow = s;
 	s->vm = vm;
+	s->spaces = g_new0(gpa_t, CR3_PCID + 1);
 	if (own == MAP_FAILED) {
 		g_set_error(error, VMM_ERROR, VMM_FAILED, "VM \"%s\" cannot start: %s", vm->out->name,
 			    g_strerror(errno));
@@ -164,6 +165,7 @@ void kvm_shadow_destroy(struct kvm_vm *vm)
 	if (s->own)
 		munmap(s->own, OWN_PAGES * PAGE_SIZE);
 	g_free(s->entry);
+	g_free(s->spaces);
 	g_free(s);
 	vm->shadow = NULL;
 }
@@ -231,7 +233,7 @@ gboolean kvm_shadow_vcpu(struct kvm_vm *vm, GError **error)
 		set_segments(&s);
 		s.cr0 = hw.cr0 | CR0_ET | CR0_NE;
 		s.cr3 = vm->shadow->root;
-		s.cr4 = hw.cr4 | CR4_OSFXSR;
+		s.cr4 = (hw.cr4 & ~CR4_PCIDE) | CR4_OSFXSR; /* the guest's PCIDs are only its belief */
 		s.efer = hw.efer;
 		if (ioctl(vm->vcpu_fd, KVM_SET_SREGS, &s) || ioctl(vm->vcpu_fd, KVM_SET_REGS, &regs))
 			err = errno;

@@ -105,12 +105,13 @@ static int load_cr3(struct emu *e, uint64_t value)
 
 	/* A root outside of the arena could be taken away under a running processor. */
 	if (gfn >= vm->arena_pages) {
-		kvm_vm_fail_as(vm, FAILURE_ACCESS,
-			       "its ring 0 loads CR3 with 0x%" G_GINT64_MODIFIER "x, which is outside of its arena",
+		kvm_vm_fail_as(vm, FAILURE_CRASH,
+			       "triple fault: its ring 0 loads CR3 with 0x%" G_GINT64_MODIFIER "x, not in its arena",
 			       value);
 		return -1;
 	}
 	vm->regs.cr3 = value & ~CR3_NOFLUSH;
+	vm->shadow->spaces[value & CR3_PCID] = value & PTE_ADDR;
 	if (!vm->shadow->reflected)
 		kvm_count_exit(vm, &vm->counters.exits_cr_write);
 	vm->shadow->reflected = false;
@@ -127,11 +128,29 @@ static int invlpg(struct emu *e, uint64_t gva)
 	return 0;
 }
 
+/* Of one address or, type 1, of all that is cached for a PCID; the other types drop everything. */
+static int invpcid(struct emu *e, uint64_t type, uint64_t pcid, uint64_t gva)
+{
+	struct kvm_vm *vm = vm_of(e);
+	struct paging *p = vm->paging;
+
+	if (type == 0)
+		return invlpg(e, gva);
+	kvm_count_exit(vm, &vm->counters.exits_invlpg);
+	pcid &= CR3_PCID;
+	if (type == 1)
+		p->ops->guest_event(p, 0, GUEST_CR3, vm->shadow->spaces[pcid] | pcid);
+	else
+		p->ops->guest_event(p, 0, GUEST_MODE, 0);
+	return 0;
+}
+
 const struct emu_ops kvm_shadow_emu_ops = {
 	.read = emu_read,
 	.write = emu_write,
 	.load_cr3 = load_cr3,
 	.invlpg = invlpg,
+	.invpcid = invpcid,
 };
 
 static void triple_fault(struct kvm_vm *vm, unsigned vector)
@@ -204,6 +223,17 @@ static int64_t ring0_ends(struct kvm_vm *vm, enum failure kind, const char *why)
 	return 0;
 }
 
+static int64_t port_ends(struct kvm_vm *vm)
+{
+	const struct emu *e = &vm->shadow->cpu;
+
+	if (e->port == HYPERCALL_PORT && e->port_bytes == 4)
+		kvm_vm_fail_as(vm, FAILURE_ACCESS, "an unknown hypercall");
+	else
+		kvm_vm_fail_as(vm, FAILURE_ACCESS, "access to port 0x%x", e->port);
+	return 0;
+}
+
 int64_t kvm_shadow_ring0(struct kvm_vm *vm)
 {
 	struct emu *e = &vm->shadow->cpu;
@@ -218,9 +248,11 @@ int64_t kvm_shadow_ring0(struct kvm_vm *vm)
 			kvm_shadow_deliver(vm, e->vector, e->error);
 			break;
 		case EMU_OUT:
-			if (e->port != HYPERCALL_PORT || !e->value)
-				return ring0_ends(vm, FAILURE_ACCESS, "does port access that is no hypercall");
+			if (e->port != HYPERCALL_PORT || e->port_bytes != 4 || !e->value)
+				return port_ends(vm);
 			return e->value;
+		case EMU_IN:
+			return port_ends(vm);
 		case EMU_HALT:
 			return HC_IDLE;
 		case EMU_UNKNOWN:

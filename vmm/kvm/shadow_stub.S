@@ -21,7 +21,7 @@ kvm_shadow_stub:
 base:
 	vector = 0
 	.rept	32
-	.balign	STUB_SPACE
+	.balign	GATE_BYTES
 	/* 8, 10 to 14, 17 and 21 push an error code */
 	.if ((1 << vector) & 0x227d00) == 0
 	push	$0
@@ -30,7 +30,7 @@ base:
 	jmp	resume
 	vector = vector + 1
 	.endr
-	.balign	STUB_SPACE
+	.balign	GATE_BYTES
 resume:
 	cmpl	$0, WORK(WORK_TODO)
 	jne	work

@@ -56,7 +56,7 @@ static const char *vm_paging(struct kvm_vm *vm)
 	vm->regs = (struct guest_regs){
 		.cr0 = CR0_PE | CR0_WP | CR0_PG,
 		.cr3 = BOOT_ROOT_GPA,
-		.cr4 = CR4_PAE | CR4_PGE,
+		.cr4 = CR4_PAE | CR4_PGE | (vm->shadow && vm->conf->pcid ? CR4_PCIDE : 0),
 		.efer = EFER_LME | EFER_LMA | EFER_NX,
 		.cpl = 3,
 	};

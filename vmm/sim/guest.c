@@ -37,6 +37,47 @@ static void enter_kernel(struct sim_vcpu *v, bool reflected, uint32_t cycles)
 	sim_load_cr3(v, kernel_root(vm->kernel) | (vm->conf->pcid ? CR3_NOFLUSH : 0), !reflected);
 }
 
+static bool in_lockstep(const struct sim_vcpu *v)
+{
+	return v->vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP;
+}
+
+/* One access of the process's own code, beside those of its program. */
+static void process_access(struct sim_vcpu *v, gva_t gva, unsigned access)
+{
+	struct mmu_result r;
+
+	while (!v->vm->done) {
+		mmu_access(v->cpu->mmu, &v->ctx, gva, access | ACC_U, &r);
+		sim_spend(v, BUCKET_WORK, r.cycles);
+		if (r.outcome == MMU_OK)
+			return;
+		if (sim_handle(v, &r) == SIM_INJECT)
+			sim_vm_fail_as(v->vm, FAILURE_CRASH,
+				       "page fault in a process's run-time at 0x%" G_GINT64_MODIFIER "x (error 0x%x)",
+				       r.gva, r.error);
+	}
+}
+
+/*
+ * A process's run-time and script are its own memory, which its code touches before anything else. Programs are no code
+ * here; but in shadow mode the tables behind these pages become shadowed and traced, so what it takes to unmap them
+ * shows in counts. So in lockstep, whose counts are a real guest's, they are touched when a process first runs.
+ */
+static void begin_process(struct sim_vcpu *v, const struct process *p)
+{
+	const struct gmem *g = v->vm->gmem;
+	uint64_t page = (uint64_t)((uint8_t *)kernel_runtime(v->vm->kernel, p) - gmem_arena(g)) / PAGE_SIZE;
+
+	if (!v->resumed)
+		v->resumed = g_new0(uint32_t, gmem_config(g)->arena_pages);
+	if (v->resumed[page] == p->pid)
+		return;
+	v->resumed[page] = p->pid;
+	process_access(v, COMMON_VA, ACC_R);
+	process_access(v, RUNTIME_VA, ACC_W);
+}
+
 /* Back to user mode, in the root of whichever process the kernel wants to run. */
 static void leave_kernel(struct sim_vcpu *v)
 {
@@ -52,6 +93,8 @@ static void leave_kernel(struct sim_vcpu *v)
 		return;
 	v->user_cr3 = p->root | p->pcid | (vm->conf->pcid ? CR3_NOFLUSH : 0);
 	sim_load_cr3(v, v->user_cr3, true);
+	if (vm->conf->paging == MODE_SHADOW && in_lockstep(v))
+		begin_process(v, p);
 }
 
 static void page_fault(struct sim_vcpu *v, const struct mmu_result *r)
@@ -76,11 +119,6 @@ static void system_call(struct sim_vcpu *v, const struct op *op)
 	enter_kernel(v, false, cycles);
 	kernel_syscall(v->vm->kernel, op);
 	leave_kernel(v);
-}
-
-static bool in_lockstep(const struct sim_vcpu *v)
-{
-	return v->vm->sim->run->e->experiment.schedule == SCHEDULE_LOCKSTEP;
 }
 
 /* A new turn: so many operations in lockstep, so much time otherwise. */
@@ -335,7 +373,7 @@ static struct boot_info boot_info(const struct sim_vm *vm)
 		.arena_end = c->arena,
 		.levels = c->guest_levels,
 		.flags = BOOT_KEEP | (e->schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : 0) |
-			 (c->paging == MODE_SHADOW ? BOOT_SHADOW : 0) | (c->paging == MODE_PV ? BOOT_PV : 0) |
+			 (c->paging == MODE_PV ? BOOT_PV : 0) |
 			 (c->pcid ? BOOT_PCID : 0),
 		.quantum = e->quantum,
 		.timeslice = 1,
@@ -575,8 +613,10 @@ void sim_vm_free(struct sim_vm *vm)
 	vm_disk_free(vm->disk);
 	trace_feed_free(vm->feed);
 	g_free(vm->script);
-	for (unsigned i = 0; i < vm->nvcpus; i++)
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		g_free(vm->vcpu[i].latency);
+		g_free(vm->vcpu[i].resumed);
+	}
 	g_free(vm->regs);
 	g_free(vm);
 }

@@ -107,6 +107,7 @@ struct sim_vcpu {
 	uint64_t until_quantum; /* lockstep: operations left of the current quantum */
 	uint64_t next_tick;    /* free: clock of the guest's next timer interrupt */
 	uint64_t switches;     /* of the guest kernel that have been paid for */
+	uint32_t *resumed;     /* shadow: by arena page, whose run-time there has been touched: a pid */
 	uint64_t *latency;     /* accesses by cycles, MMU_LATENCY_BINS; emptied into the VM's histogram */
 	struct sim_fault faults[SIM_FAULTS]; /* by pid: accesses that have faulted and are to be tried again */
 	bool booting;	       /* the kernel has no tables yet: its accesses go to the arena directly */

@@ -62,7 +62,6 @@
 
 /* boot_info.flags */
 #define BOOT_LOCKSTEP (1u << 0)
-#define BOOT_SHADOW   (1u << 1) /* the stub exits to the VMM instead of doing mov cr3, invlpg and the return itself */
 #define BOOT_PV	      (1u << 2)
 #define BOOT_PCID     (1u << 3)
 #define BOOT_INTERRUPTS (1u << 5) /* a real guest with a local APIC: its timer and its devices interrupt */
@@ -215,9 +214,7 @@ enum hypercall {
 	HC_IDLE,      /* nothing to run until the time given */
 	HC_DONE,      /* no process left: the guest has ended */
 	HC_PANIC,     /* an assertion failed; guest_export says where */
-	HC_CR3,	      /* shadow: load CR3 */
-	HC_INVLPG,    /* shadow */
-	HC_BOOTED,    /* the kernel is up; the first process has not run yet */
+	HC_BOOTED = 7,    /* the kernel is up; the first process has not run yet */
 	HC_NO_ARENA,  /* the arena is too small to boot */
 	HC_DEVICES,   /* lockstep: which devices interrupt now? */
 	HC_REFILL,    /* the process replays a trace: which operations are next? */

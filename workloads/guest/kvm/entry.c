@@ -16,8 +16,7 @@
 #include "workloads/guest/kvm/hal_kvm.h"
 #include "workloads/x86.h"
 
-_Static_assert(BOOT_SHADOW == 2 && HYPERCALL_PORT == 0x0b && HC_PANIC == 4 && HC_CR3 == 5 && HC_INVLPG == 6,
-	       "stub.S spells these out");
+_Static_assert(HYPERCALL_PORT == 0x0b && HC_PANIC == 4, "stub.S spells these out");
 _Static_assert(STUB_GPA == 0x210000 && USER_TEXT_GPA == 0x200000 && KERNEL_IMAGE_GPA == 0x100000,
 	       "stub.S spells these out");
 #define COMMON_PAGE_VA(page) (COMMON_VA + (page) * PAGE_SIZE)
@@ -120,10 +119,17 @@ static bool stopped(struct hal *h)
 	return true;
 }
 
-static _Noreturn void resume(const struct process *p)
+/* With PCIDs, a CR3 load leaves what is cached for the space: whoever changes that says so. */
+static uint64_t cr3_of(const struct hal *h, uint64_t root, unsigned pcid)
 {
+	return h->boot->flags & BOOT_PCID ? root | pcid | CR3_NOFLUSH : root;
+}
+
+static _Noreturn void resume(struct hal *h, const struct process *p)
+{
+	h->pcid = p->pcid;
 	for (;;)
-		request(REQUEST_RESUME, p->root);
+		request(REQUEST_RESUME, cr3_of(h, p->root, p->pcid));
 }
 
 static _Noreturn void go_on(struct hal *h)
@@ -134,7 +140,7 @@ static _Noreturn void go_on(struct hal *h)
 		if (stopped(h))
 			continue;
 		if (p)
-			resume(p);
+			resume(h, p);
 		else if (kernel_done(h->kernel))
 			request(HC_DONE, 0);
 		else
@@ -201,7 +207,7 @@ _Noreturn void kernel_begin(void)
 		request(HC_NO_ARENA, 0);
 	h->vcpu->counts = (uint64_t)kernel_counts(h->kernel) - KERNEL_DIRECT_MAP;
 
-	*stub_word(STUB_KERNEL_CR3) = kernel_root(h->kernel);
+	*stub_word(STUB_KERNEL_CR3) = cr3_of(h, kernel_root(h->kernel), 0);
 	request(REQUEST_CR3, kernel_root(h->kernel));
 	request(HC_BOOTED, 0);
 	go_on(h);

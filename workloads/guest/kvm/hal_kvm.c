@@ -5,10 +5,10 @@
  * Page tables and process pages are reached through the kernel's direct map. An absent page above the arena makes the
  * processor exit; the VMM populates it and the access goes on, unseen by the kernel.
  *
- * The kernel has no PCIDs here, and its processes' address spaces are left and entered by loading CR3, which drops what
- * was cached for them. INVLPG is executed all the same, one address at a time, as a kernel that shares its root with
- * its processes would have to, and as the shadow mode needs to see; dropping a whole space needs nothing more than the
- * next CR3 load.
+ * Without PCIDs, address spaces are left and entered by loading CR3, which drops what was cached for them: dropping a
+ * whole space needs nothing more. INVLPG is executed all the same, as a kernel that shares its root with its
+ * processes would have to, and as the shadow mode needs to see. With PCIDs, which a VMM may offer where it carries out
+ * CR3 loads itself, both are INVPCID, of the space of the process.
  */
 #include "workloads/guest/kvm/hal_kvm.h"
 
@@ -39,10 +39,20 @@ void hal_pte_flush(struct hal *h)
 	(void)h;
 }
 
+/*
+ * A page that was a table may still be traced, and the kernel frees tables empty: so one store, which tells whoever
+ * traces, and others only where there is anything to clear.
+ */
 void hal_table_new(struct hal *h, uint64_t gpa, unsigned level)
 {
+	volatile uint64_t *table = direct(gpa);
+
+	(void)h;
 	(void)level;
-	hal_zero_pages(h, gpa >> PAGE_SHIFT, 1);
+	table[0] = 0;
+	for (unsigned i = 1; i < PT_ENTRIES; i++)
+		if (table[i])
+			table[i] = 0;
 }
 
 void hal_table_free(struct hal *h, uint64_t gpa, unsigned level)
@@ -101,17 +111,26 @@ bool hal_poisoned(struct hal *h, uint64_t gfn, uint64_t npages, uint64_t word)
 	return at == end;
 }
 
+static void invpcid(uint64_t what, unsigned pcid, uint64_t va)
+{
+	stub_word(STUB_SPACE)[0] = pcid;
+	stub_word(STUB_SPACE)[1] = va;
+	request(REQUEST_INVPCID, what);
+}
+
 void hal_invlpg(struct hal *h, uint64_t va)
 {
-	(void)h;
-	request(REQUEST_INVLPG, va);
+	if (h->boot->flags & BOOT_PCID)
+		invpcid(INVPCID_ADDRESS, h->pcid, va);
+	else
+		request(REQUEST_INVLPG, va);
 }
 
 void hal_flush_space(struct hal *h, uint64_t root, unsigned pcid)
 {
-	(void)h;
 	(void)root;
-	(void)pcid;
+	if (h->boot->flags & BOOT_PCID)
+		invpcid(INVPCID_SPACE, pcid, 0);
 }
 
 /* No memory lies there: the VMM emulates the instruction, so it is always one of these two. */

@@ -17,6 +17,7 @@ struct hal {
 	volatile struct vcpu_page *vcpu;
 	const struct boot_info *boot;
 	struct kernel *kernel; /* NULL while it boots */
+	unsigned pcid;	       /* of the process that ran last */
 };
 
 static inline void *direct(uint64_t gpa)

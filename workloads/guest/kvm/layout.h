@@ -55,9 +55,9 @@
 #define STUB_VECTOR	  0x08 /* of the last exception */
 #define STUB_IN_KERNEL	  0x10 /* 1 while the kernel runs, 0 while a process does */
 #define STUB_KERNEL_CR3	  0x18
-#define STUB_FLAGS	  0x20 /* the boot word: BOOT_SHADOW is looked at */
 #define STUB_KERNEL_FRAME 0x28 /* what iretq pops to enter the kernel: rip, cs, rflags, rsp, ss */
 #define STUB_USER_FRAME	  0x50 /* and to enter a process */
+#define STUB_SPACE	  0x80 /* what invpcid is about: a PCID, and an address if it is about that one */
 #define STUB_IRQ_STACK_TOP 0x800 /* TSS.IST1: of interrupts, which must not touch what an exception has left below */
 #define STUB_STACK_TOP	  0x1000 /* TSS.RSP0: the processor pushes ss, rsp, rflags, cs, rip, error below */
 #define STUB_ERROR	  0xfd0 /* hence the error code is here, */
@@ -70,6 +70,10 @@
 #define REQUEST_RESUME 0x100 /* rdx: root of the process to run */
 #define REQUEST_CR3    0x101 /* rdx: root to run the kernel on */
 #define REQUEST_INVLPG 0x102 /* rdx: linear address */
+#define REQUEST_INVPCID 0x103 /* rdx: INVPCID_*, of what STUB_SPACE says; with BOOT_PCID only */
+
+#define INVPCID_ADDRESS 0
+#define INVPCID_SPACE	1
 
 /* The vCPU page as the stub knows it: byte offsets. */
 #define VCPU_QUANTUM_END  0x10

@@ -10,27 +10,24 @@
  *
  * The processes' registers are not kept: the user loop can be entered anew after any event (user.c).
  *
- * With BOOT_SHADOW in the boot word, the stub executes neither mov cr3 nor invlpg: it tells the VMM by HC_CR3 or
- * HC_INVLPG, operand in rdx, and the VMM does it.
+ * In shadow mode there is no ring 0: the VMM interprets these instructions, and what they do to address spaces is its
+ * to do (docs/guest-abi.md). Nothing here differs.
  *
  * Interrupts, where there are any, reach only processes: the kernel runs with IF clear. They have a stack of their own
  * (IST1), change no register, and leave a word each in the vCPU page; and they end the quantum, so that the loop stops
  * in front of its next operation and enters the kernel, which looks there. So a process may be interrupted anywhere.
  *
- * Software KVM emulates ring 0 at about 1 us an instruction, and knows few: mov, add, push, cmp, test, jmp, out,
- * invlpg, iretq. At most 60 of them (test_kvm.c counts).
+ * Software KVM emulates ring 0 at about 1 us an instruction, and knows few: mov, push, cmp, lea, jmp, out, invlpg,
+ * iretq; invpcid is for guests with BOOT_PCID only. At most 60 of them (check_stub.sh counts).
  */
 #include "workloads/guest/kvm/layout.h"
 
 /* abi.h; entry.c asserts that these agree */
-#define BOOT_SHADOW    2
 #define HYPERCALL_PORT 0x0b
 #define STUB_GPA       0x210000
 #define USER_TEXT_GPA  0x200000
 #define KERNEL_IMAGE_GPA 0x100000
 #define HC_PANIC       4
-#define HC_CR3	       5
-#define HC_INVLPG      6
 
 #define DATA(offset) stub_data + offset(%rip) /* guest.lds.S knows where these are */
 #define VCPU(offset) stub_vcpu + offset(%rip)
@@ -91,13 +88,7 @@ enter_kernel:
 	mov	DATA(STUB_KERNEL_CR3), %rdx
 	lea	DATA(STUB_KERNEL_FRAME), %rsp
 load_cr3:
-	testl	$BOOT_SHADOW, DATA(STUB_FLAGS)
-	jne	hosted_cr3
 	mov	%rdx, %cr3
-	iretq
-hosted_cr3:
-	mov	$HC_CR3, %eax
-	out	%eax, $HYPERCALL_PORT
 	iretq
 
 request:
@@ -111,17 +102,17 @@ not_resume:
 	je	load_cr3
 	cmp	$REQUEST_INVLPG, %eax
 	je	invalidate
+	cmp	$REQUEST_INVPCID, %eax
+	je	invalidate_space
 hypercall:
 	out	%eax, $HYPERCALL_PORT
 	iretq
 invalidate:
-	testl	$BOOT_SHADOW, DATA(STUB_FLAGS)
-	jne	hosted_invalidate
 	invlpg	(%rdx)
 	iretq
-hosted_invalidate:
-	mov	$HC_INVLPG, %eax
-	jmp	hypercall
+invalidate_space:
+	invpcid	DATA(STUB_SPACE), %rdx
+	iretq
 fatal:
 	mov	$HC_PANIC, %eax
 	jmp	hypercall
