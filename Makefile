@@ -166,8 +166,9 @@ soak-tests: $(B)/tests/fuzz/test_virtio_fuzz $(B)/tests/fuzz/test_blk_fuzz $(B)/
 	$(Q)KILLS=50 B=$(B) tests/cli/check_kill.sh
 
 # Two real guests check every word while their memory is evicted, merged, logged and moved, for ten minutes.
-soak-kvm: $(B)/tests/guest/test_kvm_memory
+soak-kvm: $(B)/tests/guest/test_kvm_memory $(B)/tests/twin/test_free
 	$(Q)SOAK=600 CK_RUN_CASE=integrity $<
+	$(Q)SOAK=1 $(B)/tests/twin/test_free
 
 golden: $(B)/overbook
 	$(Q)B=$(B) tests/golden/check_golden.sh --rewrite
