@@ -163,6 +163,10 @@ static gboolean check_optimum(const struct experiment *e, GError **error)
 {
 	if (!swap_policies[e->swap.policy]->offline)
 		return TRUE;
+	if (e->experiment.machine == 1)
+		return fault(e, error, SECTION_SWAP, &e->swap, "policy",
+			     "a processor does not tell what it uses, so that nobody knows the future; on machine = "
+			     "kvm every other policy is allowed");
 	for (guint i = 0; i < e->vms->len; i++)
 		if (((const struct conf_vm *)g_ptr_array_index(e->vms, i))->disk ||
 		    ((const struct conf_vm *)g_ptr_array_index(e->vms, i))->guest_swap)
@@ -196,6 +200,9 @@ static gboolean check_swap(const struct experiment *e, GError **error)
 		return TRUE;
 	if (w->size % 4096)
 		return fault(e, error, SECTION_SWAP, w, "size", "it must be a multiple of 4 KiB");
+	if (w->preventer && e->experiment.machine == 1)
+		return fault(e, error, SECTION_SWAP, w, "preventer",
+			     "only machine = sim sees that a page is about to be overwritten whole; allowed is no");
 	if (w->low_ppm > w->high_ppm)
 		return fault(e, error, SECTION_SWAP, w, "low-watermark", "it must not exceed high-watermark");
 	if (low < SWAP_MIN_LOW)

@@ -188,6 +188,9 @@ file 'window' "[estimate]\nmethods = idle\nwindow = 15 us\n$rest"
 file 'mrc-sampling' "[estimate]\nmethods = mrc\nmrc-sampling = 0\n$rest"
 file 'sample-pages' "[estimate]\nmethods = esx\nsample-pages = 0\n$rest"
 file 'only machine = sim sees every access' "[experiment]\nmachine = kvm\n[estimate]\nmethods = esx\ntruth = yes\n$rest"
+file 'nobody knows the future' \
+	"[experiment]\nmachine = kvm\nschedule = lockstep\n[swap]\nsize = 64 MiB\npolicy = opt\n$rest"
+file 'only machine = sim sees that' "[experiment]\nmachine = kvm\n[swap]\nsize = 64 MiB\npreventer = yes\n$rest"
 file 'cannot be seen; allowed are shadow, ept and pv' \
 	"[estimate]\ntruth = yes\n[vm a]\nmemory = 64 MiB\npaging = native\nworkload = w\n$work"
 
