@@ -14,7 +14,7 @@
 
 /* What a run took and counted, all VMs together. */
 struct fit_run {
-	double ns;
+	double ns; /* on sim: ns_total; on kvm: CPU time of this process, guests included */
 	struct counters sum;
 };
 
