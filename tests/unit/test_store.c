@@ -527,6 +527,7 @@ int main(void)
 	Suite *s = suite_create("store");
 	TCase *t = tcase_create("store");
 
+	tcase_set_timeout(t, 60); /* it waits for a device that others use too */
 	tcase_add_loop_test(t, random_operations, 0, G_N_ELEMENTS(kinds));
 	tcase_add_test(t, rewritten_in_flight);
 	tcase_add_test(t, streams);

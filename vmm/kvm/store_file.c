@@ -188,11 +188,27 @@ void file_free(struct store_file *f)
 	g_free(f);
 }
 
+/* Write buffers [i, i + n), of neighbouring slots, now. Bytes, or -errno. */
+static int write_here(const struct store_file *f, unsigned i, unsigned n)
+{
+	uint64_t at = f->buffers[i].slot * PAGE_SIZE;
+	ssize_t got;
+
+	do
+		got = pwrite(f->fd, buffer_data(f, i), (size_t)n * PAGE_SIZE, (off_t)at);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : (int)got;
+}
+
 /* The write of buffers [i, i + n), of neighbouring slots, has ended with @res: bytes, or -errno. */
 static void write_done(struct store_file *f, unsigned i, unsigned n, int res)
 {
-	unsigned good = res > 0 ? (unsigned)res / PAGE_SIZE : 0;
+	unsigned good;
 
+	/* The kernel gives up what it has not begun when the thread that sent it ends, or is signalled too often. */
+	if (res == -ECANCELED || res == -EINTR)
+		res = write_here(f, i, n);
+	good = res > 0 ? (unsigned)res / PAGE_SIZE : 0;
 	if (good < n && !f->told) {
 		/* Half a write is no error yet, but the rest would be one: the device is full. */
 		g_warning("swap file: a write of %u pages at slot %" PRIu64
@@ -262,7 +278,6 @@ static void send_buffers(struct store_file *f, unsigned i, unsigned n)
 {
 	struct io_uring_sqe *sqe = file_sqe(f);
 	uint64_t at = f->buffers[i].slot * PAGE_SIZE;
-	ssize_t got;
 
 	for (unsigned k = 0; k < n; k++)
 		f->buffers[i + k].state = BUFFER_FLYING;
@@ -271,9 +286,7 @@ static void send_buffers(struct store_file *f, unsigned i, unsigned n)
 	f->stats.writes++;
 	f->stats.pages_written += n;
 	if (!sqe) {
-		while ((got = pwrite(f->fd, buffer_data(f, i), (size_t)n * PAGE_SIZE, (off_t)at)) < 0 && errno == EINTR)
-			;
-		write_done(f, i, n, got < 0 ? -errno : (int)got);
+		write_done(f, i, n, write_here(f, i, n));
 		return;
 	}
 	if (f->has_fixed)
