@@ -148,8 +148,6 @@ static const struct {
 	const char *text;
 	const char *key, *value;
 } refused[] = {
-	{ "[experiment]\nschedule = free\n" VM "paging = shadow\n"
-	  WORKLOAD("1", "pattern = uniform\noperations = 1\n"), "schedule", "free" },
 	{ EXPERIMENT VM "levels = 5\n" WORKLOAD("1", "pattern = uniform\noperations = 1\n"), "levels", "5" },
 	{ EXPERIMENT VM "dirty-log = pml\n" WORKLOAD("1", "pattern = uniform\noperations = 1\n"), "dirty-log", "pml" },
 };

@@ -71,15 +71,30 @@ static const char *const same[] = {
 	VM("2", "disk = 8 MiB\n")
 	WORKLOAD("1", "pattern = zipf\nbacking = file\nsize = 2 MiB\noperations = 8000\nwrites = 30%\n"),
 	/* the guest's own swap */
-	VM("1", "guest-swap = 32 MiB\n") WORKLOAD("1", "pattern = sequential\nstep = 4 KiB\nsize = 20 MiB\n"
-							"operations = 5400\nwrites = 60%\n"),
+	VM("1", "guest-swap = 32 MiB\n") WORKLOAD("1", "pattern = sequential\nstep = 4 KiB\nsize = 16 MiB\n"
+							"operations = 4300\nwrites = 60%\n"),
 	VM("2", "balloon-target = 4 MiB\nballoon-until = 20 ms\nballoon-period = 40 ms\n")
 	WORKLOAD("1", "pattern = uniform\nsize = 2 MiB\noperations = 200000\nwrites = 50%\n"),
+};
+
+static const char *const shadow[] = {
+	VM("2", "paging = shadow\n")
+	WORKLOAD("2", "pattern = uniform\nsize = 256 KiB\noperations = 60000\nwrites = 40%\n"),
+	VM("3", "paging = shadow\n")
+	WORKLOAD("1", "pattern = mmap\nsize = 256 KiB\noperations = 200\nthink-time = 200 us\nthink-every = 50\n"),
+	VM("2", "paging = shadow\ndisk = 4 MiB\nballoon-target = 1 MiB\n")
+	WORKLOAD("1", "pattern = zipf\nbacking = file\nsize = 512 KiB\noperations = 3000\nwrites = 30%\n"),
 };
 
 START_TEST(as_in_lockstep)
 {
 	compare_to_lockstep(same[_i]);
+}
+END_TEST
+
+START_TEST(as_in_lockstep_shadow)
+{
+	compare_to_lockstep(shadow[_i]);
 }
 END_TEST
 
@@ -96,11 +111,11 @@ END_TEST
 START_TEST(devices_do_something)
 {
 	run_on(&t, &backend_kvm,
-	       FREE "sample-interval = 20 ms\n"
+	       FREE "sample-interval = 10 ms\n"
 	       VM("2", "disk = 8 MiB\nballoon-target = 4 MiB\n")
 	       "[balloon]\nstats-interval = 10 ms\n"
-	       WORKLOAD("2", "pattern = zipf\nbacking = file\nsize = 2 MiB\noperations = 20000\nwrites = 30%\n"
-			     "think-time = 1 ms\nthink-every = 500\n"));
+	       WORKLOAD("2", "pattern = zipf\nbacking = file\nsize = 1 MiB\noperations = 6000\nwrites = 30%\n"
+			     "think-time = 5 ms\nthink-every = 500\n"));
 	for (unsigned i = 0; i < 2; i++) {
 		const struct counters *c = &run_text_vm(&t, i)->counters;
 
@@ -207,18 +222,20 @@ END_TEST
 /* What if the host takes and merges memory and a policy decides, while they run? */
 START_TEST(host_at_work)
 {
-	compare_to_lockstep("[host]\nmemory = 50 MiB\n[swap]\nsize = 64 MiB\n[dedup]\nalgorithm = ksm\n"
-			    "sleep = 1 ms\n[policy]\nname = proportional\ninterval = 10 ms\n"
-			    VM("3", "")
-			    WORKLOAD("2", "pattern = uniform\nsize = 1 MiB\noperations = 6000\nwrites = 30%\n"
-					  "contents = text:50\n"));
+	static const char host[] = "[host]\nmemory = 34 MiB\n[swap]\nsize = 64 MiB\n[dedup]\nalgorithm = ksm\n"
+				   "sleep = 1 ms\n[policy]\nname = proportional\ninterval = 10 ms\n";
+	static const char work[] = WORKLOAD("2", "pattern = uniform\nsize = 1 MiB\noperations = 3000\nwrites = 30%\n"
+						 "contents = text:50\n");
+	g_autofree char *text = g_strconcat(host, _i ? VM("2", "paging = shadow\n") : VM("2", ""), work, NULL);
+
+	compare_to_lockstep(text);
 }
 END_TEST
 
 int main(void)
 {
 	Suite *s = suite_create("kvm, free schedule");
-	TCase *c = tcase_create("free"), *host = tcase_create("host");
+	TCase *c = tcase_create("free"), *host = tcase_create("host"), *shadowed = tcase_create("shadow");
 
 	if (!kvm_or_skip())
 		return 0;
@@ -234,7 +251,11 @@ int main(void)
 	suite_add_tcase(s, c);
 	tcase_add_checked_fixture(host, NULL, teardown);
 	tcase_set_timeout(host, 120);
-	tcase_add_test(host, host_at_work);
+	tcase_add_loop_test(host, host_at_work, 0, 2);
 	suite_add_tcase(s, host);
+	tcase_add_checked_fixture(shadowed, NULL, teardown);
+	tcase_set_timeout(shadowed, 120);
+	tcase_add_loop_test(shadowed, as_in_lockstep_shadow, 0, G_N_ELEMENTS(shadow));
+	suite_add_tcase(s, shadowed);
 	return suite_run(s);
 }

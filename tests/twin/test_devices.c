@@ -15,27 +15,20 @@
 static const char *const own[] = { "tlb_", "walk", "pwc_", "ntlb_", "ad_updates", "cache_", "numa_", "ns_",
 				   "swap_false_reads", "wss_truth" };
 
-/* And of names: what KVM does by itself for pages that a device has written first. */
-static const char *const dma_only[] = { "faults_spurious", "exits", "exits_ept_violation", "ept_maps", "table_frames" };
-
-static bool comparable(const char *name, bool dma)
+static bool comparable(const char *name)
 {
-	for (unsigned i = 0; i < G_N_ELEMENTS(dma_only) && dma; i++)
-		if (!strcmp(name, dma_only[i]))
-			return false;
 	for (unsigned i = 0; i < G_N_ELEMENTS(own); i++)
 		if (g_str_has_prefix(name, own[i]))
 			return false;
 	return true;
 }
 
-static unsigned compare_counters(const char *of, const struct counters *sim, const struct counters *kvm,
-				 bool dma)
+static unsigned compare_counters(const char *of, const struct counters *sim, const struct counters *kvm)
 {
 	unsigned differ = 0;
 
 	for (const struct counter_info *c = counter_table; c->name; c++) {
-		if (!comparable(c->name, dma) || counter_get(sim, c) == counter_get(kvm, c))
+		if (!comparable(c->name) || counter_get(sim, c) == counter_get(kvm, c))
 			continue;
 		g_printerr("%s: %s is %" G_GUINT64_FORMAT " on sim, %" G_GUINT64_FORMAT " on kvm\n", of, c->name,
 			   counter_get(sim, c), counter_get(kvm, c));
@@ -44,17 +37,17 @@ static unsigned compare_counters(const char *of, const struct counters *sim, con
 	return differ;
 }
 
-static void compare(const struct run_vm *sim, const struct run_vm *kvm, bool dma)
+static void compare(const struct run_vm *sim, const struct run_vm *kvm)
 {
 	ck_assert_msg(!sim->failure, "sim: %s", sim->failure);
 	ck_assert_msg(!kvm->failure, "kvm: %s", kvm->failure);
-	ck_assert_msg(!compare_counters(sim->name, &sim->counters, &kvm->counters, dma), "%s: counts differ",
+	ck_assert_msg(!compare_counters(sim->name, &sim->counters, &kvm->counters), "%s: counts differ",
 		      sim->name);
 	ck_assert(sim->has_digest && kvm->has_digest);
 	ck_assert_uint_eq(sim->digest, kvm->digest);
 }
 
-static void twins(const char *text, bool dma, struct text_run *kvm)
+static void twins(const char *text, struct text_run *kvm)
 {
 	struct text_run sim;
 	GError *error = NULL;
@@ -62,7 +55,7 @@ static void twins(const char *text, bool dma, struct text_run *kvm)
 	ck_assert_msg(run_text(&sim, &backend_sim, text, &error), "sim: %s", error ? error->message : "?");
 	ck_assert_msg(run_text(kvm, &backend_kvm, text, &error), "kvm: %s", error ? error->message : "?");
 	for (unsigned i = 0; i < sim.run->vms->len; i++)
-		compare(run_text_vm(&sim, i), run_text_vm(kvm, i), dma);
+		compare(run_text_vm(&sim, i), run_text_vm(kvm, i));
 	ck_assert_uint_eq(sim.run->end_ns, kvm->run->end_ns);
 	run_text_free(&sim);
 }
@@ -76,50 +69,49 @@ static void twins(const char *text, bool dma, struct text_run *kvm)
 static const struct {
 	const char *what, *text;
 	const char *counter; /* that must not be 0, lest nothing was tried */
-	bool dma; /* devices write pages that no processor has touched: KVM maps those without asking */
 } pairs[] = {
 	{ "a balloon that swells and shrinks",
 	  LOCKSTEP "[vm a]\ncount = 2\nmemory = 32 MiB\nballoon-target = 8 MiB\nballoon-from = 300 us\n"
 		   "balloon-until = 2 ms\nballoon-period = 3 ms\nworkload = w\n[balloon]\ninterval = 100 us\n" BUSY,
-	  "balloon_inflated", false },
+	  "balloon_inflated" },
 	{ "statistics, free pages reported and hinted",
 	  LOCKSTEP "[vm a]\nmemory = 32 MiB\nballoon-target = 4 MiB\nworkload = w\n"
 		   "[balloon]\nstats-interval = 500 us\nreporting = yes\nreporting-delay = 200 us\n"
 		   "free-page-hint = yes\nhint-interval = 1 ms\n" BUSY,
-	  "balloon_reports", false },
+	  "balloon_reports" },
 	{ "a disk with files",
 	  LOCKSTEP "[vm a]\nmemory = 32 MiB\ndisk = 16 MiB\nworkload = w\n"
 		   "[workload w]\nphases = f\n[phase f]\npattern = zipf\nbacking = file\nsize = 8 MiB\n"
 		   "operations = 20000\nwrites = 20%\n",
-	  "blk_reads", true },
+	  "blk_reads" },
 	{ "a guest that swaps",
 	  LOCKSTEP "[vm a]\nmemory = 24 MiB\nguest-swap = 64 MiB\ndisk-device = ssd\nworkload = w\n"
 		   "[workload w]\nprocesses = 2\nphases = u\n[phase u]\npattern = uniform\nsize = 9 MiB\n"
 		   "operations = 12000\nwrites = 50%\n",
-	  "guest_swap_outs", true },
+	  "guest_swap_outs" },
 	{ "sleepers, a disk and a balloon",
 	  LOCKSTEP "[vm a]\nmemory = 32 MiB\ndisk = 8 MiB\nballoon-target = 2 MiB\nworkload = w\n"
 		   "[workload w]\nprocesses = 3\nphases = f\n[phase f]\npattern = uniform\nbacking = file\n"
 		   "size = 4 MiB\noperations = 3000\nthink-time = 150 us\nthink-every = 100\n",
-	  "exits_halt", true },
+	  "exits_halt" },
 	{ "a policy that blows balloons up",
 	  "[host]\nmemory = 72 MiB\n" LOCKSTEP
 	  "[vm a]\ncount = 2\nmemory = 64 MiB\nballoon = yes\nworkload = w\n"
 	  "[balloon]\ninterval = 100 us\n[policy]\nname = proportional\ninterval = 500 us\n"
 	  "[workload w]\nprocesses = 2\nphases = a\n[phase a]\npattern = sequential\nstep = 4 KiB\nsize = 12 MiB\n"
 	  "operations = 9000\nwrites = 50%\n",
-	  "balloon_inflated", false },
+	  "balloon_inflated" },
 	{ "a guest that poisons what it frees, and one that starts late",
 	  LOCKSTEP "[vm a]\nmemory = 24 MiB\npage-poison = aa\nreporting = no\nworkload = w\n"
 		   "[vm b]\nmemory = 24 MiB\nstart = 1 ms\nworkload = w\n" BUSY,
-	  "guest_exits", false },
+	  "guest_exits" },
 };
 
 START_TEST(pair)
 {
 	struct text_run kvm;
 
-	twins(pairs[_i].text, pairs[_i].dma, &kvm);
+	twins(pairs[_i].text, &kvm);
 	for (const struct counter_info *c = counter_table; c->name; c++)
 		if (!strcmp(c->name, pairs[_i].counter))
 			ck_assert_msg(counter_get(&run_text_vm(&kvm, 0)->counters, c) > 0, "%s: nothing happened",

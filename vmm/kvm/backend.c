@@ -162,8 +162,6 @@ static gboolean supported(const struct run *r, GError **error)
 
 	if (!host_supported(r->e, mode == MODE_SHADOW ? &kvm_frames_ops : &kvm_machine_ops, error))
 		return FALSE;
-	if (r->e->experiment.schedule == SCHEDULE_FREE && mode == MODE_SHADOW)
-		return refuse(error, "experiment", "schedule", "free", "lockstep with paging = shadow");
 	if (r->e->host.backing == HOST_ANONYMOUS && !anonymous_supported(r->e, error))
 		return FALSE;
 	for (unsigned i = 0; i < r->vms->len; i++) {

@@ -140,7 +140,9 @@ struct boot_info kvm_boot_info(const struct kvm_vm *vm)
 		.arena_end = c->arena,
 		.levels = c->guest_levels,
 		.flags = BOOT_KEEP |
-			 (e->experiment.schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP : BOOT_INTERRUPTS) |
+			 (e->experiment.schedule == SCHEDULE_LOCKSTEP ? BOOT_LOCKSTEP :
+			  vm->m->shadow				      ? 0 :
+									BOOT_INTERRUPTS) |
 			 /* A real processor may have none; with paging = shadow, CR3 loads are the VMM's. */
 			 (vm->m->shadow && c->pcid ? BOOT_PCID : 0),
 		.quantum = e->experiment.quantum,

@@ -9,7 +9,8 @@
  * Idea. Threads, beside the one that answers userfaultfd:
  *
  *	one a VM	KVM_RUN; hypercalls; sleeps here while its guest idles or a policy blocks it
- *	devices		notifications of disks (ioeventfd), what devices do by the clock, their interrupts
+ *	devices		notifications of disks (ioeventfd), what devices do by the clock, their interrupts;
+ *			timers in shadow mode
  *	the caller	the host's work when it is due (vmm/host.h), samples, the end
  *
  * The lock of the machine is over all that counts or changes memory; nobody holds it while a guest runs. A guest's
@@ -154,7 +155,7 @@ static gpointer vm_thread(gpointer data)
 	bool more;
 
 	vm->has_watch = more = kvm_watch_start(&vm->watch, &error);
-	if (!more || start_clock(vm) || kvm_irq_timer(vm, m->run->e->experiment.tick_ns)) {
+	if (!more || start_clock(vm) || (!vm->shadow && kvm_irq_timer(vm, m->run->e->experiment.tick_ns))) {
 		g_mutex_lock(&m->lock);
 		kvm_vm_fail(vm, "%s", more ? "this KVM lets it have neither clock nor timer" : error->message);
 		g_mutex_unlock(&m->lock);
@@ -174,7 +175,8 @@ static gpointer vm_thread(gpointer data)
 	m->nrunning--;
 	g_cond_broadcast(&m->changed);
 	g_mutex_unlock(&m->lock);
-	kvm_irq_timer(vm, 0);
+	if (!vm->shadow)
+		kvm_irq_timer(vm, 0);
 	if (vm->has_watch)
 		kvm_watch_stop(&vm->watch);
 	return NULL;
@@ -188,7 +190,10 @@ static uint64_t look_at_devices(struct kvm_machine *m)
 	for (unsigned i = 0; i < m->nvms; i++) {
 		struct kvm_vm *vm = m->vms[i];
 
-		if (vm->done || !(vm->balloon || vm->disk))
+		if (vm->done)
+			continue;
+		next = MIN(next, kvm_irq_tick(vm, now));
+		if (!vm->balloon && !vm->disk)
 			continue;
 		kvm_irq_raise(vm, kvm_devices_look(vm));
 		next = MIN(next, kvm_devices_next(vm));
@@ -295,7 +300,7 @@ static void start(struct kvm_machine *m)
 		g_error("devices: %s", g_strerror(errno));
 	watch_fd(m, m->device_fd, NULL);
 	for (unsigned i = 0; i < m->nvms; i++)
-		if (m->vms[i]->disk)
+		if (m->vms[i]->disk && !m->shadow)
 			connect_disk(m->vms[i]);
 	m->start_ns = kvm_clock_ns();
 	m->nrunning = m->nvms;

@@ -10,6 +10,9 @@
  * may have memory at the usual one. KVM then leaves its hardware acceleration off (APICv, AVIC), which nothing here
  * needs.
  *
+ * In shadow mode, where the VMM plays the guest's ring 0, there is no controller at all: whoever interrupts does what
+ * the stub's handler would, in the vCPU page. That needs no exit: the guest looks there before its next operation.
+ *
  * A guest that idles does so in its thread (free.c) and not in the APIC: whoever raises a line says so there, too.
  *
  * Sources: Intel SDM vol. 3A, 11.4 to 11.8 (local APIC), 11.11.1 (message address); Linux
@@ -37,8 +40,11 @@
 #define DIVIDE_BY_128	    0xau
 
 static const struct {
-	unsigned line, vector;
-} lines[KVM_LINES] = { { IRQ_DISK, VECTOR_DISK }, { IRQ_BALLOON, VECTOR_BALLOON } };
+	unsigned line, vector, word;
+} lines[KVM_LINES] = {
+	{ IRQ_DISK, VECTOR_DISK, VCPU_LINE_DISK },
+	{ IRQ_BALLOON, VECTOR_BALLOON, VCPU_LINE_BALLOON },
+};
 
 int kvm_irq_create(struct kvm_vm *vm)
 {
@@ -117,13 +123,40 @@ int kvm_irq_timer(struct kvm_vm *vm, uint64_t period_ns)
 	return ioctl(vm->vcpu_fd, KVM_SET_LAPIC, &l);
 }
 
+/* In this order: who sees the quantum's end finds the word. */
+static void leave_word(struct kvm_vm *vm, unsigned offset)
+{
+	uint8_t *page = (uint8_t *)kvm_vcpu_page(vm);
+
+	__atomic_store_n((uint64_t *)(page + offset), 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n((uint64_t *)(page + VCPU_QUANTUM_END), 0, __ATOMIC_SEQ_CST);
+}
+
+uint64_t kvm_irq_tick(struct kvm_vm *vm, uint64_t now)
+{
+	uint64_t period = vm->m->run->e->experiment.tick_ns;
+
+	if (!vm->shadow)
+		return UINT64_MAX;
+	if (now >= vm->next_tick) {
+		leave_word(vm, VCPU_TICK);
+		vm->next_tick = now - now % period + period;
+	}
+	return vm->next_tick;
+}
+
 void kvm_irq_raise(struct kvm_vm *vm, unsigned which)
 {
 	const uint64_t one = 1;
 
-	for (unsigned i = 0; i < KVM_LINES; i++)
-		if (which & lines[i].line && write(vm->irq_fd[i], &one, sizeof(one)) != sizeof(one))
+	for (unsigned i = 0; i < KVM_LINES; i++) {
+		if (!(which & lines[i].line))
+			continue;
+		if (vm->shadow)
+			leave_word(vm, lines[i].word);
+		else if (write(vm->irq_fd[i], &one, sizeof(one)) != sizeof(one))
 			g_error("irqfd: %s", g_strerror(errno));
+	}
 	vm->raised |= which;
 	if (which)
 		g_cond_broadcast(&vm->wake);

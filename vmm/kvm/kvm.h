@@ -113,6 +113,7 @@ struct kvm_vm {
 	bool has_watch;
 	GCond wake;	  /* something it may sleep for has come */
 	unsigned raised;  /* lines, since it last slept */
+	uint64_t next_tick; /* shadow mode */
 	int irq_fd[KVM_LINES]; /* irqfds; -1: none */
 	int notify_fd;	  /* ioeventfd of the disk; -1: none */
 };
@@ -242,6 +243,8 @@ int kvm_irq_connect(struct kvm_vm *vm);
 void kvm_irq_disconnect(struct kvm_vm *vm);
 /* The guest's timer; 0: off. The vCPU does not run. */
 int kvm_irq_timer(struct kvm_vm *vm, uint64_t period_ns);
+/* The same in shadow mode, by whoever calls this often enough: when the next is due, UINT64_MAX in ept mode. */
+uint64_t kvm_irq_tick(struct kvm_vm *vm, uint64_t now);
 /* Raise lines (IRQ_*). Lock held. */
 void kvm_irq_raise(struct kvm_vm *vm, unsigned which);
 

@@ -57,6 +57,10 @@ bool kvm_mmio(struct kvm_vm *vm, gpa_t gpa, bool write, void *data, unsigned len
 		value = balloon ? vm_balloon_read(vm->balloon, offset, len) : vm_disk_read(vm->disk, offset, len);
 		memcpy(data, &value, len);
 	}
+	if (vm->m->free && write) {
+		kvm_irq_raise(vm, kvm_devices_look(vm));
+		kvm_free_poke(vm->m);
+	}
 	return true;
 }
 

@@ -107,7 +107,7 @@ gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error)
 	if (!vm->shadow &&
 	    (set_slot(vm, 0, 0, arena, kvm_arena(vm, 0)) || set_slot(vm, 1, arena, size - arena, vm->memory)))
 		return failed(vm, "KVM_SET_USER_MEMORY_REGION", error);
-	if (vm->m->free && kvm_irq_create(vm))
+	if (vm->m->free && !vm->shadow && kvm_irq_create(vm))
 		return failed(vm, "KVM_CAP_SPLIT_IRQCHIP", error);
 	vm->vcpu_fd = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
 	if (vm->vcpu_fd < 0)
@@ -214,11 +214,7 @@ static bool device_access(struct kvm_vm *vm)
 	g_mutex_lock(&vm->m->lock);
 	kvm_count_exit(vm, &vm->counters.exits_io);
 	ok = kvm_mmio(vm, r->mmio.phys_addr, r->mmio.is_write, r->mmio.data, r->mmio.len);
-	if (vm->m->free && ok)
-		kvm_irq_raise(vm, kvm_devices_look(vm));
 	g_mutex_unlock(&vm->m->lock);
-	if (vm->m->free && r->mmio.is_write)
-		kvm_free_poke(vm->m);
 	return ok;
 }
 
