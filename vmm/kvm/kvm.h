@@ -10,23 +10,23 @@
  * Threads: the caller runs the vCPUs, one after the other (lockstep), or each has a thread (free.c); another answers
  * userfaultfd. Whoever calls the memory manager, or reads what it counts, holds `lock`.
  *
- *	backend.c  what this host must offer, what of an experiment is supported, the run's frame
- *	loop.c	   VMs in turn, hypercalls, end of a run
- *	vm.c	   one VM: memory, paging, script
- *	boot.c	   what is in the arena before the first instruction
- *	vcpu.c	   registers, KVM_RUN, ticks
- *	life.c	   guests that get nowhere
- *	memory.h   memory of VMs in ept mode: machine_ops, and userfaultfd
- *	content.h  bytes of pages, and swap
- *	ksm.c	   the kernel merges guests' memory
- *	features.c which KVM this is (overbook doctor)
- *	tiny.c	   a guest of a few instructions, to ask what things cost
- *	calibrate*.c what exits, faults and swap-ins cost (overbook calibrate)
- *	mmio.c	   devices
- *	host.c	   what the host does beside its guests
- *	stats.c	   what KVM itself counts
- *	irq.c	   what interrupts a guest in the free schedule
- *	free.c	   the free schedule: a thread a VM
+ *	backend.c	what this host must offer, what of an experiment is supported, the run's frame
+ *	loop.c		VMs in turn, hypercalls, end of a run
+ *	free.c		the free schedule: a thread a VM; irq.c: what interrupts a guest in it
+ *	vm.c		one VM: memory, paging, script; boot.c: what is in its arena before the first instruction
+ *	vcpu.c		registers, KVM_RUN, ticks; life.c: guests that get nowhere
+ *	traces.c	processes that replay traces
+ *	mmio.c		devices
+ *	host.c		what the host does beside its guests; stats.c: what KVM itself counts
+ *
+ *	memory.h	ept mode: memory of a VM, faults.c its userfaultfd, merge.c merged pages, anonymous.c, ksm.h and
+ *			store_kernel.c memory that the kernel merges and swaps
+ *	shadow.h	shadow mode: ring 0 that is only believed, and tables that the processor walks; frames.c its
+ *			memory, emulate.h and decode.h instructions
+ *	content.h	bytes of pages, in both; store.h: of those that are swapped out
+ *
+ *	features.c	which KVM this is (overbook doctor); tiny.c: a guest of a few instructions, to ask
+ *	calibrate*.c	what exits, faults and swap-ins cost (overbook calibrate)
  */
 #ifndef OVERBOOK_KVM_KVM_H
 #define OVERBOOK_KVM_KVM_H
