@@ -165,9 +165,10 @@ soak-tests: $(B)/tests/fuzz/test_virtio_fuzz $(B)/tests/fuzz/test_blk_fuzz $(B)/
 	$(Q)for t in $^; do SOAK=10000000 UBSAN_OPTIONS=print_stacktrace=1 $$t || exit 1; done
 	$(Q)KILLS=50 B=$(B) tests/cli/check_kill.sh
 
-# Two real guests check every word while their memory is evicted, merged, logged and moved, for ten minutes.
-soak-kvm: $(B)/tests/guest/test_kvm_memory $(B)/tests/twin/test_free
-	$(Q)SOAK=600 CK_RUN_CASE=integrity $<
+# Real guests check every word while their memory is evicted, merged, logged, ballooned and moved, for ten minutes.
+soak-kvm: $(B)/tests/guest/test_kvm_memory $(B)/tests/guest/test_kvm_integrity $(B)/tests/twin/test_free
+	$(Q)SOAK=600 CK_RUN_CASE=integrity $(B)/tests/guest/test_kvm_memory
+	$(Q)SOAK=600 $(B)/tests/guest/test_kvm_integrity
 	$(Q)SOAK=1 $(B)/tests/twin/test_free
 
 golden: $(B)/overbook

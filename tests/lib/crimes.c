@@ -198,7 +198,7 @@ const struct crime crimes[] = {
 	CRIME("the kernel touches memory for ever", KERNEL, touches_all, HANG, "given up"),
 	CRIME("a table beyond memory", KERNEL, table_beyond, OTHER, ""),
 	CRIME("a page beyond memory", KERNEL, leaf_beyond, ACCESS, "beyond the guest's memory"),
-	CRIME("a page with reserved bits", KERNEL, leaf_reserved, CRASH, "exception 14 (error 0xd"),
+	CRIME("a page with reserved bits", KERNEL, leaf_reserved, CRASH, "exception 14"),
 	CRIME("a root that is its own entry", KERNEL, table_is_itself, OTHER, crime_ends_somehow),
 	CRIME("a root without anything", KERNEL, common_gone, CRASH, "triple fault"),
 	CRIME("CR3 beyond memory", KERNEL, cr3_beyond, OTHER, "triple fault|outside of its arena"),

@@ -71,7 +71,7 @@ static void give_up(struct kvm_vm *vm, gpa_t gpa, int err)
 {
 	kvm_vm_fail_as(vm, failure_of(err), "access to guest-physical 0x%" G_GINT64_MODIFIER "x: %s", gpa,
 		       failure_text(err));
-	vm->kvm_run->immediate_exit = 1;
+	kvm_vcpu_halt(vm);
 	kvm_memory_release_vcpu(vm, gpa >> PAGE_SHIFT);
 }
 
@@ -119,10 +119,12 @@ static void serve(struct kvm_machine *m, const struct uffd_msg *msg)
 	g_assert(vm);
 	gpa = vm->arena_pages * PAGE_SIZE + (page - (uintptr_t)vm->memory);
 	err = vm->done ? 0 : resolve(vm, gpa, write);
-	if (err)
+	if (err) {
 		give_up(vm, gpa, err);
-	else if (vm->done)
+	} else if (vm->done) {
+		kvm_vcpu_halt(vm);
 		kvm_memory_release_vcpu(vm, gpa >> PAGE_SHIFT);
+	}
 	vm->fault_ns += kvm_clock_ns() - began;
 	g_mutex_unlock(&m->lock);
 	if (ioctl(m->uffd, UFFDIO_WAKE, &range))

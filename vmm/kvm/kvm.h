@@ -212,6 +212,8 @@ gboolean kvm_watch_start(timer_t *watch, GError **error);
 void kvm_watch_stop(timer_t *watch);
 /* Lock held: have the VM's thread look whether it still may run. */
 void kvm_vcpu_kick(struct kvm_vm *vm);
+/* A vCPU that waits in the kernel for memory does not go back into the guest. Lock held. */
+void kvm_vcpu_halt(struct kvm_vm *vm);
 
 /* life.c */
 void kvm_life_begin(struct kvm_vm *vm);

@@ -177,6 +177,13 @@ void kvm_vcpu_kick(struct kvm_vm *vm)
 	pthread_kill(vm->self, KVM_WATCH_SIGNAL);
 }
 
+void kvm_vcpu_halt(struct kvm_vm *vm)
+{
+	vm->kvm_run->immediate_exit = 1;
+	if (vm->self)
+		pthread_kill(vm->self, KVM_WATCH_SIGNAL);
+}
+
 /* For failures only: where the guest is. */
 static uint64_t guest_rip(struct kvm_vm *vm)
 {
@@ -281,6 +288,7 @@ uint32_t kvm_vcpu_run(struct kvm_vm *vm)
 	uint64_t begin = kvm_clock_ns(), stopping = 0;
 	int64_t call = -1;
 
+	vm->self = pthread_self();
 	while (call < 0) {
 		if (vm->shadow) {
 			call = kvm_shadow_enter(vm);
