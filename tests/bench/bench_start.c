@@ -8,7 +8,8 @@
  * QEMU is told to run a firmware of four instructions that ends it: its exec to its exit, and the most it held.
  *
  * Limits: 15 ms and 12 MiB; each further VM 2 ms and 1 MiB beyond its memory: the arena that a guest kernel finds in
- * place, 6 MiB at least, and how long it takes to have that much is told apart.
+ * place, 6 MiB at least, and how long it takes to have that much is told apart. Processor time is told, too: on a busy
+ * machine it is what the wall clock would say on an idle one.
  */
 #include <fcntl.h>
 #include <glib.h>
@@ -197,12 +198,12 @@ int main(int argc, char **argv)
 	if (image)
 		g_unlink(image);
 	bench_most("first-exit", &first, "ms", 15);
-	bench_median("first-exit-cpu", &first_cpu, "ms");
+	bench_most("first-exit-cpu", &first_cpu, "ms", 15);
 	bench_most("first-exit-memory", &memory, "MiB", 12);
 	bench_median("further-vm", &each, "ms");
 	bench_median("further-vm-memory-alone", &arena, "ms");
 	bench_most("further-vm-beyond-memory", &beyond, "ms", 2);
-	bench_median("further-vm-cpu", &each_cpu, "ms");
+	bench_most("further-vm-cpu", &each_cpu, "ms", 2);
 	bench_most("further-vm-overhead", &each_memory, "MiB", 1);
 	if (!no_qemu) {
 		bench_median("qemu-microvm", &qemu, "ms");

@@ -79,6 +79,7 @@ int main(void)
 	Suite *s = suite_create("pager");
 	TCase *t = tcase_create("pager");
 
+	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, integrity, 0, 4);
 	suite_add_tcase(s, t);
 	return suite_run(s);

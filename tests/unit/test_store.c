@@ -26,7 +26,7 @@
 #include "workloads/pattern.h"
 #include "workloads/rng.h"
 
-enum { SLOTS = 3000, OPERATIONS = 30000 };
+enum { SLOTS = 3000, OPERATIONS = 20000 };
 
 enum place { NOWHERE, DEVICE, TIER, PATCH };
 
