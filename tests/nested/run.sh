@@ -74,7 +74,7 @@ boot() { # boot NPT
 		-no-user-config -display none -serial stdio -no-reboot \
 		-kernel "$work/kernel/vmlinuz" -initrd "$work/initramfs" \
 		-append "console=ttyS0 panic=-1 quiet npt=$1 $settings" \
-		</dev/null 2>&1 | tr -d '\r' >"$work/npt$1.log"
+		</dev/null >"$work/npt$1.log" 2>&1
 }
 # As long as there are processors, the modes run side by side.
 pids=
@@ -90,6 +90,7 @@ wait $pids
 passed=0 failed=0 skipped=0
 for npt in $modes; do
 	log=$work/npt$npt.log
+	sed -i 's/\r$//' "$log"
 	echo "  BOOT    $(sed -n 's/^BEGIN /kvm_amd, /p' "$log") in QEMU"
 	sed -n '/^BEGIN /,/^END /p' "$log" | grep '^  '
 	if grep -q '^END [01]$' "$log"; then
