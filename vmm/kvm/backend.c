@@ -92,7 +92,7 @@ static gboolean vm_supported(const struct conf_vm *c, GError **error)
 	if (c->paging != MODE_EPT && c->paging != MODE_SHADOW)
 		ok = refuse(error, section, "paging", paging_modes[c->paging]->name, "ept and shadow");
 	else if (c->guest_levels != 4)
-		ok = refuse(error, section, "levels", "5", "4");
+		ok = refuse(error, section, "levels", "5", "4: it does not ask for LA57, which few KVMs have");
 	else if (c->dirty_log == DIRTY_PML)
 		ok = refuse(error, section, "dirty-log", "pml", "none and wrprotect");
 	g_free(section);

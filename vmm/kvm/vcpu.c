@@ -46,8 +46,8 @@ static int set_slot(struct kvm_vm *vm, uint32_t slot, gpa_t gpa, uint64_t size, 
 	return ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
-/* Show the guest the processor that KVM supports. */
-static int set_cpuid(struct kvm_vm *vm)
+/* Show the guest the processor that KVM supports; its guest-physical addresses have *@bits bits. */
+static int set_cpuid(struct kvm_vm *vm, unsigned *bits)
 {
 	unsigned n = 256;
 	struct kvm_cpuid2 *cpuid = g_malloc0(sizeof(*cpuid) + n * sizeof(cpuid->entries[0]));
@@ -57,6 +57,10 @@ static int set_cpuid(struct kvm_vm *vm)
 	err = ioctl(vm->m->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid);
 	if (!err)
 		err = ioctl(vm->vcpu_fd, KVM_SET_CPUID2, cpuid);
+	*bits = 36; /* SDM vol. 2A, CPUID: what a processor without the leaf has */
+	for (unsigned i = 0; i < cpuid->nent && !err; i++)
+		if (cpuid->entries[i].function == 0x80000008)
+			*bits = cpuid->entries[i].eax & 0xff;
 	g_free(cpuid);
 	return err;
 }
@@ -97,6 +101,7 @@ gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error)
 {
 	uint64_t arena = vm->arena_pages * PAGE_SIZE, size = vm->npages * PAGE_SIZE;
 	int run_size = ioctl(vm->m->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	unsigned bits;
 
 	/* It takes all of a process's locks, and gives up when a signal comes meanwhile. */
 	do
@@ -119,8 +124,14 @@ gboolean kvm_vcpu_create(struct kvm_vm *vm, GError **error)
 		return failed(vm, "the vCPU's run page", error);
 	vm->kvm_run = run;
 	vm->kvm_run_size = (size_t)run_size;
-	if (set_cpuid(vm))
+	if (set_cpuid(vm, &bits))
 		return failed(vm, "KVM_SET_CPUID2", error);
+	if (!vm->shadow && device_gpa(vm->npages, DEVICE_LAPIC) >> bits) {
+		g_set_error(error, VMM_ERROR, VMM_LACKS,
+			    "VM \"%s\" cannot start: its devices would lie beyond the processor's %u address bits",
+			    vm->out->name, bits);
+		return FALSE;
+	}
 	if (vm->shadow)
 		return kvm_shadow_vcpu(vm, error);
 	if (set_registers(vm))
