@@ -50,6 +50,7 @@ static const struct fit {
 	{ "handle_ept", "exits_ept_violation", "ept", FIT_TOUCH, OPERATIONS("1000"), OPERATIONS("5000") },
 	{ "handle_cr", "exits_cr_write", "shadow", FIT_SWITCH, OPERATIONS("2000"), OPERATIONS("8000") },
 	{ "handle_page_fault", "exits_page_fault", "shadow", FIT_TOUCH, OPERATIONS("1000"), OPERATIONS("5000") },
+	{ "handle_invlpg", "exits_invlpg", "shadow", FIT_CHURN, OPERATIONS("2000"), OPERATIONS("14000") },
 };
 
 static GPtrArray *overrides(const char *const *set, GError **error)
