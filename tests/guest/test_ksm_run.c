@@ -11,9 +11,9 @@
 	"[host]\nmemory = 128 MiB\n%s[vm a]\ncount = 2\nmemory = 16 MiB\nworkload = w\n"                     \
 	"[workload w]\nphases = texts, work\n"                                                                \
 	"[phase texts]\npattern = sequential\nstep = 4 KiB\nsize = 1 MiB\noperations = 256\nwrites = 0%%\n"   \
-	"contents = text:256\n[phase work]\npattern = zipf\nsize = 512 KiB\noperations = 60000\nwrites = 50%%\n"
+	"contents = text:256\n[phase work]\npattern = zipf\nsize = 512 KiB\noperations = 20000\nwrites = 50%%\n"
 
-#define KERNEL "backing = anonymous\n[dedup]\nalgorithm = kernel\npages-to-scan = 3000\nsleep = 1 ms\n"
+#define KERNEL "backing = anonymous\n[dedup]\nalgorithm = kernel\npages-to-scan = 3000\nsleep = 1 ms\nsmart-scan = no\n"
 
 static void same(const struct run *a, const struct run *b)
 {

@@ -68,6 +68,12 @@ static gboolean set(struct kvm_ksm *k, const char *name, const char *value, cons
 		return TRUE;
 	if (!now && absent && !strcmp(absent, value))
 		return TRUE;
+	if (!now) {
+		g_set_error(error, VMM_ERROR, VMM_LACKS,
+			    "this kernel's KSM has no %s (a newer one has); without it the value is %s", name,
+			    absent ? absent : "its own");
+		return FALSE;
+	}
 	return host_settings_set(k->settings, path, value, error);
 }
 
