@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # kill -9 at any moment: results are complete or absent, no process and no file stays, and what a killed run could not
-# put back the next one does. KILLS (10; make soak: 50) moments on each machine, from KILL_SEED (1). Prints "N passed,
+# put back the next one does. KILLS (6; make soak: 50) moments on each machine, from KILL_SEED (1). Prints "N passed,
 # N failed, N skipped" last.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/check.sh
-kills=${KILLS:-10}
+kills=${KILLS:-6}
 seed=${KILL_SEED:-1}
 mark=OVERBOOK_KILLED_BY=$$
 mkdir "$tmp/runs" "$tmp/tmp" "$tmp/swap"
