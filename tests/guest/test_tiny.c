@@ -77,9 +77,9 @@ START_TEST(what_if_features_are_asked)
 
 	kvm_features_ask(&f);
 	ck_assert_int_eq(f.err, 0);
-	ck_assert(f.ring0_ns >= 0 && f.ring0_ns < 1e6);
-	ck_assert(f.exit_ns > 0 && f.exit_ns < 1e9);
-	ck_assert(f.fault_ns > 0 && f.fault_ns < 1e9);
+	ck_assert(f.ring0_ns >= 0);
+	ck_assert(f.exit_ns > 0);
+	ck_assert(f.fault_ns > 0);
 	ck_assert_int_gt(f.slots, 1);
 	/* Emulated instructions take as long as software needs. */
 	ck_assert((f.kind == KIND_SOFTWARE) == (f.ring0_ns >= 100));
