@@ -161,7 +161,7 @@ static unsigned seconds(unsigned n)
 {
 	const char *soak = getenv("SOAK");
 
-	return soak ? n * (unsigned)atoi(soak) / 12 : suite_scaled(n);
+	return soak ? n * (unsigned)atoi(soak) / 12 : n;
 }
 
 static const struct {
@@ -207,7 +207,7 @@ START_TEST(swap_file_with_errors)
 		ck_assert_msg(strstr(vm->failure, "machine check"), "%s", vm->failure);
 		ck_assert_uint_eq(vm->counters.guest_failures_memory, 1);
 	}
-	ck_assert(nfailed >= 1 || suite_scaled(2) == 1);
+	ck_assert_uint_ge(nfailed, 1);
 	ck_assert_uint_lt(nfailed, 4);
 	teardown();
 }
@@ -233,6 +233,10 @@ int main(void)
 
 	if (!kvm_or_skip())
 		return 0;
+	if (suite_scaled(2) == 1) {
+		printf("SKIP: integrity is tested by the clock, and emulated exits leave no time for it\n");
+		return 0;
+	}
 	tcase_set_timeout(c, 1200);
 	tcase_add_loop_test(c, not_one_wrong_word, 0, G_N_ELEMENTS(runs));
 	tcase_add_test(c, swap_file_with_errors);
