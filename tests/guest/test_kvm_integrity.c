@@ -23,13 +23,9 @@
 #define VMS(n, more) \
 	"[vm a]\ncount = " n "\nmemory = 48 MiB\nballoon-target = 8 MiB\nballoon-from = 0\n" more "workload = w\n"
 
-/* Two threads and real time; one after the other and virtual time, which is slower by far. */
 #define FREE \
 	"[experiment]\nmachine = kvm\ndigest = no\nschedule = free\nsample-interval = 100 ms\n"
-#define LOCKSTEP \
-	"[experiment]\nmachine = kvm\ndigest = no\nschedule = lockstep\nquantum = 200\nsample-interval = 0\n"
 #define SECONDS	 "balloon-until = 1 s\nballoon-period = 2 s\n"
-#define MOMENTS	 "balloon-until = 1 ms\nballoon-period = 2 ms\npaging = shadow\n"
 #define TWO_TIERS "[swap]\nsize = 256 MiB\ncompressed-pool = 4 MiB\ncompressor = lz4\nwriteback = yes\n"
 #define FAILING	  "[swap]\nsize = 256 MiB\nread-error-rate = "
 
@@ -170,7 +166,7 @@ static const struct {
 	const char *text;
 } runs[] = {
 	{ "ept", 2048, FREE HOST("30 MiB", "10 ms") TWO_TIERS VMS("2", SECONDS) },
-	{ "shadow", 512, LOCKSTEP HOST("72 MiB", "40 us") VMS("2", MOMENTS) },
+	{ "shadow", 2048, FREE HOST("30 MiB", "10 ms") TWO_TIERS VMS("2", SECONDS "paging = shadow\n") },
 };
 
 /* What if memory is taken from guests in every way there is, while they write? They find what they left. */
