@@ -30,8 +30,8 @@ static const struct {
 
 /* Counters that may differ between simulator and KVM: those whose names begin so. */
 static const char *const exceptions[] = {
-	"ns_",	      "tlb_",	 "walk",	"pwc_",	     "ntlb_",	  "cache_", "numa_",	     "ad_updates",
-	"exits",      "kvm_",	 "fetches",	"table_frames", "faults_spurious", "idle_age_",
+	"ns_",		"tlb_",		 "walk",	    "pwc_",	      "ntlb_",		   "cache_",
+	"numa_",	"ad_updates",	 "exits",	    "kvm_",	      "table_frames",	   "faults_spurious",
 	"shadow_fills", "shadow_pages_", "shadow_spurious", "shadow_ad_updates", "shadow_evictions", "shadow_splinters",
 };
 
