@@ -56,16 +56,15 @@ static void sleep_until(struct kvm_machine *m, GCond *cond, uint64_t ns)
 static int start_clock(struct kvm_vm *vm)
 {
 	struct vcpu_page *v = kvm_vcpu_page(vm);
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} tsc = { .head.nmsrs = 1, .entry.index = 0x10 /* IA32_TIME_STAMP_COUNTER */ };
+	g_autofree struct kvm_msrs *msrs = g_malloc0(sizeof(*msrs) + sizeof(msrs->entries[0]));
 	int khz = ioctl(vm->vcpu_fd, KVM_GET_TSC_KHZ, 0);
 
-	if (khz <= 0 || ioctl(vm->vcpu_fd, KVM_GET_MSRS, &tsc) != 1)
+	msrs->nmsrs = 1;
+	msrs->entries[0].index = 0x10; /* IA32_TIME_STAMP_COUNTER */
+	if (khz <= 0 || ioctl(vm->vcpu_fd, KVM_GET_MSRS, msrs) != 1)
 		return -1;
 	v->clock_ns = now_of(vm->m);
-	v->clock_tsc = tsc.entry.data;
+	v->clock_tsc = msrs->entries[0].data;
 	v->clock_mult = (uint64_t)(((unsigned __int128)1000000 << 32) / (unsigned)khz);
 	return 0;
 }

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <linux/kvm.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -124,12 +125,11 @@ static int set_slot(struct tiny *t, unsigned slot, uint64_t gpa, void *hva, size
 
 static int set_cpuid(struct tiny *t)
 {
-	struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entries[128];
-	} cpuid = { .head.nent = 128 };
+	enum { MOST = 256 };
+	g_autofree struct kvm_cpuid2 *cpuid = g_malloc0(sizeof(*cpuid) + MOST * sizeof(cpuid->entries[0]));
 
-	if (ioctl(t->kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) || ioctl(t->vcpu, KVM_SET_CPUID2, &cpuid))
+	cpuid->nent = MOST;
+	if (ioctl(t->kvm, KVM_GET_SUPPORTED_CPUID, cpuid) || ioctl(t->vcpu, KVM_SET_CPUID2, cpuid))
 		return ERR(-errno);
 	return 0;
 }
