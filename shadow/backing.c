@@ -48,20 +48,6 @@ static void zap_blocks(struct shadow *s, gfn_t gfn, uint64_t npages, unsigned le
 		shadow_zap_leaves(s, at, level);
 }
 
-static void zap_tables(struct shadow *s, gfn_t gfn)
-{
-	struct shadow_page *sp = shadow_page_first(s, gfn);
-
-	while (sp) {
-		if (sp->role.direct) {
-			sp = sp->next;
-		} else {
-			shadow_page_zap(s, sp);
-			sp = shadow_page_first(s, gfn);
-		}
-	}
-}
-
 void shadow_unmap(struct paging *p, gfn_t gfn, uint64_t npages)
 {
 	struct shadow *s = (struct shadow *)p;
@@ -71,7 +57,7 @@ void shadow_unmap(struct paging *p, gfn_t gfn, uint64_t npages)
 		zap_blocks(s, gfn, npages, level);
 	for (gfn_t at = gfn; at < gfn + npages; at++)
 		if (shadow_block_has_tables(s, at, 2))
-			zap_tables(s, at);
+			shadow_page_zap_table(s, at);
 	shadow_end(s);
 }
 

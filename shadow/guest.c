@@ -44,19 +44,9 @@ void shadow_lift_trace(struct paging *p, gpa_t gpa)
 {
 	struct shadow *s = (struct shadow *)p;
 	gfn_t gfn = gpa >> PAGE_SHIFT;
-	struct shadow_page *sp;
 
 	shadow_begin(s);
-	if (!shadow_unsync_gfn(s, gfn)) {
-		sp = shadow_page_first(s, gfn);
-		while (sp) {
-			if (sp->role.direct) {
-				sp = sp->next;
-			} else {
-				shadow_page_zap(s, sp);
-				sp = shadow_page_first(s, gfn);
-			}
-		}
-	}
+	if (!shadow_unsync_gfn(s, gfn))
+		shadow_page_zap_table(s, gfn);
 	shadow_end(s);
 }

@@ -113,6 +113,8 @@ int shadow_page_get(struct shadow *s, gfn_t gfn, union shadow_role role, struct 
 void shadow_page_reach(struct shadow *s, struct shadow_page *sp, const struct shadow_page *parent, gva_t gva);
 void shadow_page_use(struct shadow *s, struct shadow_page *sp);
 void shadow_page_zap(struct shadow *s, struct shadow_page *sp);
+/* All that were made from the guest's table at @gfn. */
+void shadow_page_zap_table(struct shadow *s, gfn_t gfn);
 void shadow_page_set_root(struct shadow *s, unsigned vcpu, struct shadow_page *sp);
 void shadow_page_free(gpointer sp); /* the struct alone */
 

@@ -110,6 +110,20 @@ void shadow_page_zap(struct shadow *s, struct shadow_page *sp)
 	shadow_charge(s, CHARGE_TABLE_PAGE, 1);
 }
 
+void shadow_page_zap_table(struct shadow *s, gfn_t gfn)
+{
+	struct shadow_page *sp = shadow_page_first(s, gfn);
+
+	while (sp) {
+		if (sp->role.direct) {
+			sp = sp->next;
+		} else {
+			shadow_page_zap(s, sp);
+			sp = shadow_page_first(s, gfn);
+		}
+	}
+}
+
 void shadow_page_set_root(struct shadow *s, unsigned vcpu, struct shadow_page *sp)
 {
 	if (s->root[vcpu])
