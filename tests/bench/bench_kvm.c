@@ -115,7 +115,7 @@ static gpointer serve(gpointer data)
 
 static const char *ours_in(void *arg, double *out)
 {
-	const struct store_config cfg = { .nslots = NPAGES, .compressor = "lz4" };
+	const struct store_config cfg = { .nslots = NPAGES, .compressor = compressor_find("lz4") };
 	struct server s = { .uffd = kvm_uffd_open(), .stop = eventfd(0, 0), .batch = *(unsigned *)arg };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 	uint64_t one = 1;

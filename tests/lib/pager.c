@@ -79,7 +79,7 @@ struct pager {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
 	bool asleep, stop;
-	struct codec *codec;
+	const struct compressor *lz4;
 	struct blobs *heap; /* of blobs */
 	pthread_t evictor, server;
 	bool has_evictor, has_server;
@@ -176,11 +176,11 @@ static void evict(struct pager *p, unsigned most)
 	unsigned n = take_victims(p, most, &first, &slot);
 
 	for (unsigned i = 0; i < n; i++) {
-		uint8_t out[CODEC_MAX], *blob;
+		uint8_t out[COMPRESSED_MAX], *blob;
 		unsigned nbytes;
 
 		pthread_mutex_unlock(&p->lock);
-		nbytes = codec_pack(p->codec, pool_page(p, slot + i), out);
+		nbytes = p->lz4->pack(NULL, pool_page(p, slot + i), out);
 		pthread_mutex_lock(&p->lock);
 		if (p->page[first + i].place == LEAVING && p->page[first + i].slot == slot + i) {
 			blob = blobs_take(p->heap, nbytes);
@@ -283,7 +283,7 @@ static void load(struct pager *p, uint32_t page)
 	slot = take_frame(p);
 	prefetch(pool_page(p, slot), PAGE_SIZE);
 	pthread_mutex_unlock(&p->lock);
-	err = codec_unpack(p->codec, blob, e->nbytes, pool_page(p, slot));
+	err = p->lz4->unpack(NULL, blob, e->nbytes, pool_page(p, slot));
 	g_assert(!err);
 	pthread_mutex_lock(&p->lock);
 	blobs_give(p->heap, blob, e->nbytes);
@@ -449,7 +449,7 @@ struct pager *pager_new(const struct pager_config *cfg)
 	p->empty = g_new(uint32_t, 2 * cfg->nframes);
 	for (uint32_t i = 0; i < 2 * cfg->nframes; i++)
 		p->empty[p->nempty++] = (uint32_t)(2 * cfg->nframes) - 1 - i;
-	p->codec = codec_new("lz4");
+	p->lz4 = compressor_find("lz4");
 	p->heap = blobs_new();
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
@@ -494,7 +494,6 @@ void pager_free(struct pager *p)
 	munmap(p->region, p->cfg.npages * PAGE_SIZE);
 	munmap(p->pool, 2 * p->cfg.nframes * PAGE_SIZE);
 	blobs_free(p->heap);
-	codec_free(p->codec);
 	pthread_mutex_destroy(&p->lock);
 	pthread_cond_destroy(&p->work);
 	g_free(p->page);

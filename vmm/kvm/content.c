@@ -160,7 +160,7 @@ gboolean kvm_content_init(struct kvm_machine *m, GError **error)
 	/* Sizes are asked for without a device, too; then nothing is ever saved. */
 	if (!e->swap.size) {
 		cfg.nslots = 1;
-		cfg.compressor = "none";
+		cfg.compressor = &compressor_none;
 	}
 	cfg.now = store_now;
 	cfg.read_frame = read_frame;

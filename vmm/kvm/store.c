@@ -37,7 +37,7 @@ struct store {
 	struct store_config cfg;
 	struct store_file *file;     /* either this or the other */
 	struct store_kernel *kernel;
-	struct codec *codec;
+	void *codec; /* ctx of cfg.compressor */
 	struct patcher *patcher; /* NULL: not needed yet */
 	struct blobs *blobs;	 /* of the blobs */
 	struct blob **blob;	 /* [nslots], lazily backed */
@@ -46,16 +46,16 @@ struct store {
 
 	/* What was compressed last. */
 	unsigned packed; /* 0: nothing */
-	uint8_t page[PAGE_SIZE], out[CODEC_MAX];
+	uint8_t page[PAGE_SIZE], out[COMPRESSED_MAX];
 };
 
-_Static_assert(CODEC_MAX >= PATCH_MAX, "room for any patch");
+_Static_assert(COMPRESSED_MAX >= PATCH_MAX, "room for any patch");
 
 void store_config_read(struct store_config *cfg, const struct conf_swap *c, uint64_t seed)
 {
 	*cfg = (struct store_config){
 		.nslots = c->size / PAGE_SIZE,
-		.compressor = codec_names[c->compressor],
+		.compressor = compressors[c->compressor],
 		.directory = c->directory,
 		.buffered = !c->direct,
 		.kernel = c->engine == SWAP_ENGINE_KERNEL,
@@ -71,15 +71,13 @@ struct store *store_new(const struct store_config *cfg, GError **error)
 
 	g_assert(cfg->nslots && cfg->nslots < SLOT_DEVICE);
 	s->cfg = *cfg;
-	s->cfg.compressor = s->cfg.directory = NULL;
-	s->codec = codec_new(cfg->compressor ? cfg->compressor : "none");
+	s->cfg.directory = NULL;
+	s->cfg.compressor = cfg->compressor ? cfg->compressor : &compressor_none;
+	s->codec = compressor_open(s->cfg.compressor);
 	s->blobs = blobs_new();
 	s->blob = lazy_new(cfg->nslots * sizeof(struct blob *));
 	disk_break(&s->fate, &cfg->faults, rng_mix(cfg->seed + 2));
-	if (!s->codec)
-		g_set_error(error, VMM_ERROR, VMM_USAGE, "[swap] compressor = %s: machine = kvm has zstd, lz4, table",
-			    cfg->compressor);
-	else if (!s->blob)
+	if (!s->blob)
 		g_set_error(error, VMM_ERROR, VMM_FAILED,
 			    "[swap] size: no address space for a table of %" PRIu64 " slots", cfg->nslots);
 	else if (cfg->kernel)
@@ -109,7 +107,7 @@ void store_free(struct store *s)
 	kernel_free(s->kernel);
 	if (s->patcher)
 		patcher_free(s->patcher);
-	codec_free(s->codec);
+	compressor_close(s->cfg.compressor, s->codec);
 	blobs_free(s->blobs);
 	lazy_free(s->blob, s->cfg.nslots * sizeof(struct blob *));
 	g_free(s);
@@ -145,13 +143,25 @@ static void pack(struct store *s, const void *page)
 		return;
 	/* First the copy: the guest may be writing the page. */
 	memcpy(s->page, page, PAGE_SIZE);
-	s->packed = codec_pack(s->codec, s->page, s->out);
+	s->packed = s->cfg.compressor->pack(s->codec, s->page, s->out);
+}
+
+/* A page made from a pattern has its base as word 1 and its stamp as word 0. */
+static struct pattern pattern_of(const uint8_t *page)
+{
+	uint8_t made[PAGE_SIZE] __attribute__((aligned(8)));
+	struct pattern p;
+
+	memcpy(&p.stamp, page, 8);
+	memcpy(&p.base, page + 8, 8);
+	pattern_fill(p, made);
+	return memcmp(made, page, PAGE_SIZE) ? (struct pattern){ PATTERN_BASE(PATTERN_BYTES, 0), 0 } : p;
 }
 
 unsigned store_compressed_size(struct store *s, const void *page)
 {
 	pack(s, page);
-	return codec_size(s->codec, s->page, s->packed);
+	return s->cfg.compressor->size ? s->cfg.compressor->size(pattern_of(s->page)) : s->packed;
 }
 
 static int to_device(struct store *s, uint64_t slot, const void *page)
@@ -217,7 +227,7 @@ static int unpatch(struct store *s, const struct blob *b, void *page)
 
 static int unpack(struct store *s, const struct blob *b, void *page)
 {
-	return b->patched ? unpatch(s, b, page) : codec_unpack(s->codec, b->data, b->nbytes, page);
+	return b->patched ? unpatch(s, b, page) : s->cfg.compressor->unpack(s->codec, b->data, b->nbytes, page);
 }
 
 int store_peek(struct store *s, uint64_t slot, void *page)

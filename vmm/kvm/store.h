@@ -16,6 +16,7 @@
 #include <glib.h>
 
 #include "mm/types.h"
+#include "vmm/compressor.h"
 #include "vmm/disk_model.h"
 #include "vmm/experiment.h"
 
@@ -26,7 +27,7 @@ uint64_t kernel_swap_free(void);
 
 struct store_config {
 	uint64_t nslots;
-	const char *compressor; /* "zstd", "lz4", "table" (sizes by heart, stored as zstd makes them) or "none" */
+	const struct compressor *compressor; /* NULL: pages are kept as they are */
 	const char *directory;	/* of the file; NULL or "": $TMPDIR, or /var/tmp */
 	bool buffered;		/* through the kernel's page cache */
 	bool kernel;		/* the host's own swap instead of a file */
@@ -56,7 +57,7 @@ struct store_stats {
 
 /* As @c says, for a run of this @seed; now, read_frame and ctx are left to the caller. */
 void store_config_read(struct store_config *cfg, const struct conf_swap *c, uint64_t seed);
-/* NULL and VMM_LACKS (no room, no directory). The strings of @cfg are not kept. */
+/* NULL and VMM_LACKS (no room, no directory). The string of @cfg is not kept. */
 struct store *store_new(const struct store_config *cfg, GError **error);
 void store_free(struct store *s); /* NULL: nothing */
 

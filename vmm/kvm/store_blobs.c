@@ -16,7 +16,7 @@
 #define CHUNK (2u << 20)
 #define SPAN  (32u << 10)
 #define STEP  64u
-#define CLASSES (CODEC_MAX / STEP + 2)
+#define CLASSES (COMPRESSED_MAX / STEP + 2)
 
 struct blobs {
 	GPtrArray *chunks;

@@ -7,28 +7,12 @@
 
 #include "vmm/kvm/store.h"
 
-/* Room for whatever a codec makes of a page. */
-#define CODEC_MAX 4200u
-
-/* store_codec.c */
-struct codec;
-
-extern const char *const codec_names[]; /* NULL-ended: zstd, lz4, table (as conf_swap.compressor counts), none */
-
-struct codec *codec_new(const char *name); /* NULL: there is none of this name */
-void codec_free(struct codec *c);
-/* Compress; @out has room for CODEC_MAX. How many bytes. */
-unsigned codec_pack(struct codec *c, const void *page, void *out);
-int codec_unpack(struct codec *c, const void *in, unsigned nbytes, void *page); /* -EIO: no such bytes */
-/* What the simulator takes for the size of the page, of which codec_pack() made @nbytes. */
-unsigned codec_size(const struct codec *c, const void *page, unsigned nbytes);
-
 /* store_blobs.c */
 struct blobs;
 
 struct blobs *blobs_new(void);
 void blobs_free(struct blobs *h); /* and all that was taken */
-void *blobs_take(struct blobs *h, unsigned nbytes); /* at most CODEC_MAX + 16; NULL: no memory */
+void *blobs_take(struct blobs *h, unsigned nbytes); /* at most COMPRESSED_MAX + 16; NULL: no memory */
 void blobs_give(struct blobs *h, void *at, unsigned nbytes);
 
 /* store_file.c */

@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* compress.h - what a page's bytes compress to; see compress.c */
+/* compress.h - the sizes of compressed pages, remembered; see compress.c */
 #ifndef OVERBOOK_SIM_COMPRESS_H
 #define OVERBOOK_SIM_COMPRESS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
-#include "workloads/pattern.h"
-
-struct compressor {
-	const char *name, *summary;
-	bool fast; /* charged at the profile's lz4_ prices */
-	/* Bytes that 4096 at @page become; @pattern is what they were made from, or of family BYTES. */
-	unsigned (*size)(void *ctx, struct pattern pattern, const uint64_t *page);
-	void *(*open)(void); /* NULL: needs no ctx */
-	void (*close)(void *ctx);
-};
-
-extern const struct compressor *const compressors[]; /* NULL-ended: zstd, lz4, table */
+#include "vmm/compressor.h"
 
 struct compress;
 
