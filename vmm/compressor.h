@@ -5,8 +5,8 @@
  * The simulator asks for sizes only, the real machine keeps what pack() makes; both call the same code, so the same
  * pages go to the compressed tier on both.
  */
-#ifndef OVERBOOK_COMPRESSOR_H
-#define OVERBOOK_COMPRESSOR_H
+#ifndef OVERBOOK_VMM_COMPRESSOR_H
+#define OVERBOOK_VMM_COMPRESSOR_H
 
 #include <stdbool.h>
 
@@ -27,8 +27,8 @@ struct compressor {
 	unsigned (*size)(struct pattern pattern);
 };
 
-extern const struct compressor *const compressors[]; /* NULL-ended: zstd, lz4, table; conf_swap.compressor counts them */
-extern const struct compressor compressor_none;	     /* pages as they are; not among them */
+extern const struct compressor *const compressors[]; /* NULL-ended: zstd, lz4, table, as conf_swap.compressor counts */
+extern const struct compressor compressor_none; /* pages as they are; not among them */
 
 /* Also "none"; NULL: there is none of this name. */
 const struct compressor *compressor_find(const char *name);

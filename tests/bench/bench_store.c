@@ -32,7 +32,9 @@ struct bench {
 
 static struct store *must_store(const char *compressor, unsigned cluster)
 {
-	const struct store_config cfg = { .nslots = PAGES, .compressor = compressor_find(compressor), .cluster = cluster };
+	const struct store_config cfg = {
+		.nslots = PAGES, .compressor = compressor_find(compressor), .cluster = cluster
+	};
 	g_autoptr(GError) error = NULL;
 	struct store *s = store_new(&cfg, &error);
 

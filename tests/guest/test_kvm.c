@@ -11,30 +11,19 @@
 
 #define EXPERIMENT "[experiment]\nmachine = kvm\nschedule = lockstep\nquantum = 500\n"
 #define VM	   "[vm a]\nmemory = 32 MiB\nworkload = w\n"
-#define WORKLOAD(processes, phase) \
-	"[workload w]\nprocesses = " processes "\nphases = p\n[phase p]\n" phase
 
 static struct text_run t;
-static GError *error;
-
-static void run_ok(const char *text)
-{
-	gboolean ok = run_text(&t, &backend_kvm, text, &error);
-
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
-}
 
 static void teardown(void)
 {
 	run_text_free(&t);
-	g_clear_error(&error);
-	run_stop = 0;
 }
 
 /* What if nothing goes wrong? Every page the processes touched was faulted in once, by guest and host alike. */
 START_TEST(boots)
 {
-	run_ok(EXPERIMENT VM WORKLOAD("2", "pattern = sequential\nsize = 256 KiB\noperations = 70000\n"));
+	must_run_text(&t, &backend_kvm,
+		      EXPERIMENT VM ONE_PHASE("2", "pattern = sequential\nsize = 256 KiB\noperations = 70000\n"));
 
 	struct run_vm *vm = run_text_vm(&t, 0);
 
@@ -52,7 +41,8 @@ END_TEST
 
 START_TEST(populated_is_counted)
 {
-	run_ok(EXPERIMENT VM WORKLOAD("3", "pattern = uniform\nsize = 1 MiB\noperations = 3000\n"));
+	must_run_text(&t, &backend_kvm,
+		      EXPERIMENT VM ONE_PHASE("3", "pattern = uniform\nsize = 1 MiB\noperations = 3000\n"));
 
 	struct counters *c = &run_text_vm(&t, 0)->counters;
 
@@ -66,12 +56,13 @@ END_TEST
 /* What if a process forks? Its children share its pages until somebody writes. */
 START_TEST(forks)
 {
-	run_ok(EXPERIMENT VM
-	       "[workload w]\nphases = warm, p, c\n"
-	       "[phase warm]\npattern = sequential\nsize = 64 KiB\nregion = r\noperations = 8192\n"
-	       "[phase p]\npattern = fork\nregion = r\nsize = 64 KiB\noperations = 40\nforks = c\n"
-	       "[phase c]\npattern = sequential\nchild = yes\nregion = r\nsize = 64 KiB\noperations = 8192\n"
-	       "writes = 100%\n");
+	must_run_text(&t, &backend_kvm,
+		      EXPERIMENT VM
+		      "[workload w]\nphases = warm, p, c\n"
+		      "[phase warm]\npattern = sequential\nsize = 64 KiB\nregion = r\noperations = 8192\n"
+		      "[phase p]\npattern = fork\nregion = r\nsize = 64 KiB\noperations = 40\nforks = c\n"
+		      "[phase c]\npattern = sequential\nchild = yes\nregion = r\nsize = 64 KiB\noperations = 8192\n"
+		      "writes = 100%\n");
 
 	struct run_vm *vm = run_text_vm(&t, 0);
 
@@ -85,8 +76,9 @@ END_TEST
 /* What if several guests share a host? They take turns and know nothing of each other. */
 START_TEST(several)
 {
-	run_ok(EXPERIMENT "[vm a]\ncount = 3\nmemory = 32 MiB\nworkload = w\n"
-	       WORKLOAD("1", "pattern = uniform\nsize = 512 KiB\noperations = 5000\n"));
+	must_run_text(&t, &backend_kvm,
+		      EXPERIMENT "[vm a]\ncount = 3\nmemory = 32 MiB\nworkload = w\n"
+		      ONE_PHASE("1", "pattern = uniform\nsize = 512 KiB\noperations = 5000\n"));
 	for (unsigned i = 0; i < 3; i++) {
 		struct run_vm *vm = run_text_vm(&t, i);
 
@@ -101,9 +93,10 @@ END_TEST
 /* What if every process sleeps? Virtual time passes, real time hardly. */
 START_TEST(sleeps)
 {
-	run_ok(EXPERIMENT VM
-	       WORKLOAD("1", "pattern = sequential\nsize = 64 KiB\noperations = 100\nthink-time = 1 s\n"
-			     "think-every = 10\n"));
+	must_run_text(&t, &backend_kvm,
+		      EXPERIMENT VM
+		      ONE_PHASE("1", "pattern = sequential\nsize = 64 KiB\noperations = 100\nthink-time = 1 s\n"
+				    "think-every = 10\n"));
 	ck_assert_uint_ge(run_text_vm(&t, 0)->counters.exits_halt, 9);
 }
 END_TEST
@@ -111,8 +104,9 @@ END_TEST
 /* What if the modelled host is too small? That is a guest's failure, not ours, and nobody waits for ever. */
 START_TEST(host_is_full)
 {
-	run_ok("[host]\nmemory = 16 MiB\n" EXPERIMENT VM
-	       WORKLOAD("1", "pattern = sequential\nsize = 16 MiB\noperations = 3000000\n"));
+	must_run_text(&t, &backend_kvm,
+		      "[host]\nmemory = 16 MiB\n" EXPERIMENT VM
+		      ONE_PHASE("1", "pattern = sequential\nsize = 16 MiB\noperations = 3000000\n"));
 
 	struct run_vm *vm = run_text_vm(&t, 0);
 
@@ -137,7 +131,8 @@ START_TEST(interrupted)
 
 	signal(SIGALRM, stop);
 	setitimer(ITIMER_REAL, &soon, NULL);
-	run_ok(EXPERIMENT VM WORKLOAD("1", "pattern = uniform\nsize = 1 MiB\noperations = 1000000000000\n"));
+	must_run_text(&t, &backend_kvm,
+		      EXPERIMENT VM ONE_PHASE("1", "pattern = uniform\nsize = 1 MiB\noperations = 1000000000000\n"));
 	ck_assert(t.run->interrupted);
 	ck_assert_uint_gt(run_text_vm(&t, 0)->counters.operations, 0);
 	ck_assert(run_text_vm(&t, 0)->has_digest);
@@ -148,12 +143,14 @@ static const struct {
 	const char *text;
 	const char *key, *value;
 } refused[] = {
-	{ EXPERIMENT VM "levels = 5\n" WORKLOAD("1", "pattern = uniform\noperations = 1\n"), "levels", "5" },
-	{ EXPERIMENT VM "dirty-log = pml\n" WORKLOAD("1", "pattern = uniform\noperations = 1\n"), "dirty-log", "pml" },
+	{ EXPERIMENT VM "levels = 5\n" ONE_PHASE("1", "pattern = uniform\noperations = 1\n"), "levels", "5" },
+	{ EXPERIMENT VM "dirty-log = pml\n" ONE_PHASE("1", "pattern = uniform\noperations = 1\n"), "dirty-log", "pml" },
 };
 
 START_TEST(refuses)
 {
+	g_autoptr(GError) error = NULL;
+
 	ck_assert(!run_text(&t, &backend_kvm, refused[_i].text, &error));
 	ck_assert_msg(g_error_matches(error, VMM_ERROR, VMM_USAGE), "%s", error->message);
 	ck_assert_msg(strstr(error->message, refused[_i].key) && strstr(error->message, refused[_i].value), "%s",

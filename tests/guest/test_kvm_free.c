@@ -11,23 +11,19 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "tests/lib/run_text.h"
+#include "tests/lib/kvm_text.h"
 #include "tests/lib/suite.h"
 #include "vmm/kvm/kvm.h"
 
 #define FREE	 "[experiment]\nschedule = free\nseed = 5\n"
 #define LOCKSTEP "[experiment]\nschedule = lockstep\nseed = 5\n"
 #define VM(n, more) "[vm a]\ncount = " n "\nmemory = 24 MiB\nworkload = w\n" more
-#define WORKLOAD(processes, phase) "[workload w]\nprocesses = " processes "\nphases = p\n[phase p]\n" phase
 
 static struct text_run t;
-static GError *error;
 
 static void run_on(struct text_run *r, const struct backend *machine, const char *text)
 {
-	gboolean ok = run_text(r, machine, text, &error);
-
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
+	must_run_text(r, machine, text);
 	for (unsigned i = 0; i < r->run->vms->len; i++)
 		ck_assert_msg(!run_text_vm(r, i)->failure, "%s", run_text_vm(r, i)->failure);
 }
@@ -35,8 +31,6 @@ static void run_on(struct text_run *r, const struct backend *machine, const char
 static void teardown(void)
 {
 	run_text_free(&t);
-	g_clear_error(&error);
-	run_stop = 0;
 }
 
 /* @text in both schedules: the same accesses, system calls and memory. */
@@ -63,28 +57,28 @@ static void compare_to_lockstep(const char *text)
 }
 
 static const char *const same[] = {
-	VM("2", "") WORKLOAD("2", "pattern = uniform\nsize = 1 MiB\noperations = 60000\nwrites = 40%\n"),
-	VM("8", "") WORKLOAD("2", "pattern = zipf\nsize = 512 KiB\noperations = 20000\nwrites = 40%\n"),
+	VM("2", "") ONE_PHASE("2", "pattern = uniform\nsize = 1 MiB\noperations = 60000\nwrites = 40%\n"),
+	VM("8", "") ONE_PHASE("2", "pattern = zipf\nsize = 512 KiB\noperations = 20000\nwrites = 40%\n"),
 	/* memory that comes and goes, think time */
-	VM("2", "") WORKLOAD("2", "pattern = mmap\nsize = 1 MiB\noperations = 1000\nthink-time = 200 us\n"
+	VM("2", "") ONE_PHASE("2", "pattern = mmap\nsize = 1 MiB\noperations = 1000\nthink-time = 200 us\n"
 				  "think-every = 500\n"),
 	/* files: what two processes write to one page they write in some order, so each has its own */
 	VM("2", "disk = 8 MiB\n")
-	WORKLOAD("1", "pattern = zipf\nbacking = file\nsize = 2 MiB\noperations = 8000\nwrites = 30%\n"),
+	ONE_PHASE("1", "pattern = zipf\nbacking = file\nsize = 2 MiB\noperations = 8000\nwrites = 30%\n"),
 	/* the guest's own swap */
-	VM("1", "guest-swap = 32 MiB\n") WORKLOAD("1", "pattern = sequential\nstep = 4 KiB\nsize = 16 MiB\n"
+	VM("1", "guest-swap = 32 MiB\n") ONE_PHASE("1", "pattern = sequential\nstep = 4 KiB\nsize = 16 MiB\n"
 							"operations = 4300\nwrites = 60%\n"),
 	VM("2", "balloon-target = 4 MiB\nballoon-until = 20 ms\nballoon-period = 40 ms\n")
-	WORKLOAD("1", "pattern = uniform\nsize = 2 MiB\noperations = 200000\nwrites = 50%\n"),
+	ONE_PHASE("1", "pattern = uniform\nsize = 2 MiB\noperations = 200000\nwrites = 50%\n"),
 };
 
 static const char *const shadow[] = {
 	VM("2", "paging = shadow\n")
-	WORKLOAD("2", "pattern = uniform\nsize = 256 KiB\noperations = 60000\nwrites = 40%\n"),
+	ONE_PHASE("2", "pattern = uniform\nsize = 256 KiB\noperations = 60000\nwrites = 40%\n"),
 	VM("3", "paging = shadow\n")
-	WORKLOAD("1", "pattern = mmap\nsize = 256 KiB\noperations = 200\nthink-time = 200 us\nthink-every = 50\n"),
+	ONE_PHASE("1", "pattern = mmap\nsize = 256 KiB\noperations = 200\nthink-time = 200 us\nthink-every = 50\n"),
 	VM("2", "paging = shadow\ndisk = 4 MiB\nballoon-target = 1 MiB\n")
-	WORKLOAD("1", "pattern = zipf\nbacking = file\nsize = 512 KiB\noperations = 3000\nwrites = 30%\n"),
+	ONE_PHASE("1", "pattern = zipf\nbacking = file\nsize = 512 KiB\noperations = 3000\nwrites = 30%\n"),
 };
 
 START_TEST(as_in_lockstep)
@@ -102,7 +96,7 @@ END_TEST
 /* What if it is interrupted all the time? Each operation is still performed once. */
 START_TEST(interrupted_all_the_time)
 {
-	compare_to_lockstep("tick = 100 us\n" VM("2", "") WORKLOAD("3", "pattern = uniform\nsize = 512 KiB\n"
+	compare_to_lockstep("tick = 100 us\n" VM("2", "") ONE_PHASE("3", "pattern = uniform\nsize = 512 KiB\n"
 									"operations = 300000\nwrites = 50%\n"));
 	for (unsigned i = 0; i < 2; i++)
 		ck_assert_uint_gt(run_text_vm(&t, i)->counters.quanta, 100);
@@ -115,7 +109,7 @@ START_TEST(devices_do_something)
 	       FREE "sample-interval = 10 ms\n"
 	       VM("2", "disk = 8 MiB\nballoon-target = 4 MiB\n")
 	       "[balloon]\nstats-interval = 10 ms\n"
-	       WORKLOAD("2", "pattern = zipf\nbacking = file\nsize = 1 MiB\noperations = 6000\nwrites = 30%\n"
+	       ONE_PHASE("2", "pattern = zipf\nbacking = file\nsize = 1 MiB\noperations = 6000\nwrites = 30%\n"
 			     "think-time = 5 ms\nthink-every = 500\n"));
 	for (unsigned i = 0; i < 2; i++) {
 		const struct counters *c = &run_text_vm(&t, i)->counters;
@@ -139,7 +133,7 @@ START_TEST(duration)
 	run_on(&t, &backend_kvm,
 	       FREE "duration = 300 ms\nwarm-up = 50 ms\n" VM("1", "")
 	       "[vm late]\nmemory = 24 MiB\nstart = 10 s\nworkload = w\n"
-	       WORKLOAD("2", "pattern = uniform\nsize = 1 MiB\nduration = 1 s\nwrites = 10%\n"));
+	       ONE_PHASE("2", "pattern = uniform\nsize = 1 MiB\nduration = 1 s\nwrites = 10%\n"));
 	ck_assert_uint_ge(t.run->end_ns, 300000000);
 	ck_assert(!t.run->interrupted);
 	ck_assert_uint_gt(run_text_vm(&t, 0)->counters.operations, 0);
@@ -153,7 +147,7 @@ END_TEST
 START_TEST(guest_clock)
 {
 	run_on(&t, &backend_kvm,
-	       FREE VM("1", "") WORKLOAD("1", "pattern = uniform\nsize = 64 KiB\nduration = 200 ms\n"
+	       FREE VM("1", "") ONE_PHASE("1", "pattern = uniform\nsize = 64 KiB\nduration = 200 ms\n"
 					      "think-time = 10 ms\nthink-every = 100\n"));
 	ck_assert_uint_ge(t.run->end_ns, 190000000);
 	ck_assert_uint_ge(run_text_vm(&t, 0)->counters.ns_idle, 10000000);
@@ -177,7 +171,7 @@ START_TEST(interrupted)
 	signal(SIGALRM, stop);
 	setitimer(ITIMER_REAL, &soon, NULL);
 	run_on(&t, &backend_kvm,
-	       FREE VM("3", "") WORKLOAD("2", "pattern = uniform\nsize = 1 MiB\noperations = 1000000000000\n"));
+	       FREE VM("3", "") ONE_PHASE("2", "pattern = uniform\nsize = 1 MiB\noperations = 1000000000000\n"));
 	ck_assert(t.run->interrupted);
 	for (unsigned i = 0; i < 3; i++) {
 		ck_assert_uint_gt(run_text_vm(&t, i)->counters.operations, 0);
@@ -190,22 +184,20 @@ END_TEST
 START_TEST(one_hangs)
 {
 	static const uint8_t loop[] = { 0xeb, 0xfe };
-	const char *text = FREE VM("3", "") WORKLOAD("1", "pattern = uniform\nsize = 1 MiB\noperations = 5000\n");
+	const char *text = FREE VM("3", "") ONE_PHASE("1", "pattern = uniform\nsize = 1 MiB\noperations = 5000\n");
 	const struct image_header *h = kvm_image_header();
 	struct kvm_machine m;
-	gboolean ok;
 
-	ok = load_text(&t, text, &error) && kvm_machine_init(&m, t.run, &error);
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
+	must_make(&t, &m, text);
 	for (unsigned i = 0; i < m.nvms; i++)
 		m.vms[i]->life.patience_ns = 800000000;
 	for (unsigned i = 0; i < m.nvms; i++)
-		ck_assert(kvm_boot_run(m.vms[i], &error));
+		ck_assert(kvm_boot_run(m.vms[i], NULL));
 	if (_i)
 		memcpy(kvm_arena(m.vms[1], KERNEL_IMAGE_GPA + (h->event - KERNEL_VA)), loop, sizeof(loop));
 	else
 		memcpy(kvm_arena(m.vms[1], USER_TEXT_GPA + (h->process - USER_TEXT_VA)), loop, sizeof(loop));
-	ck_assert(kvm_loop(&m, &error));
+	ck_assert(kvm_loop(&m, NULL));
 	kvm_machine_destroy(&m);
 	for (unsigned i = 0; i < 3; i++) {
 		const struct run_vm *vm = run_text_vm(&t, i);
@@ -225,7 +217,7 @@ START_TEST(host_at_work)
 {
 	static const char host[] = "[host]\nmemory = 34 MiB\n[swap]\nsize = 64 MiB\n[dedup]\nalgorithm = ksm\n"
 				   "sleep = 1 ms\n[policy]\nname = proportional\ninterval = 10 ms\n";
-	static const char work[] = WORKLOAD("2", "pattern = uniform\nsize = 1 MiB\noperations = 3000\nwrites = 30%\n"
+	static const char work[] = ONE_PHASE("2", "pattern = uniform\nsize = 1 MiB\noperations = 3000\nwrites = 30%\n"
 						 "contents = text:50\n");
 	g_autofree char *text = g_strconcat(host, _i ? VM("2", "paging = shadow\n") : VM("2", ""), work, NULL);
 

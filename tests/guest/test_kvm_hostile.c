@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "tests/lib/crimes.h"
-#include "tests/lib/run_text.h"
+#include "tests/lib/kvm_text.h"
 #include "tests/lib/suite.h"
 #include "vmm/kvm/kvm.h"
 
@@ -46,29 +46,16 @@ static struct kvm_machine m;
 
 static void start(unsigned setting)
 {
-	GError *error = NULL;
 	const char *devices = settings[setting].devices;
 	g_autofree char *text = g_strdup_printf(settings[setting].text, devices, devices);
-	gboolean ok = load_text(&t, text, &error) && kvm_machine_init(&m, t.run, &error);
 
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
+	must_make(&t, &m, text);
 }
 
 static void stop(void)
 {
 	kvm_machine_destroy(&m);
 	run_text_free(&t);
-}
-
-static void run_all(void)
-{
-	GError *error = NULL;
-	gboolean ok = TRUE;
-
-	for (unsigned i = 0; i < m.nvms && ok; i++)
-		ok = kvm_boot_run(m.vms[i], &error);
-	ok = ok && kvm_loop(&m, &error);
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
 }
 
 /* The kernel's crimes have a place of their own, which its entry jumps to: they are longer than that. */
@@ -101,7 +88,7 @@ static void find_good_digests(void)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(settings); i++) {
 		start(i);
-		run_all();
+		must_run_guests(&m);
 		ck_assert(run_text_vm(&t, 0)->has_digest);
 		good_digest[i] = run_text_vm(&t, 0)->digest;
 		ck_assert(i % 2 == 0 || t.run->host.swap_outs > 0);
@@ -161,7 +148,7 @@ START_TEST(gang)
 			m.vms[1 + i]->life.patience_ns = 60000000;
 		commit(m.vms[1 + i], &crimes[first + i]);
 	}
-	run_all();
+	must_run_guests(&m);
 	good = run_text_vm(&t, 0);
 	ck_assert_msg(!good->failure, "%s: the good VM: %s", crimes[first].what, good->failure);
 	ck_assert_msg(good->has_digest && good->digest == good_digest[setting], "%s ...: the good VM's digest differs",

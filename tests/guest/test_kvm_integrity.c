@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "tests/lib/checker.h"
-#include "tests/lib/run_text.h"
+#include "tests/lib/kvm_text.h"
 #include "tests/lib/suite.h"
 
 /* The host has room for the arenas and about half of the data. */
@@ -98,17 +98,15 @@ static void run_for(const char *text, unsigned npages, struct clock *c)
 {
 	GError *error = NULL;
 	GThread *thread;
-	gboolean ok = load_text(&t, text, &error) && kvm_machine_init(&m, t.run, &error);
+	gboolean ok;
 
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
+	must_make(&t, &m, text);
 	for (unsigned i = 0; i < m.nvms; i++)
 		checker_install(m.vms[i], npages);
 	g_mutex_init(&c->lock);
 	g_cond_init(&c->over);
 	thread = g_thread_new("clock", keep_time, c);
-	for (unsigned i = 0; i < m.nvms && ok; i++)
-		ok = kvm_boot_run(m.vms[i], &error);
-	ok = ok && kvm_loop(&m, &error);
+	ok = run_guests(&m, &error);
 	g_mutex_lock(&c->lock);
 	c->finished = true;
 	g_cond_signal(&c->over);

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "tests/lib/raw_guest.h"
-#include "tests/lib/run_text.h"
+#include "tests/lib/kvm_text.h"
 #include "tests/lib/suite.h"
 #include "vmm/kvm/store.h"
 #include "workloads/rng.h"
@@ -25,11 +25,8 @@ static struct kvm_machine m;
 
 static void start(const char *text)
 {
-	GError *error = NULL;
-	gboolean ok = load_text(&t, text, &error) && kvm_machine_init(&m, t.run, &error) &&
-		      host_begin(&m.host, &error);
-
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
+	must_make(&t, &m, text);
+	ck_assert(host_begin(&m.host, NULL));
 }
 
 static void stop(void)

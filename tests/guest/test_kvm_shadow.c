@@ -9,37 +9,26 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/lib/run_text.h"
+#include "tests/lib/kvm_text.h"
 #include "tests/lib/suite.h"
 #include "vmm/kvm/shadow.h"
 
 #define EXPERIMENT "[experiment]\nschedule = lockstep\nquantum = 500\n"
 #define VM	   "[vm a]\nmemory = 32 MiB\npaging = shadow\nworkload = w\n"
-#define WORKLOAD(processes, phase) \
-	"[workload w]\nprocesses = " processes "\nphases = p\n[phase p]\n" phase
 
 static struct text_run t;
 static struct kvm_machine m;
-static GError *error;
-
-static void run_ok(const char *text)
-{
-	gboolean ok = run_text(&t, &backend_kvm, text, &error);
-
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
-}
 
 static void teardown(void)
 {
 	run_text_free(&t);
-	g_clear_error(&error);
-	run_stop = 0;
 }
 
 /* What if nothing goes wrong? */
 START_TEST(boots)
 {
-	run_ok(EXPERIMENT VM WORKLOAD("2", "pattern = sequential\nsize = 256 KiB\noperations = 7000\n"));
+	must_run_text(&t, &backend_kvm,
+		      EXPERIMENT VM ONE_PHASE("2", "pattern = sequential\nsize = 256 KiB\noperations = 7000\n"));
 
 	struct run_vm *vm = run_text_vm(&t, 0);
 
@@ -58,38 +47,23 @@ END_TEST
 /* What if modes are mixed? Memory is laid out for one. */
 START_TEST(refuses_a_mix)
 {
+	g_autoptr(GError) error = NULL;
+
 	ck_assert(!run_text(&t, &backend_kvm,
 			    EXPERIMENT VM "[vm b]\nmemory = 32 MiB\nworkload = w\n"
-			    WORKLOAD("1", "pattern = uniform\noperations = 1\n"),
+			    ONE_PHASE("1", "pattern = uniform\noperations = 1\n"),
 			    &error));
 	ck_assert_msg(g_error_matches(error, VMM_ERROR, VMM_USAGE), "%s", error->message);
 	ck_assert_msg(strstr(error->message, "paging = ept") && strstr(error->message, "shadow"), "%s", error->message);
 }
 END_TEST
 
-static void start(const char *text)
-{
-	gboolean ok = load_text(&t, text, &error) && kvm_machine_init(&m, t.run, &error);
-
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
-}
-
-static void go(void)
-{
-	gboolean ok = TRUE;
-
-	for (unsigned i = 0; i < m.nvms && ok; i++)
-		ok = kvm_boot_run(m.vms[i], &error);
-	ok = ok && kvm_loop(&m, &error);
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
-}
-
 /* The VMM's code and descriptor tables, which the guest's processor uses. */
 static void check_own(struct kvm_vm *vm)
 {
 	struct kvm_vm fresh = { .m = &m, .out = vm->out };
 
-	ck_assert(kvm_shadow_create(&fresh, &error));
+	ck_assert(kvm_shadow_create(&fresh, NULL));
 	for (unsigned page = OWN_STUB; page <= OWN_TABLES; page++)
 		ck_assert_msg(!memcmp(vm->shadow->own + page * PAGE_SIZE, fresh.shadow->own + page * PAGE_SIZE,
 				      PAGE_SIZE),
@@ -144,9 +118,9 @@ START_TEST(computes_the_same)
 	g_autofree char *text = g_strconcat(EXPERIMENT HOST TABLES, ways[_i], STORM, NULL);
 	struct text_run sim;
 
-	ck_assert_msg(run_text(&sim, &backend_sim, text, &error), "%s", error ? error->message : "?");
-	start(text);
-	go();
+	must_run_text(&sim, &backend_sim, text);
+	must_make(&t, &m, text);
+	must_run_guests(&m);
 	for (unsigned i = 0; i < m.nvms; i++) {
 		const struct run_vm *a = run_text_vm(&sim, i), *b = run_text_vm(&t, i);
 
@@ -165,8 +139,8 @@ END_TEST
 /* What if the host has large pages? */
 START_TEST(large_pages)
 {
-	start(EXPERIMENT "[host]\nmemory = 256 MiB\npage-size = 2M\n" TABLES STORM);
-	go();
+	must_make(&t, &m, EXPERIMENT "[host]\nmemory = 256 MiB\npage-size = 2M\n" TABLES STORM);
+	must_run_guests(&m);
 	ck_assert_msg(!run_text_vm(&t, 0)->failure, "%s", run_text_vm(&t, 0)->failure);
 	check_all();
 	kvm_machine_destroy(&m);
@@ -250,12 +224,12 @@ START_TEST(crime)
 	const struct run_vm *good, *bad;
 	struct text_run sim;
 	const char *text = EXPERIMENT HOST TABLES "workload = w\n"
-			   WORKLOAD("2", "pattern = uniform\nsize = 256 KiB\noperations = 500\n");
+			   ONE_PHASE("2", "pattern = uniform\nsize = 256 KiB\noperations = 500\n");
 
-	ck_assert_msg(run_text(&sim, &backend_sim, text, &error), "%s", error ? error->message : "?");
-	start(text);
+	must_run_text(&sim, &backend_sim, text);
+	must_make(&t, &m, text);
 	commit(m.vms[1], (unsigned)_i);
-	go();
+	must_run_guests(&m);
 	good = run_text_vm(&t, 0);
 	bad = run_text_vm(&t, 1);
 	ck_assert_msg(!good->failure, "%s", good->failure);

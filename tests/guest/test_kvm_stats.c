@@ -13,14 +13,6 @@
 
 static struct text_run t;
 
-static void run(const char *text)
-{
-	GError *error = NULL;
-	gboolean ok = run_text(&t, &backend_kvm, text, &error);
-
-	ck_assert_msg(ok, "%s", error ? error->message : "?");
-}
-
 static void teardown(void)
 {
 	run_text_free(&t);
@@ -37,7 +29,7 @@ static uint64_t stat_of(const char *begin)
 
 START_TEST(agree)
 {
-	run(TEXT("lockstep"));
+	must_run_text(&t, &backend_kvm, TEXT("lockstep"));
 	if (!t.run->kvm_stats) {
 		printf("SKIP: this KVM has no statistics of its own\n");
 		return;
@@ -66,7 +58,7 @@ START_TEST(interrupts)
 {
 	g_auto(GStrv) lines = NULL;
 
-	run(TEXT("free"));
+	must_run_text(&t, &backend_kvm, TEXT("free"));
 	if (!t.run->kvm_stats)
 		return;
 	lines = g_strsplit(t.run->kvm_stats->str, "\n", -1);

@@ -2,6 +2,7 @@
 /* run_text.c - see run_text.h */
 #include "tests/lib/run_text.h"
 
+#include <check.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -50,12 +51,21 @@ gboolean run_text(struct text_run *t, const struct backend *machine, const char 
 	return load_text(t, text, error) && machine->run(t->run, error);
 }
 
+void must_run_text(struct text_run *t, const struct backend *machine, const char *text)
+{
+	g_autoptr(GError) error = NULL;
+	gboolean ok = run_text(t, machine, text, &error);
+
+	ck_assert_msg(ok, "%s", error ? error->message : "?");
+}
+
 void run_text_free(struct text_run *t)
 {
 	run_free(t->run);
 	if (t->e)
 		experiment_free(t->e);
 	*t = (struct text_run){ NULL, NULL };
+	run_stop = 0;
 }
 
 gboolean kvm_or_skip(void)

@@ -5,6 +5,9 @@
 
 #include "vmm/vmm.h"
 
+/* An experiment's workload of one phase. */
+#define ONE_PHASE(processes, phase) "[workload w]\nprocesses = " processes "\nphases = p\n[phase p]\n" phase
+
 /* A finished run and the experiment it points to. */
 struct text_run {
 	struct experiment *e;
@@ -15,11 +18,14 @@ struct text_run {
 gboolean load_text(struct text_run *t, const char *text, GError **error);
 /* The same, and run it on @machine with its first seed. */
 gboolean run_text(struct text_run *t, const struct backend *machine, const char *text, GError **error);
+/* The same; a failure is the test's. */
+void must_run_text(struct text_run *t, const struct backend *machine, const char *text);
 /* The same for a file. */
 gboolean run_file(struct text_run *t, const struct backend *machine, const char *path, GError **error);
 /* The same with one override, as of --set. */
 gboolean run_file_with(struct text_run *t, const struct backend *machine, const char *path, const char *set,
 		       GError **error);
+/* Nothing is to be stopped any more, either. */
 void run_text_free(struct text_run *t);
 
 static inline struct run_vm *run_text_vm(const struct text_run *t, unsigned i)

@@ -10,7 +10,9 @@
 static void measure(struct calibration *c, enum measure m, const char *compressor, bool device, bool in_order)
 {
 	const uint64_t n = c->quick ? 256 : 2048;
-	struct store_config cfg = { .nslots = n, .compressor = compressor_find(compressor), .cluster = in_order ? 3 : 0 };
+	const struct store_config cfg = {
+		.nslots = n, .compressor = compressor_find(compressor), .cluster = in_order ? 3 : 0
+	};
 	double ns[CALIBRATE_ROUNDS];
 	uint8_t page[PAGE_SIZE];
 	GError *error = NULL;
