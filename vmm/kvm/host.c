@@ -106,25 +106,10 @@ static void merge_report(void *ctx, struct counters *host)
 {
 	struct kvm_machine *m = ctx;
 	g_autofree uint64_t *pages = g_new0(uint64_t, m->nvms);
-	struct ksm_counts c;
+	uint64_t merged = kvm_ksm_read(m->ksm, host);
 
-	kvm_ksm_read(m->ksm, &c);
-	host->pages_shared = c.shared;
-	host->pages_sharing = c.sharing;
-	host->pages_unshared = c.unshared;
-	host->pages_volatile = c.volatile_pages;
-	host->pages_scanned = c.scanned;
-	host->pages_skipped = c.skipped;
-	host->full_scans = c.full_scans;
-	host->pages_to_scan = c.pages_to_scan;
-	host->stable_node_chains = c.chains;
-	host->stable_node_dups = c.dups;
-	host->ksm_zero_pages = c.zero_pages;
-	host->ksm_rmap_items = c.rmap_items;
-	host->general_profit = (uint64_t)MAX(c.profit, 0);
-	host->ns_dedup = c.cpu_ns;
 	if (!kvm_ksm_read_vms(m->ksm, pages, m->nvms))
-		host->pages_merged = c.merging;
+		host->pages_merged = merged;
 	for (unsigned i = 0; i < m->nvms; i++)
 		m->vms[i]->counters.pages_merged = pages[i];
 }

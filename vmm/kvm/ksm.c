@@ -164,28 +164,27 @@ static int64_t line_of(const char *text, const char *name, int64_t absent)
 	return at ? g_ascii_strtoll(at + strlen(name), NULL, 10) : absent;
 }
 
-void kvm_ksm_read(const struct kvm_ksm *k, struct ksm_counts *out)
+uint64_t kvm_ksm_read(const struct kvm_ksm *k, struct counters *c)
 {
 	g_autofree char *own = NULL;
 
 	g_file_get_contents("/proc/self/ksm_stat", &own, NULL, NULL);
-	*out = (struct ksm_counts){
-		.shared = knob("pages_shared"),
-		.sharing = knob("pages_sharing"),
-		.unshared = knob("pages_unshared"),
-		.volatile_pages = knob("pages_volatile"),
-		.chains = knob("stable_node_chains"),
-		.dups = knob("stable_node_dups"),
-		.pages_to_scan = knob("pages_to_scan"),
-		.scanned = knob("pages_scanned") - k->scanned,
-		.skipped = knob("pages_skipped") - k->skipped,
-		.full_scans = knob("full_scans") - k->full_scans,
-		.cpu_ns = k->schedstat ? read_number(k->schedstat) - k->cpu_ns : 0,
-	};
-	out->merging = (uint64_t)line_of(own, "ksm_merging_pages ", (int64_t)(out->shared + out->sharing));
-	out->zero_pages = (uint64_t)line_of(own, "ksm_zero_pages ", (int64_t)knob("ksm_zero_pages"));
-	out->rmap_items = (uint64_t)line_of(own, "ksm_rmap_items ", (int64_t)(out->sharing + out->unshared));
-	out->profit = line_of(own, "ksm_process_profit ", 0);
+	c->pages_shared = knob("pages_shared");
+	c->pages_sharing = knob("pages_sharing");
+	c->pages_unshared = knob("pages_unshared");
+	c->pages_volatile = knob("pages_volatile");
+	c->stable_node_chains = knob("stable_node_chains");
+	c->stable_node_dups = knob("stable_node_dups");
+	c->pages_to_scan = knob("pages_to_scan");
+	c->pages_scanned = knob("pages_scanned") - k->scanned;
+	c->pages_skipped = knob("pages_skipped") - k->skipped;
+	c->full_scans = knob("full_scans") - k->full_scans;
+	c->ksm_zero_pages = (uint64_t)line_of(own, "ksm_zero_pages ", (int64_t)knob("ksm_zero_pages"));
+	c->ksm_rmap_items =
+		(uint64_t)line_of(own, "ksm_rmap_items ", (int64_t)(c->pages_sharing + c->pages_unshared));
+	c->general_profit = (uint64_t)MAX(line_of(own, "ksm_process_profit ", 0), 0);
+	c->ns_dedup = k->schedstat ? read_number(k->schedstat) - k->cpu_ns : 0;
+	return (uint64_t)line_of(own, "ksm_merging_pages ", (int64_t)(c->pages_shared + c->pages_sharing));
 }
 
 static const struct range *range_at(const struct kvm_ksm *k, uint64_t address)

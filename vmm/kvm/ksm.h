@@ -13,25 +13,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mm/counters.h"
 #include "vmm/experiment.h"
 
 struct kvm_ksm;
-
-struct ksm_counts {
-	/* Of the whole host, as the kernel says; what counts events, since kvm_ksm_new(). */
-	uint64_t shared, sharing, unshared, volatile_pages, chains, dups, pages_to_scan;
-	uint64_t scanned, skipped, full_scans;
-	/* Of this process; kernels without /proc/PID/ksm_stat do not tell, and these are the host's. */
-	uint64_t merging, zero_pages, rmap_items;
-	int64_t profit;	 /* bytes */
-	uint64_t cpu_ns; /* that ksmd has run, since kvm_ksm_new() */
-};
 
 /* KSM as @c says, running. NULL and VMM_LACKS: no root, no KSM, or another run has it (and which). */
 struct kvm_ksm *kvm_ksm_new(const struct conf_dedup *c, GError **error);
 /* Offer @nbytes at @at, which belong to VM @vm; 0 or -errno. */
 int kvm_ksm_add(struct kvm_ksm *k, unsigned vm, void *at, size_t nbytes);
-void kvm_ksm_read(const struct kvm_ksm *k, struct ksm_counts *out);
+/*
+ * What KSM did, into the scanner's counters of @c: of the whole host, as the kernel says; what counts events and
+ * ksmd's time (ns_dedup) since kvm_ksm_new(); zero pages, rmap items and profit are this process's. Returns how many
+ * pages of this process are merged. Kernels without /proc/PID/ksm_stat do not tell; then they are the host's.
+ */
+uint64_t kvm_ksm_read(const struct kvm_ksm *k, struct counters *c);
 /*
  * Pages of each VM that are merged, into @pages[vm] for @nvms VMs, whose memory must be mappings of their own. False:
  * this kernel does not tell them apart (Linux 6.6 does).

@@ -97,6 +97,8 @@ int64_t kvm_shadow_exit(struct kvm_vm *vm, unsigned vector);
 /* The guest's own exception, as a processor at cpu.cpl would deliver it. */
 void kvm_shadow_deliver(struct kvm_vm *vm, unsigned vector, uint64_t error);
 /* Until the guest is at CPL 3 (-1), calls (> 0), or has failed (0). */
+/* One instruction of the guest; a fault of it (EMU_FAULT) has been delivered. */
+enum emu_result kvm_shadow_emulate(struct kvm_vm *vm);
 int64_t kvm_shadow_ring0(struct kvm_vm *vm);
 /* Carry out one instruction of the guest's: the hooks reach its memory as shadow/ wants it. */
 extern const struct emu_ops kvm_shadow_emu_ops;

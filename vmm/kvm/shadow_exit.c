@@ -89,17 +89,12 @@ static void lift_trace(struct kvm_vm *vm, gpa_t gpa)
 /* The instruction at rip stores to a traced page. */
 static void emulate_store(struct kvm_vm *vm, const struct paging_fault *f)
 {
-	struct emu *e = &vm->shadow->cpu;
-
 	/* The same exit: it turned out to be something else. */
 	vm->counters.exits_page_fault--;
 	vm->counters.exits_traced_write++;
-	switch (emulate_one(e)) {
+	switch (kvm_shadow_emulate(vm)) {
 	case EMU_DONE:
-		break;
 	case EMU_FAULT:
-		kvm_shadow_deliver(vm, e->vector, e->error);
-		break;
 	case EMU_FAILED:
 		break;
 	default:
@@ -114,12 +109,10 @@ static void device_access(struct kvm_vm *vm)
 
 	vm->counters.exits_page_fault--;
 	vm->counters.exits_io++;
-	switch (emulate_one(e)) {
+	switch (kvm_shadow_emulate(vm)) {
 	case EMU_DONE:
-	case EMU_FAILED:
-		break;
 	case EMU_FAULT:
-		kvm_shadow_deliver(vm, e->vector, e->error);
+	case EMU_FAILED:
 		break;
 	default:
 		kvm_vm_fail_as(vm, FAILURE_ACCESS,

@@ -223,6 +223,16 @@ static int64_t ring0_ends(struct kvm_vm *vm, enum failure kind, const char *why)
 	return 0;
 }
 
+enum emu_result kvm_shadow_emulate(struct kvm_vm *vm)
+{
+	struct emu *e = &vm->shadow->cpu;
+	enum emu_result result = emulate_one(e);
+
+	if (result == EMU_FAULT)
+		kvm_shadow_deliver(vm, e->vector, e->error);
+	return result;
+}
+
 static int64_t port_ends(struct kvm_vm *vm)
 {
 	const struct emu *e = &vm->shadow->cpu;
@@ -241,11 +251,9 @@ int64_t kvm_shadow_ring0(struct kvm_vm *vm)
 	for (unsigned n = 0; e->cpl == 0 && !vm->done; n++) {
 		if (n == RING0_MOST)
 			return ring0_ends(vm, FAILURE_HANG, "does not come to an end");
-		switch (emulate_one(e)) {
+		switch (kvm_shadow_emulate(vm)) {
 		case EMU_DONE:
-			break;
 		case EMU_FAULT:
-			kvm_shadow_deliver(vm, e->vector, e->error);
 			break;
 		case EMU_OUT:
 			if (e->port != HYPERCALL_PORT || e->port_bytes != 4 || !e->value)
