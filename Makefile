@@ -120,6 +120,12 @@ $(G)/kernel.o: $(GUEST_KERNEL:%.c=$(G)/obj/%.o)
 $(G)/user.o: $(GUEST_USER:%.c=$(G)/obj/%.o)
 	$(call say,LD,$@)ld -r -o $@ $^ && objcopy --keep-global-symbol=user_start $@
 
+# For whoever executes it beside a guest.
+$(G)/user_loop.o: $(GUEST_USER:%.c=$(G)/obj/%.o)
+	$(call say,LD,$@)ld -r -o $@ $^ && objcopy --keep-global-symbol=user_loop $@
+
+$(B)/bench/bench_warm: $(G)/user_loop.o
+
 $(G)/kernel.elf: $(G)/guest.lds $(G)/stub.o $(G)/user.o $(G)/kernel.o
 	$(call say,LD,$@)ld -nostdlib -static --build-id=none -z noexecstack -o $@ -T $^
 

@@ -2,13 +2,17 @@
 /*
  * bench_warm.c - what a guest's own work takes at CPL 3, beside the same work of a plain process
  *
- * The same generator (uniform, 30% writes), the same loop of loads and stores (workloads/guest/kvm/user.c), the same
- * size of memory in 4 KiB pages, all of it touched before: once by a guest of the real machine, in each paging mode,
- * once by this process. Timed are stretches of 6.4 million operations, 64 quanta in the guest, in processor time of
- * the thread that runs them, since others may be on the machine; a round is the median of its stretches. Limit: 1.10 of
+ * The guest's own generator and loop of loads and stores (workloads/guest/kvm/user.c: the very object of which the
+ * guest's image is made, linked to this program), at the same addresses, on the same size of memory in 4 KiB pages, all
+ * of it touched before: once by a guest of the real machine, in each paging mode, once by this process. Both run at the
+ * same time on one processor and take turns of milliseconds there, so that whatever else happens on the machine happens
+ * to both. Timed are stretches of millions of operations, in processor time of the thread that runs them, the guest's
+ * exit at the end of each quantum included (80 us every 13 ms); a round is the median of its stretches. Limit: 1.10 of
  * the plain process (aim: 1.05).
  */
 #include <glib.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -16,18 +20,31 @@
 #include "tests/lib/bench.h"
 #include "tests/lib/run_text.h"
 #include "vmm/vmm.h"
-#include "workloads/workload.h"
+#include "workloads/guest/abi.h"
+#include "workloads/guest/kernel.h"
+#include "workloads/guest/kvm/layout.h"
 #include "workloads/x86.h"
 
-enum { MEGABYTES = 16, PAGES = MEGABYTES * 256, OPS = 256 };
+void user_loop(void);
+
+enum { MEGABYTES = 16, PAGES = MEGABYTES * 256 };
 /* A backend tells of its progress every 64 quanta. */
-enum { QUANTUM = 100000, STRETCH = 64 * QUANTUM, STRETCHES = 4 };
+enum { QUANTUM = 400000, STRETCH = 64 * QUANTUM, STRETCHES = 3, NATIVE_STRETCH = 8 * QUANTUM };
 
 /* Processor time at the end of each stretch. */
 struct stretches {
 	struct series ns; /* an operation */
 	double last;
 	uint64_t operations;
+};
+
+/* One guest and one native loop, on one processor. */
+struct pair {
+	char *text;
+	struct stretches guest, native;
+	const char *failure; /* static */
+	sem_t warm;  /* the guest is, or it failed: the native loop may begin */
+	gint over;   /* of the guest */
 };
 
 static double thread_us(void)
@@ -64,124 +81,135 @@ static char *experiment(const char *mode)
 
 static void guest_progress(struct run *r, double done, void *ctx)
 {
+	struct pair *p = ctx;
+
 	(void)done;
-	stretch(ctx, r->operations);
+	stretch(&p->guest, r->operations);
+	if (r->operations >= PAGES + QUANTUM)
+		sem_post(&p->warm);
 }
 
-static const char *guest(void *arg, double *out)
+static void guest(struct pair *p)
 {
 	static char why[200];
-	g_autofree char *text = experiment(arg);
 	g_autoptr(GError) error = NULL;
-	struct stretches s = { 0 };
 	struct text_run t;
 
-	if (load_text(&t, text, &error)) {
+	if (load_text(&t, p->text, &error)) {
 		t.run->progress = guest_progress;
-		t.run->progress_ctx = &s;
+		t.run->progress_ctx = p;
 		backend_kvm.run(t.run, &error);
 	}
 	if (error) {
 		g_snprintf(why, sizeof(why), "%s", error->message);
-		return why;
+		p->failure = why;
+	} else if (run_text_vm(&t, 0)->failure) {
+		p->failure = "the guest failed";
 	}
-	*out = series_median(&s.ns);
-	return ((struct run_vm *)g_ptr_array_index(t.run->vms, 0))->failure ? "the guest failed" : NULL;
 }
 
-/* As user_loop() keeps book, in memory. */
-struct book {
-	volatile uint64_t operations, reads, writes;
-};
-
-static void perform(struct program *p, const struct script *sc, struct book *b, struct stretches *s)
+static void *place(uint64_t va, size_t nbytes)
 {
-	struct program_world world = { 0 };
-	struct op ops[OPS];
+	void *at = mmap((void *)va, nbytes, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
+	return at == (void *)va && !madvise(at, nbytes, MADV_NOHUGEPAGE) ? at : NULL;
+}
+
+/* What the guest's kernel does between two turns of the loop; of system calls there are only such as map memory. */
+static void perform(struct pair *p, struct runtime *rt, volatile struct vcpu_page *v)
+{
 	for (;;) {
-		uint32_t n = program_next(p, sc, &world, ops, OPS);
-
-		for (uint32_t i = 0; i < n; i++) {
-			uint64_t va = OP_VA(&ops[i]), word;
-
-			if (OP_KIND(&ops[i]) == OP_EXIT)
-				return;
-			if (OP_KIND(&ops[i]) != OP_READ && OP_KIND(&ops[i]) != OP_WRITE)
-				continue; /* it maps what is mapped already */
-			__asm__ volatile("mov (%1), %0" : "=r"(word) : "r"(va & ~7ull) : "memory");
-			if (OP_KIND(&ops[i]) == OP_READ) {
-				b->reads++;
-			} else {
-				__asm__ volatile("mov %1, (%0)" : : "r"(va & PAGE_MASK), "r"(ops[i].arg) : "memory");
-				b->writes++;
+		user_loop();
+		if (v->operations >= v->quantum_end) {
+			if (v->operations % NATIVE_STRETCH == 0) {
+				if (g_atomic_int_get(&p->over))
+					return;
+				stretch(&p->native, v->operations);
 			}
-			if (++b->operations % STRETCH == QUANTUM)
-				stretch(s, b->operations);
+			v->quantum_end += QUANTUM;
+		} else if (!rt->n || OP_KIND(&rt->ops[rt->pos]) == OP_EXIT) {
+			return;
+		} else {
+			rt->pos++;
+			v->operations++;
 		}
 	}
 }
 
-static const char *native(void *arg, double *out)
+static void *native(void *arg)
 {
-	g_autofree char *text = experiment(arg);
-	struct program *p = g_new0(struct program, 1);
-	struct stretches s = { 0 };
-	struct book book = { 0 };
+	struct pair *p = arg;
 	struct text_run t;
-	void *at = mmap((void *)PROGRAM_BASE, MEGABYTES << 20, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	struct script *script = place(SCRIPT_VA, SCRIPT_END - SCRIPT_GPA);
+	struct vcpu_page *v = place(VCPU_VA, PAGE_SIZE);
+	struct runtime *rt = place(RUNTIME_VA, PAGE_SIZE);
 
-	if (at != (void *)PROGRAM_BASE || madvise(at, MEGABYTES << 20, MADV_NOHUGEPAGE) || !load_text(&t, text, NULL))
-		return "the address of the guest's memory is taken";
-
-	struct script *sc = experiment_script(t.e, g_ptr_array_index(t.e->workloads, 0), 0, NULL);
-
-	program_start(p, sc, 1, 0);
-	perform(p, sc, &book, &s);
-	*out = series_median(&s.ns);
+	if (!script || !v || !rt || !place(PROGRAM_BASE, MEGABYTES << 20) || !load_text(&t, p->text, NULL)) {
+		p->failure = "the addresses of the guest's memory are taken";
+		return NULL;
+	}
+	memcpy(script, experiment_script(t.e, g_ptr_array_index(t.e->workloads, 0), 0, NULL), sizeof(*script));
+	program_start(&rt->program, script, 1, 0);
+	sem_wait(&p->warm);
+	perform(p, rt, v);
 	return NULL;
 }
 
-static const struct {
-	const char *name, *mode;
-	const char *(*run)(void *arg, double *out);
-} runners[] = { { "native", "ept", native }, { "ept", "ept", guest }, { "shadow", "shadow", guest } };
+/* Nanoseconds an operation: native, guest. */
+static const char *pair(void *arg, double *out)
+{
+	struct pair p = { .text = experiment(arg) };
+	cpu_set_t one;
+	GThread *thread;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	sem_init(&p.warm, 0, 0);
+	thread = g_thread_new("native", native, &p);
+	guest(&p);
+	g_atomic_int_set(&p.over, 1);
+	sem_post(&p.warm);
+	g_thread_join(thread);
+	out[0] = series_median(&p.native.ns);
+	out[1] = series_median(&p.guest.ns);
+	return p.failure;
+}
 
 int main(void)
 {
-	struct series ns[3] = { 0 }, ratio[3] = { 0 };
-	bool lacks[3] = { false };
+	static const char *const modes[] = { "ept", "shadow" };
+	struct series ns[2][2] = { 0 }, ratio[2] = { 0 };
+	bool lacks[2] = { false };
 
 	bench_header();
-	for (unsigned round = 0; round < bench_rounds(); round++) {
-		double took[3] = { 0 };
-
-		for (unsigned k = 0; k < 3; k++) {
-			unsigned i = (k + round) % 3;
-			double out;
+	for (unsigned round = 0; round < bench_rounds(); round++)
+		for (unsigned i = 0; i < 2; i++) {
+			unsigned mode = (i + round) % 2;
 			const char *why;
+			double out[2];
 
-			if (lacks[i])
+			if (lacks[mode])
 				continue;
-			lacks[i] = !bench_child(runners[i].run, (void *)runners[i].mode, &out, 1, &why);
-			if (lacks[i]) {
-				bench_skip(runners[i].name, why);
+			lacks[mode] = !bench_child(pair, (void *)modes[mode], out, 2, &why);
+			if (lacks[mode]) {
+				bench_skip(modes[mode], why);
 				continue;
 			}
-			took[i] = out;
-			series_add(&ns[i], took[i]);
+			series_add(&ns[mode][0], out[0]);
+			series_add(&ns[mode][1], out[1]);
+			series_add(&ratio[mode], out[1] / out[0]);
 		}
-		for (unsigned i = 1; i < 3; i++)
-			if (!lacks[0] && !lacks[i])
-				series_add(&ratio[i], took[i] / took[0]);
+	for (unsigned i = 0; i < 2; i++) {
+		g_autofree char *native_name = g_strdup_printf("%s-native", modes[i]);
+		g_autofree char *ratio_name = g_strdup_printf("%s-by-native", modes[i]);
+
+		if (lacks[i])
+			continue;
+		bench_median(native_name, &ns[i][0], "ns/operation");
+		bench_median(modes[i], &ns[i][1], "ns/operation");
+		bench_most(ratio_name, &ratio[i], "ratio", 1.10);
 	}
-	for (unsigned i = 0; i < 3; i++)
-		if (!lacks[i])
-			bench_median(runners[i].name, &ns[i], "ns/operation");
-	if (ratio[1].n)
-		bench_most("ept-by-native", &ratio[1], "ratio", 1.10);
-	if (ratio[2].n)
-		bench_most("shadow-by-native", &ratio[2], "ratio", 1.10);
 	return 0;
 }
