@@ -199,7 +199,7 @@ static const char *pressed(void *arg, double *out)
 {
 	const struct job *job = arg;
 	const struct pager_config cfg = {
-		.npages = PAGES, .nframes = FRAMES, .low = FRAMES / 16, .high = FRAMES / 8, .way = job->way
+		.npages = PAGES, .nframes = FRAMES, .ahead = FRAMES / 16, .way = job->way
 	};
 	struct pager_stats st = { 0 };
 	struct series s = { 0 };
@@ -222,7 +222,6 @@ static const char *pressed(void *arg, double *out)
 	if (!p)
 		return NULL;
 	pager_stats(p, &st);
-	out[EVICT] = (double)st.evict_ns / 1e3 / (double)MAX(1, st.evictions - st.waits);
 	out[WAITS] = (double)st.waits * 100 / (double)st.faults;
 	pager_free(p);
 	return NULL;
@@ -325,7 +324,6 @@ static void tell_pressed(struct contest *c)
 		if (i == 2)
 			continue;
 		bench_median(row_name("pressed", i, "waited"), &s[WAITS], "%");
-		bench_median(row_name("pressed", i, "evict-cpu"), &s[EVICT], "us/page");
 	}
 }
 

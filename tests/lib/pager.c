@@ -7,9 +7,11 @@
  *
  * Idea. No fault allocates, clears or frees a page: frames move. Beside the region there is a *pool*; a page that is
  * evicted moves to the pool (UFFDIO_MOVE: the page table entry, not the bytes), is compressed there, and then is a free
- * frame. A page that comes back is decompressed into a free frame, which moves to the region. And no fault waits for an
- * eviction, because a thread evicts ahead: with fewer than `low` frames free, until `high` are. Only should that thread
- * get no processor, a fault evicts one page itself.
+ * frame. A page that comes back is decompressed into a free frame, which moves to the region. `ahead` frames are kept
+ * free: a fault that finds fewer evicts one page when its own has arrived, so that pressure is paid a page at a time by
+ * those who make it, and a burst finds frames. (A thread that evicts ahead on another processor makes every move an
+ * interrupt to the processor that faults: 35 us a page on a virtual machine instead of 10, and it may get no processor
+ * at all.)
  *
  * Who serves: the faulting thread, on SIGBUS (UFFD_FEATURE_SIGBUS), which saves two switches between threads; or
  * another, as usual.
@@ -22,7 +24,7 @@
  * Invariants (tests/unit/test_pager.c): what is read is what was written last; frames in region and pool are never more
  * than nframes and those of faults that caught a page going, which give one back soon.
  *
- * Source: the manual of userfaultfd; Linux mm/vmscan.c (watermarks).
+ * Source: the manual of userfaultfd.
  */
 #include "tests/lib/pager.h"
 
@@ -38,7 +40,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -77,12 +78,10 @@ struct pager {
 	uint32_t *free, *empty; /* stacks of pool slots */
 	size_t nfree, nempty, nframes;
 	pthread_mutex_t lock;
-	pthread_cond_t work;
-	bool asleep, stop;
 	const struct compressor *lz4;
 	struct blobs *heap; /* of blobs */
-	pthread_t evictor, server;
-	bool has_evictor, has_server;
+	pthread_t server;
+	bool has_server;
 	struct pager_stats stats;
 };
 
@@ -201,28 +200,6 @@ static size_t room(const struct pager *p)
 	return p->nfree + (p->cfg.nframes > p->nframes ? p->cfg.nframes - p->nframes : 0);
 }
 
-static void *evictor(void *arg)
-{
-	struct pager *p = arg;
-	struct timespec t;
-
-	pthread_mutex_lock(&p->lock);
-	while (!p->stop) {
-		if (room(p) >= p->cfg.low || !p->count) {
-			p->asleep = true;
-			pthread_cond_wait(&p->work, &p->lock);
-			p->asleep = false;
-			continue;
-		}
-		while (!p->stop && p->count && room(p) < p->cfg.high)
-			evict(p, BATCH);
-	}
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	p->stats.evict_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-	pthread_mutex_unlock(&p->lock);
-	return NULL;
-}
-
 /* A pool slot with a frame. */
 static uint32_t take_frame(struct pager *p)
 {
@@ -230,8 +207,6 @@ static uint32_t take_frame(struct pager *p)
 		p->stats.waits++;
 		evict(p, 1);
 	}
-	if (p->has_evictor && p->asleep && p->nfree <= p->cfg.low)
-		pthread_cond_signal(&p->work);
 	return p->free[--p->nfree];
 }
 
@@ -314,6 +289,8 @@ static void serve(struct pager *p, uint32_t page)
 	default: /* another thread was first; if it is not there yet, the access faults again */
 		break;
 	}
+	if (p->count && room(p) < p->cfg.ahead)
+		evict(p, 1);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -428,8 +405,6 @@ static void start(struct pager *p)
 	} else {
 		p->has_server = !pthread_create(&p->server, NULL, server, p);
 	}
-	if (p->cfg.high)
-		p->has_evictor = !pthread_create(&p->evictor, NULL, evictor, p);
 }
 
 struct pager *pager_new(const struct pager_config *cfg)
@@ -454,7 +429,6 @@ struct pager *pager_new(const struct pager_config *cfg)
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
 	pthread_mutex_init(&p->lock, &attr);
-	pthread_cond_init(&p->work, NULL);
 	err = open_uffd(p);
 	if (!err) {
 		start(p);
@@ -465,25 +439,12 @@ struct pager *pager_new(const struct pager_config *cfg)
 	return NULL;
 }
 
-/* The threads end, and their times are known. */
-static void stop(struct pager *p)
+void pager_free(struct pager *p)
 {
 	uint64_t one = 1;
 
-	pthread_mutex_lock(&p->lock);
-	p->stop = true;
-	pthread_cond_signal(&p->work);
-	pthread_mutex_unlock(&p->lock);
-	if (p->has_evictor)
-		pthread_join(p->evictor, NULL);
 	if (p->has_server && write(p->stop_fd, &one, sizeof(one)) == sizeof(one))
 		pthread_join(p->server, NULL);
-	p->has_evictor = p->has_server = false;
-}
-
-void pager_free(struct pager *p)
-{
-	stop(p);
 	if (served == p) {
 		sigaction(SIGBUS, &old_action, NULL);
 		served = NULL;
@@ -495,7 +456,6 @@ void pager_free(struct pager *p)
 	munmap(p->pool, 2 * p->cfg.nframes * PAGE_SIZE);
 	blobs_free(p->heap);
 	pthread_mutex_destroy(&p->lock);
-	pthread_cond_destroy(&p->work);
 	g_free(p->page);
 	g_free(p->order);
 	g_free(p->free);
@@ -518,7 +478,7 @@ void pager_evict_all(struct pager *p)
 
 void pager_stats(struct pager *p, struct pager_stats *out)
 {
-	if (p->cfg.high)
-		stop(p);
+	pthread_mutex_lock(&p->lock);
 	*out = p->stats;
+	pthread_mutex_unlock(&p->lock);
 }

@@ -22,7 +22,7 @@ enum pager_way {
 
 struct pager_config {
 	size_t npages, nframes; /* of the region; of them at most so many in memory at once */
-	size_t low, high;	/* with fewer frames free than low, a thread evicts until high are; 0: nobody does */
+	size_t ahead;		/* frames to be kept free */
 	enum pager_way way;
 };
 
@@ -32,7 +32,6 @@ struct pager_stats {
 	uint64_t waits;	 /* faults that found no frame and evicted themselves */
 	uint64_t caught; /* faults on a page that was just going */
 	uint64_t bytes, stored; /* in the tier now: bytes, pages */
-	uint64_t evict_ns; /* processor time of the evicting thread */
 };
 
 /* NULL and errno: ENOSYS the kernel lacks userfaultfd or UFFDIO_MOVE (Linux 6.8), EPERM. */

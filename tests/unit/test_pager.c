@@ -45,7 +45,7 @@ static void *touch(void *arg)
 START_TEST(integrity)
 {
 	const struct pager_config cfg = {
-		.npages = PAGES, .nframes = FRAMES, .low = 64, .high = _i & 2 ? 128 : 0,
+		.npages = PAGES, .nframes = FRAMES, .ahead = _i & 2 ? 128 : 0,
 		.way = _i & 1 ? PAGER_THREAD : PAGER_SIGNAL,
 	};
 	struct pager *p = pager_new(&cfg);
