@@ -16,7 +16,7 @@ mount -t tmpfs tmpfs /var/tmp
 ln -s /proc/self/fd /dev/fd
 
 # run.sh says npt, scale, limit and B on the kernel's command line.
-npt=1 scale=1 limit=180 B=build
+npt=1 scale=1 limit=600 B=build
 # shellcheck disable=SC2013
 for word in $(cat /proc/cmdline); do
 	case $word in npt=* | scale=* | limit=* | B=*) eval "$word" ;; esac

@@ -10,8 +10,8 @@
 # archive in Debian. One virtual processor: with two, npt=0 hangs in QEMU 7.2.
 #
 # NESTED_NPT   which of the two ("1 0")
-# NESTED_WAIT  seconds a boot may take (600)
-# NESTED_LIMIT seconds a suite may take (180)
+# NESTED_WAIT  seconds a boot may take (1800)
+# NESTED_LIMIT seconds a suite may take (600)
 # OVERBOOK_TEST_SCALE  the divisor of the suites' loops inside (8)
 #
 # What tests/run.sh prints there comes out under the mode it is of; last comes "N passed, N failed, N skipped". All that
@@ -21,7 +21,7 @@ cd "$(dirname "$0")/../.." || exit 1
 B=${B:-build}
 work=$B/nested
 modes=${NESTED_NPT:-1 0}
-limit=${NESTED_WAIT:-600}
+limit=${NESTED_WAIT:-1800}
 n=$#
 
 # Nothing can run here: once the reason, and every program counts as skipped in every mode.
@@ -68,7 +68,7 @@ pack "$@" || unable "the initramfs cannot be packed"
 rm -rf "$root"
 
 # What init.sh reads from the kernel's command line.
-settings="scale=${OVERBOOK_TEST_SCALE:-8} limit=${NESTED_LIMIT:-180} B=$B"
+settings="scale=${OVERBOOK_TEST_SCALE:-8} limit=${NESTED_LIMIT:-600} B=$B"
 boot() { # boot NPT
 	timeout -k 5 "$limit" qemu-system-x86_64 -accel tcg -cpu EPYC,+svm,+npt -m 2048 -smp 1 -nodefaults \
 		-no-user-config -display none -serial stdio -no-reboot \
