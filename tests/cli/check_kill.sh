@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # kill -9 at any moment: results are complete or absent, no process and no file stays, and what a killed run could not
-# put back the next one does. KILLS (6; make soak: 50) moments on each machine, from KILL_SEED (1). Prints "N passed,
-# N failed, N skipped" last.
+# put back the next one does. KILLS (6; make soak: 50) moments on each machine, and on kvm once more with the kernel's
+# KSM at work, from KILL_SEED (1). Prints "N passed, N failed, N skipped" last.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/lib/check.sh
 kills=${KILLS:-6}
@@ -106,7 +106,7 @@ kill_one() {
 }
 
 # All ways to be killed in turn: alone, in several processes, when replacing older results, which are always there.
-kill_all() { # kill_all MACHINE OPTION...
+kill_all() { # kill_all NAME OPTION...
 	machine=$1
 	shift
 	killed=0 swept=0 i=0
@@ -151,9 +151,17 @@ check "so that it can end well" complete "$tmp/runs/living"
 
 # Real guests' faults cost more: fewer of them.
 less='phase use.operations=1500'
-if run kvm-probe "$tmp/kill.ini" --machine kvm --set "$less" --no-figures 2>"$tmp/probe"; then
-	kill_all kvm --machine kvm --set "$less"
-else
-	skip "$(cat "$tmp/probe")"
-fi
+kill_on_kvm() { # kill_on_kvm NAME OPTION...
+	name=$1
+	shift
+	set -- --machine kvm --set "$less" "$@"
+	if run "$name-probe" "$tmp/kill.ini" "$@" --no-figures 2>"$tmp/probe"; then
+		kill_all "$name" "$@"
+	else
+		skip "$(cat "$tmp/probe")"
+	fi
+}
+kill_on_kvm kvm
+# What if the kernel merges, whose settings are the whole host's?
+kill_on_kvm kernel --set dedup.algorithm=kernel --set host.backing=anonymous --set swap.size=0 --set host.memory=96MiB
 finish
