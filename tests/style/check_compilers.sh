@@ -4,6 +4,7 @@
 # of the Makefile. Only the compiler's first pass, so that it is quick. Prints "N passed, N failed, N skipped" last.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/files.sh
 passed=0 failed=0 skipped=0
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
@@ -17,8 +18,8 @@ freestanding="$flags -mgeneral-regs-only -mno-red-zone -ffreestanding -fPIE -inc
 # The example of a policy includes the header by the name that it has once installed.
 mkdir -p "$tmp/include/overbook" && cp vmm/policy.h "$tmp/include/overbook/"
 
-git ls-files '*.c' | grep -v '^workloads/guest/kvm/' >"$tmp/hosted"
-git ls-files 'workloads/*.c' 'workloads/guest/*.c' >"$tmp/freestanding"
+files '*.c' | grep -v '^workloads/guest/kvm/' >"$tmp/hosted"
+files 'workloads/*.c' 'workloads/guest/*.c' >"$tmp/freestanding"
 
 compile() { # compile NAME COMPILER LIST FLAGS: as many files as there are processors at a time
 	xargs -P "$(nproc)" -n 8 "$2" $4 <"$tmp/$3" >"$tmp/log" 2>&1

@@ -5,6 +5,7 @@
 # skipped" last.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/files.sh
 overbook=${B:-build}/overbook
 man=docs/overbook.1
 completion=docs/overbook.bash
@@ -30,7 +31,7 @@ lacking() { # lacking FILE WORD...: those that FILE does not have as words of th
 		sed 's/\\-/-/g' "$file" | grep -qE -e "(^|[^a-z0-9-])$word([^a-z0-9-]|\$)" || echo "$word"
 	done
 }
-documents=$(git ls-files '*.md')
+documents=$(files '*.md')
 
 # --- links and files ---
 for f in $documents; do

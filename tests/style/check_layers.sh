@@ -3,6 +3,8 @@
 # The house keeps its floors: who may include whom, every header stands alone, no file, function
 # or line is too long, and nothing is left undone. Prints a line per offence, and "N passed, N failed, N skipped" last.
 set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/lib/files.sh
 passed=0 failed=0
 
 rule() { # rule NAME OFFENCES
@@ -30,12 +32,12 @@ rule 'vmm/kvm never sees vmm/sim' "$(grep -rn 'include "vmm/sim' vmm/kvm)"
 rule 'only vmm/kvm and the tests of KVM itself include <linux/kvm.h>' \
 	"$(grep -rln '<linux/kvm.h>' --include='*.[ch]' . |
 	grep -vxE '\./vmm/kvm/.*|\./tests/lib/kvm_probe\.c')"
-rule 'includes are written from the root' "$(git ls-files '*.c' '*.h' | xargs grep -nE 'include "(\.\./|[^/"]+")')"
+rule 'includes are written from the root' "$(files '*.c' '*.h' | xargs grep -nE 'include "(\.\./|[^/"]+")')"
 top='mm|shadow|ept|balloon|dedup|vmm|workloads|tests|results|docs|\.ci|Makefile|README.md|LICENSE|CITATION.cff'
 rule 'only the agreed top-level folders' \
-	"$(git ls-files | cut -d/ -f1 | sort -u | grep -vxE "$top|\.gitignore|\.clang-format|\.clang-tidy")"
+	"$(files | cut -d/ -f1 | sort -u | grep -vxE "$top|\.gitignore|\.clang-format|\.clang-tidy")"
 
-sources() { git ls-files '*.c' '*.h' '*.S' "$@"; }
+sources() { files '*.c' '*.h' '*.S' "$@"; }
 
 rule 'files are at most 700 lines' \
 	"$(sources | xargs wc -l | awk '$2 != "total" && $1 > 700 { print $2 ": " $1 }')"
@@ -48,7 +50,7 @@ rule 'lines are at most 120 columns, a tab goes to the next multiple of 8' "$(so
 		if (column > 120)
 			print FILENAME ":" FNR ": " column
 	}')"
-rule 'functions are at most 60 lines' "$(git ls-files '*.c' '*.h' | xargs awk '
+rule 'functions are at most 60 lines' "$(files '*.c' '*.h' | xargs awk '
 	FNR == 1 { start = 0 }
 	/^{/ { start = FNR }
 	/^}/ && start {
@@ -58,7 +60,7 @@ rule 'functions are at most 60 lines' "$(git ls-files '*.c' '*.h' | xargs awk '
 	}')"
 rule 'sources name their licence in the first line' \
 	"$(sources | while read -r f; do head -n 1 "$f" | grep -q 'SPDX-License-Identifier: MIT' || echo "$f"; done)"
-rule 'include guards are named after folder and file' "$(git ls-files '*.h' | while read -r f; do
+rule 'include guards are named after folder and file' "$(files '*.h' | while read -r f; do
 	guard=OVERBOOK_$(echo "${f%.h}" | sed 's,^[a-z]*/\([a-z]*/\),\1,; s,^lib/,tests/,' | tr 'a-z/' 'A-Z_')_H
 	grep -qx "#ifndef $guard" "$f" && grep -qx "#define $guard" "$f" || echo "$f: not $guard"
 done)"
@@ -67,7 +69,7 @@ rule 'nothing is left undone' \
 
 flags="-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. $(pkg-config --cflags glib-2.0 json-glib-1.0)"
 alone=
-for h in $(git ls-files '*.h'); do
+for h in $(files '*.h'); do
 	# shellcheck disable=SC2086
 	printf '#include "%s"\n' "$h" | ${CC:-cc} $flags -fsyntax-only -x c - 2>/dev/null || alone="$alone $h"
 done
