@@ -72,19 +72,22 @@ static struct experiment *experiment_new(const char *path)
 	return e;
 }
 
+static void clear(enum conf_section kind, void *section)
+{
+	for (const struct conf_key *k = conf_sections[kind].keys; k->name; k++)
+		conf_clear(k, CONF_FIELD(section, k));
+}
+
 void experiment_free(struct experiment *e)
 {
 	if (!e)
 		return;
-	for (const struct conf_key *k = conf_sections[SECTION_EXPERIMENT].keys; k->name; k++)
-		conf_clear(k, CONF_FIELD(&e->experiment, k));
-	for (const struct conf_key *k = conf_sections[SECTION_HOST].keys; k->name; k++)
-		conf_clear(k, CONF_FIELD(&e->host, k));
-	for (const struct conf_key *k = conf_sections[SECTION_DEDUP].keys; k->name; k++)
-		conf_clear(k, CONF_FIELD(&e->dedup, k));
+	clear(SECTION_EXPERIMENT, &e->experiment);
+	clear(SECTION_HOST, &e->host);
+	clear(SECTION_SWAP, &e->swap);
+	clear(SECTION_DEDUP, &e->dedup);
 	conf_clear_policy(&e->policy);
-	for (const struct conf_key *k = conf_sections[SECTION_ESTIMATE].keys; k->name; k++)
-		conf_clear(k, CONF_FIELD(&e->estimate, k));
+	clear(SECTION_ESTIMATE, &e->estimate);
 	free_named(e->vms, SECTION_VM);
 	free_named(e->workloads, SECTION_WORKLOAD);
 	free_named(e->phases, SECTION_PHASE);
