@@ -19,10 +19,12 @@
  * As in recent kernels, the checksum comes before the search of the stable tree; older ones searched first.
  *
  * Data structures: two GTrees (balanced binary trees) for each node. An unstable tree that is out of order is still a
- * tree: a look-up may miss, a removal comes right after the look-up that found the node, with the same contents.
+ * tree: a look-up may miss, a removal may take another node. Real guests write while we compare, so nothing holds any
+ * more that the comparison before this one said: what was not found may be there when it is inserted.
  *
- * Invariants (tests/model/test_dedup_model.c): of pages unchanged over two full passes exactly the equal ones are
- * merged; every frame in the stable tree is merged and has 1 to max_page_sharing pages.
+ * Invariants: of pages unchanged over two full passes exactly the equal ones are merged; every frame in the stable tree
+ * is merged and has 1 to max_page_sharing pages (tests/model/test_dedup_model.c); a page that changes between any two
+ * comparisons does no harm (tests/unit/test_dedup.c).
  *
  * Source: Arcangeli, Eidus, Wright, Increasing memory density by using KSM, Linux Symposium 2009; Linux mm/ksm.c and
  * Documentation/admin-guide/mm/ksm.rst.
@@ -47,7 +49,7 @@ struct ksm {
 	uint64_t zero_checksum;
 	unsigned vm; /* where the pass is */
 	gfn_t gfn;
-	bool removing; /* a node that is in hand needs no search in the kernel: not charged */
+	bool free; /* comparisons are not charged: the kernel has the node, or the place, in hand */
 };
 
 static gint compare_stable(gconstpointer a, gconstpointer b, gpointer data)
@@ -56,7 +58,7 @@ static gint compare_stable(gconstpointer a, gconstpointer b, gpointer data)
 	const struct stable *x = a, *y = b;
 	struct machine *m = k->base.cfg.machine;
 
-	if (k->removing)
+	if (k->free)
 		return m->ops->compare(m, x->hfn, y->hfn);
 	return dedup_compare(&k->base, x->hfn, y->hfn);
 }
@@ -86,9 +88,9 @@ static void forget(struct dedup *d, struct stable *s)
 {
 	struct ksm *k = (struct ksm *)d;
 
-	k->removing = true;
+	k->free = true;
 	g_tree_remove(k->stable[s->domain], s);
-	k->removing = false;
+	k->free = false;
 }
 
 static struct dedup *ksm_create(const struct dedup_config *cfg)
@@ -150,13 +152,28 @@ static bool smart_skip(struct ksm *k, struct dedup_page *p)
 	return true;
 }
 
+static struct stable *find_stable(struct ksm *k, hfn_t hfn)
+{
+	struct stable probe = { .hfn = hfn };
+
+	return g_tree_lookup(k->stable[dedup_domain(&k->base, hfn)], &probe);
+}
+
+/* A merged frame, whose content has the frame @found already, if any. */
+static void add_stable(struct ksm *k, struct stable *found, hfn_t hfn)
+{
+	struct stable *s = stable_add(&k->set, found, hfn, 0);
+
+	if (!found)
+		g_tree_insert(k->stable[dedup_domain(&k->base, hfn)], s, s);
+}
+
 /* Into the stable tree's frame; or why not. */
 static bool merge_stable(struct ksm *k, struct dedup_page *p, struct stable **found)
 {
-	struct stable probe = { .hfn = p->page.hfn };
 	hfn_t target;
 
-	*found = g_tree_lookup(k->stable[dedup_domain(&k->base, p->page.hfn)], &probe);
+	*found = find_stable(k, p->page.hfn);
 	if (!*found)
 		return false;
 	target = stable_pick(&k->set, *found);
@@ -170,13 +187,12 @@ static void merge_unstable(struct ksm *k, struct dedup_page *p, struct stable *f
 	GTree *unstable = k->unstable[domain];
 	struct candidate probe = { .vm = p->vm, .gfn = p->gfn }, *c = g_tree_lookup(unstable, &probe);
 	struct dedup_page other;
-	struct stable *s;
 	hfn_t hfn;
 
 	dedup_blame(p, full ? REASON_LIMIT : REASON_UNIQUE);
 	if (!c) {
 		c = g_memdup2(&probe, sizeof(probe));
-		g_tree_insert(unstable, c, c);
+		g_tree_replace(unstable, c, c); /* of an equal one both its key and its value, which are one */
 		return;
 	}
 	dedup_look(&k->base, c->vm, c->gfn, &other);
@@ -185,20 +201,17 @@ static void merge_unstable(struct ksm *k, struct dedup_page *p, struct stable *f
 	g_tree_remove(unstable, c);
 	if (!dedup_merge_pair(&k->base, &other, p, &hfn))
 		return;
-	s = stable_add(&k->set, full, hfn, 0);
-	if (!full)
-		g_tree_insert(k->stable[domain], s, s);
+	k->free = true;
+	full = find_stable(k, hfn);
+	k->free = false;
+	add_stable(k, full, hfn);
 }
 
 static void ksm_adopt(struct dedup *d, hfn_t hfn)
 {
 	struct ksm *k = (struct ksm *)d;
-	GTree *tree = k->stable[dedup_domain(d, hfn)];
-	struct stable probe = { .hfn = hfn }, *found = g_tree_lookup(tree, &probe);
-	struct stable *s = stable_add(&k->set, found, hfn, 0);
 
-	if (!found)
-		g_tree_insert(tree, s, s);
+	add_stable(k, find_stable(k, hfn), hfn);
 }
 
 static void scan_page(struct ksm *k, struct dedup_page *p)

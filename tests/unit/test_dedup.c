@@ -7,6 +7,7 @@
 #include "tests/lib/merge.h"
 #include "tests/lib/must.h"
 #include "tests/lib/suite.h"
+#include "workloads/rng.h"
 
 enum { PAGES = 2048, HOST = 12288 };
 
@@ -409,6 +410,78 @@ START_TEST(test_collisions)
 }
 END_TEST
 
+/* VMs that write while their pages are compared, as real ones do: where they may without a fault. */
+enum { RESTLESS = 24, VALUES = 30 };
+static struct restless {
+	struct merge *m;
+	struct rng rng;
+	const struct machine_ops *ops;
+	bool rests;
+	uint64_t a[2][RESTLESS]; /* what each page contains */
+} restless;
+
+static int restless_compare(struct machine *machine, hfn_t x, hfn_t y)
+{
+	struct restless *r = &restless;
+	unsigned vm = (unsigned)rng_below(&r->rng, 2), i = (unsigned)rng_below(&r->rng, RESTLESS);
+	const struct fake_mapping *map = &r->m->p[vm]->map[600 + i];
+
+	if (!r->rests && map->access & ACC_W && !rng_below(&r->rng, 4)) {
+		r->a[vm][i] = rng_below(&r->rng, VALUES);
+		((uint64_t *)fake_machine_page(r->m->fm, map->hfn))[3] = r->a[vm][i];
+	}
+	return r->ops->compare(machine, x, y);
+}
+
+static void check_restless(bool merged)
+{
+	unsigned n[VALUES] = { 0 };
+	uint64_t a, b;
+
+	for (unsigned k = 0; k < 2 * RESTLESS; k++) {
+		merge_peek(restless.m, k % 2, 600 + k / 2, &a, &b);
+		must(a == restless.a[k % 2][k / 2] && b == 1);
+		n[a]++;
+	}
+	for (unsigned k = 0; merged && k < 2 * RESTLESS; k++)
+		must(n[restless.a[k % 2][k / 2]] == 1 || merge_state(restless.m, k % 2, 600 + k / 2) == PAGE_SHARED);
+}
+
+/* What if a page changes between any two comparisons? Nothing is lost, and when all rest the equal ones merge. */
+START_TEST(test_restless)
+{
+	struct restless *r = &restless;
+	struct machine_ops ops;
+
+	*r = (struct restless){ .m = merge_new(2, PAGES, 1, HOST) };
+	r->ops = r->m->fm->base.ops;
+	ops = *r->ops;
+	ops.compare = restless_compare;
+	r->m->fm->base.ops = &ops;
+	rng_seed(&r->rng, 9);
+	merge_start(r->m, algorithms[_i]);
+	for (unsigned round = 0; round < 2000; round++) {
+		for (unsigned k = 0; k < 2 * RESTLESS; k++) {
+			uint64_t *content = &r->a[k % 2][k / 2];
+
+			if (!round || !rng_below(&r->rng, 8))
+				*content = rng_below(&r->rng, VALUES);
+			else if (merge_state(r->m, k % 2, 600 + k / 2) != PAGE_RESIDENT)
+				continue;
+			must(!merge_store(r->m, k % 2, 600 + k / 2, *content, 1));
+		}
+		r->m->d->ops->scan(r->m->d, PAGES);
+		check_restless(false);
+	}
+	must(r->m->c[0].merges > 0);
+	r->rests = true;
+	merge_passes(r->m, 3);
+	check_restless(true);
+	r->m->fm->base.ops = r->ops;
+	merge_free(r->m);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("dedup");
@@ -430,6 +503,7 @@ int main(void)
 	tcase_add_test(t, test_smart);
 	tcase_add_loop_test(t, test_order, 0, 5);
 	tcase_add_loop_test(t, test_collisions, 0, 3);
+	tcase_add_loop_test(t, test_restless, 0, 3);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }
