@@ -99,8 +99,9 @@ struct kvm_vm {
 	size_t kvm_run_size;
 	struct kvm_life life;
 	uint64_t idle_ns; /* time that passed without an operation; lockstep: virtual, and the guest has a copy */
-	uint64_t run_ns; /* time its thread ran it: in KVM_RUN, or dealing with exits, ... */
-	uint64_t exit_ns;  /* ... the latter of these */
+	/* Written by its thread, read by any. */
+	_Atomic uint64_t run_ns;  /* time its thread ran it: in KVM_RUN, or dealing with exits, ... */
+	_Atomic uint64_t exit_ns; /* ... the latter of these */
 	uint64_t fault_ns; /* in KVM_RUN, but waiting for a fault to be dealt with */
 	struct kvm_stats *stats[2]; /* of the VM, of its vCPU; NULL: this KVM has none */
 	bool done;

@@ -52,9 +52,9 @@ void kvm_vm_refresh(struct kvm_vm *vm)
 	refresh_tier(c);
 	c->table_frames = vm->paging->ops->table_frames(vm->paging);
 	c->ns_total = vm->run_ns;
-	c->ns_exit_ept = MIN(vm->fault_ns, vm->run_ns);
+	c->ns_exit_ept = MIN(vm->fault_ns, c->ns_total);
 	c->ns_exit_other = vm->exit_ns;
-	c->ns_work = vm->run_ns - MIN(c->ns_exit_ept + c->ns_exit_other, vm->run_ns);
+	c->ns_work = c->ns_total - MIN(c->ns_exit_ept + c->ns_exit_other, c->ns_total);
 	c->ns_idle = vm->idle_ns;
 }
 
