@@ -38,6 +38,16 @@ struct figure_part {
 	const char *prose;
 };
 
+/* What a number is multiplied with, and what it is then. */
+struct figure_unit {
+	double factor;
+	const char *name;
+};
+
+/* For operations a second, and ns an operation, of which these are the most. */
+const struct figure_unit *figure_rate_unit(double per_second);
+const struct figure_unit *figure_time_unit(double ns);
+
 /* Where the time of a vCPU goes: the parts of ns_total. Ends with a row without a counter. */
 extern const struct figure_part figure_time_parts[];
 

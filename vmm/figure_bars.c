@@ -124,7 +124,19 @@ static const char *const operations[] = { "operations", NULL };
 
 gboolean figure_time(const struct view *v, GString *csv, GString *vars)
 {
-	return stacked(v, "time", figure_time_parts, operations, 1, csv, vars);
+	const struct figure_unit *unit;
+	double most = 0;
+
+	for (guint i = 0; i < v->rows->len; i++) {
+		const struct view_row *row = g_ptr_array_index(v->rows, i);
+		double done = view_counter(row, "operations", NULL);
+
+		if (done > 0)
+			most = MAX(most, view_counter(row, "ns_total", NULL) / done);
+	}
+	unit = figure_time_unit(most);
+	text_gnuplot_set(vars, "time_unit", unit->name);
+	return stacked(v, "time", figure_time_parts, operations, unit->factor, csv, vars);
 }
 
 gboolean figure_exits(const struct view *v, GString *csv, GString *vars)

@@ -20,6 +20,7 @@ struct series {
 	GString *csv;
 	guint nvms, nlines; /* columns: nvms * nlines, a VM's side by side */
 	guint *points;	    /* in each column */
+	double most;	    /* value, after the factor */
 };
 
 /* Column of @name in the header, or -1. */
@@ -48,6 +49,7 @@ static void put_row(struct series *s, guint line, double ns, const double *value
 			if (j != line || isnan(value[i]))
 				continue;
 			g_string_append_printf(s->csv, "%.6g", s->factor * value[i]);
+			s->most = MAX(s->most, s->factor * value[i]);
 			s->points[i * s->nlines + j]++;
 		}
 	g_string_append_c(s->csv, '\n');
@@ -174,7 +176,15 @@ gboolean figure_memory(const struct view *v, GString *csv, GString *vars)
 
 gboolean figure_throughput(const struct view *v, GString *csv, GString *vars)
 {
-	struct series s = { .v = v, .counter = "operations", .rate = TRUE, .factor = 1000, .csv = csv };
+	g_autoptr(GString) scratch = g_string_new(NULL);
+	struct series s = { .v = v, .counter = "operations", .rate = TRUE, .factor = 1e9, .csv = csv };
+	const struct figure_unit *unit;
 
+	/* Once to see how large they are. */
+	series(&s, "throughput", scratch);
+	g_string_truncate(csv, 0);
+	unit = figure_rate_unit(s.most);
+	text_gnuplot_set(vars, "throughput_unit", unit->name);
+	s.factor *= unit->factor;
 	return series(&s, "throughput", vars);
 }

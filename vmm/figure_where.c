@@ -170,8 +170,19 @@ static double rate_of(const struct view *v, const char *label, const char *vm)
 gboolean figure_work(const struct view *v, GString *csv, GString *vars)
 {
 	guint bars = MIN(v->labels->len, FIGURE_BARS), nvms = MIN(v->vms->len, 12);
+	const struct figure_unit *unit;
+	double most = 0;
 	gsize longest = 0;
 
+	for (guint j = 0; j < bars; j++) {
+		double all = 0;
+
+		for (guint i = 0; i < nvms; i++)
+			all += rate_of(v, g_ptr_array_index(v->labels, j), g_ptr_array_index(v->vms, i));
+		most = MAX(most, all);
+	}
+	unit = figure_rate_unit(most);
+	text_gnuplot_set(vars, "work_unit", unit->name);
 	g_string_append(csv, "vm,combination");
 	g_string_append(vars, "work_styles = '");
 	for (guint i = 0; i < nvms; i++) {
@@ -187,7 +198,8 @@ gboolean figure_work(const struct view *v, GString *csv, GString *vars)
 		g_string_append_c(csv, ',');
 		text_gnuplot_field(csv, *label ? label : "all guests");
 		for (guint i = 0; i < nvms; i++)
-			g_string_append_printf(csv, ",%.6g", rate_of(v, label, g_ptr_array_index(v->vms, i)) / 1e6);
+			g_string_append_printf(csv, ",%.6g",
+					       rate_of(v, label, g_ptr_array_index(v->vms, i)) * unit->factor);
 		g_string_append_c(csv, '\n');
 		longest = MAX(longest, (gsize)g_utf8_strlen(*label ? label : "all guests", -1));
 	}

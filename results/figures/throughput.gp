@@ -4,7 +4,7 @@ load "figures/style.gp"
 load "figures/run.gp"
 figure = "throughput"
 title = "Throughput"
-unit = "million operations per second"
+unit = throughput_unit
 lines = throughput_lines
 npanels = throughput_panels
 points = throughput_points

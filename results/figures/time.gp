@@ -4,6 +4,6 @@ load "figures/style.gp"
 load "figures/run.gp"
 figure = "time"
 title = "Where the time goes"
-unit = "ns per operation"
+unit = time_unit
 styles = time_styles
 load "figures/stacked.gp"

@@ -4,7 +4,7 @@ load "figures/style.gp"
 load "figures/run.gp"
 figure = "work"
 title = "Work done by the guests" . (strlen(work_keys) ? ", by " . work_keys : "")
-unit = "million operations per second"
+unit = work_unit
 styles = work_styles
 # All guests are one panel here.
 panels = 1
