@@ -86,20 +86,22 @@ static void lift_trace(struct kvm_vm *vm, gpa_t gpa)
 	shadow_lift_trace(vm->paging, gpa);
 }
 
+/* The instruction at rip was carried out, or failed as it would have; false: the VMM cannot. */
+static bool emulated(struct kvm_vm *vm)
+{
+	enum emu_result result = kvm_shadow_emulate(vm);
+
+	return result == EMU_DONE || result == EMU_FAULT || result == EMU_FAILED;
+}
+
 /* The instruction at rip stores to a traced page. */
 static void emulate_store(struct kvm_vm *vm, const struct paging_fault *f)
 {
 	/* The same exit: it turned out to be something else. */
 	vm->counters.exits_page_fault--;
 	vm->counters.exits_traced_write++;
-	switch (kvm_shadow_emulate(vm)) {
-	case EMU_DONE:
-	case EMU_FAULT:
-	case EMU_FAILED:
-		break;
-	default:
+	if (!emulated(vm))
 		lift_trace(vm, f->gpa);
-	}
 }
 
 /* The address is beyond the guest's memory: a device's register, if anything. */
@@ -109,17 +111,11 @@ static void device_access(struct kvm_vm *vm)
 
 	vm->counters.exits_page_fault--;
 	vm->counters.exits_io++;
-	switch (kvm_shadow_emulate(vm)) {
-	case EMU_DONE:
-	case EMU_FAULT:
-	case EMU_FAILED:
-		break;
-	default:
+	if (!emulated(vm))
 		kvm_vm_fail_as(vm, FAILURE_ACCESS,
 			       "it reaches for a device by %s at 0x%" G_GINT64_MODIFIER
 			       "x, which the VMM cannot carry out",
 			       e->name, e->rip);
-	}
 }
 
 static void page_fault(struct kvm_vm *vm, uint64_t error)
