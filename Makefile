@@ -42,7 +42,7 @@ help:
 	@echo 'make             build build/overbook (V=1: show commands; CC=clang)'
 	@echo 'make deps        install what is missing (Debian, Ubuntu; elsewhere: says what)'
 	@echo 'make demo        deps, build, run an experiment on a real trace, draw it'
-	@echo 'make check       every test; make asan: the same under sanitizers'
+	@echo 'make check       every test; make asan: the same under sanitizers; make tsan: threads of real guests'
 	@echo 'make check-nested  the kvm suites under QEMU'"'"'s emulation of SVM, with npt=1 and npt=0: needs no /dev/kvm'
 	@echo 'make check-twin  simulator and KVM count the same: the table'
 	@echo 'make soak        ten million fuzzed virtio accesses, ten million events of accounting, 50 kills, under sanitizers;'
@@ -162,6 +162,14 @@ asan-tests: $(B)/overbook $(TESTS)
 	$(Q)ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 CK_TIMEOUT_MULTIPLIER=10 B=$(B) \
 		tests/run.sh $(TESTS) $(filter-out %/check_install.sh,$(wildcard tests/cli/check_*.sh))
 
+# The free schedule on real guests, a thread each, where every access of memory is watched.
+TSAN_TESTS = $(addprefix $(B)/tests/,guest/test_kvm_free guest/test_kvm_hostile twin/test_free)
+tsan:
+	$(Q)$(MAKE) --no-print-directory $(if $(findstring j,$(MAKEFLAGS)),,-j$(shell nproc)) B=build/tsan OPT=-O1 \
+		SAN='-fsanitize=thread -Wl,-u,g_mutex_lock' tsan-tests
+tsan-tests: $(TSAN_TESTS)
+	$(Q)TSAN_OPTIONS=history_size=4 CK_FORK=no CK_TIMEOUT_MULTIPLIER=10 tests/run.sh $(TSAN_TESTS)
+
 # Ten million descriptors and register accesses under sanitizers; make check tries a share of them without.
 soak:
 	$(Q)$(MAKE) --no-print-directory B=build/asan OPT=-O1 SAN='-fsanitize=address,undefined -fno-sanitize-recover=all' soak-tests
@@ -219,5 +227,5 @@ clean:
 
 -include $(OBJ:.o=.d) $(GUEST_OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d)
 
-.PHONY: all help deps tests check check-twin check-nested asan asan-tests soak soak-tests soak-kvm golden bench tidy demo install uninstall clean FORCE
+.PHONY: all help deps tests check check-twin check-nested asan asan-tests tsan tsan-tests soak soak-tests soak-kvm golden bench tidy demo install uninstall clean FORCE
 .SECONDARY:

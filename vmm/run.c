@@ -2,7 +2,7 @@
 /* run.c - struct run: made from an experiment, filled by a backend */
 #include "vmm/vmm.h"
 
-volatile sig_atomic_t run_stop;
+atomic_int run_stop;
 
 GQuark vmm_error_quark(void)
 {

@@ -10,7 +10,7 @@
 
 #include <errno.h>
 #include <glib.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 
 #include "mm/counters.h"
@@ -82,7 +82,7 @@ uint64_t run_expected_operations(const struct script *sc);
 void run_part_add(struct run_part *p, const struct script *sc, uint64_t operations, bool over);
 void run_part_report(struct run *r, const struct run_part *p, uint64_t now_ns);
 
-extern volatile sig_atomic_t run_stop; /* set by SIGINT: backends end at the next quantum */
+extern atomic_int run_stop; /* set by SIGINT: backends end at the next quantum */
 
 /* The rest of the machine-independent world sees a backend like this. */
 struct backend {
