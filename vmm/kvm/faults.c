@@ -137,6 +137,7 @@ static gpointer fault_thread(gpointer data)
 	struct pollfd fds[2] = { { .fd = m->uffd, .events = POLLIN }, { .fd = m->stop_fd, .events = POLLIN } };
 	struct uffd_msg msg[16];
 
+	atomic_store(&m->fault_tid, gettid());
 	for (;;) {
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			g_error("poll: %s", g_strerror(errno));

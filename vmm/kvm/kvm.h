@@ -11,7 +11,7 @@
  * userfaultfd. Whoever calls the memory manager, or reads what it counts, holds `lock`.
  *
  *	backend.c	what this host must offer, what of an experiment is supported, the run's frame
- *	loop.c		VMs in turn, hypercalls, end of a run
+ *	loop.c		VMs in turn, hypercalls, end of a run; together.c: on one processor
  *	free.c		the free schedule: a thread a VM; irq.c: what interrupts a guest in it
  *	vm.c		one VM: memory, paging, script; boot.c: what is in its arena before the first instruction
  *	vcpu.c		registers, KVM_RUN, ticks; life.c: guests that get nowhere
@@ -34,6 +34,7 @@
 #include <glib.h>
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -119,6 +120,13 @@ struct kvm_vm {
 	int notify_fd;	  /* ioeventfd of the disk; -1: none */
 };
 
+/* Which processors this run may use; in lockstep its threads are bound to one of them (together.c). */
+struct kvm_together {
+	cpu_set_t allowed;
+	bool can;
+	uint64_t since_ns; /* when that one was chosen */
+};
+
 struct kvm_machine {
 	struct machine machine; /* first: the memory manager's view */
 	struct run *run;
@@ -153,10 +161,17 @@ struct kvm_machine {
 	int stop_fd; /* eventfd: the fault thread ends when it is written */
 	GMutex lock;
 	GThread *fault_thread;
+	_Atomic pid_t fault_tid; /* 0: not there yet */
+	struct kvm_together together;
 
 	timer_t watch; /* ticks interrupt KVM_RUN */
 	bool has_watch;
 };
+
+/* together.c; tick: between quanta */
+void kvm_together_begin(struct kvm_machine *m);
+void kvm_together_tick(struct kvm_machine *m);
+void kvm_together_end(struct kvm_machine *m);
 
 /* The linked guest (image.S), header first. */
 extern const uint8_t kvm_guest_image[];

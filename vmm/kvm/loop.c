@@ -279,6 +279,7 @@ static void run_lockstep(struct kvm_machine *m)
 {
 	bool alive = true;
 
+	kvm_together_begin(m);
 	for (uint64_t round = 0; alive && !kvm_loop_over(m); round++) {
 		alive = false;
 		decide(m);
@@ -287,6 +288,7 @@ static void run_lockstep(struct kvm_machine *m)
 			if (m->vms[i]->done)
 				continue;
 			alive = true;
+			kvm_together_tick(m);
 			if (m->host.vm[i].blocked_until <= m->now_ns)
 				run_quantum(m->vms[i]);
 			bury(m, i);
@@ -296,6 +298,7 @@ static void run_lockstep(struct kvm_machine *m)
 		if (round % 64 == 0)
 			kvm_loop_progress(m);
 	}
+	kvm_together_end(m);
 }
 
 gboolean kvm_loop(struct kvm_machine *m, GError **error)
