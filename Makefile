@@ -225,7 +225,8 @@ uninstall:
 clean:
 	$(Q)rm -rf $(B)
 
--include $(OBJ:.o=.d) $(GUEST_OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d)
+-include $(OBJ:.o=.d) $(GUEST_OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTSRC:%.c=$(B)/obj/%.d) \
+		$(BENCHES:$(B)/%=$(B)/obj/tests/%.d)
 
 .PHONY: all help deps tests check check-twin check-nested asan asan-tests tsan tsan-tests soak soak-tests soak-kvm golden bench tidy demo install uninstall clean FORCE
 .SECONDARY:

@@ -91,6 +91,8 @@ void bench_most(const char *name, struct series *s, const char *unit, double lim
 {
 	double value = series_median(s);
 
+	if (!s->n)
+		return;
 	row(name, value, unit, "<=", limit, value <= limit);
 }
 
@@ -98,6 +100,8 @@ void bench_least(const char *name, struct series *s, const char *unit, double li
 {
 	double value = series_median(s);
 
+	if (!s->n)
+		return;
 	row(name, value, unit, ">=", limit, value >= limit);
 }
 
@@ -105,6 +109,8 @@ void bench_median(const char *name, struct series *s, const char *unit)
 {
 	double value = series_median(s);
 
+	if (!s->n)
+		return;
 	printf("%s,%.*f,%s,,\n", name, value < 100 ? 3 : 0, value, unit);
 }
 

@@ -31,7 +31,7 @@ double bench_now_us(void);
 double bench_cpu_us(void); /* of this process */
 void bench_header(void);
 void bench_row(const char *name, double value, const char *unit);
-/* With a limit that it must not exceed (@most) or fall below; the median of @s. */
+/* With a limit that it must not exceed (@most) or fall below; the median of @s, no row if there is none. */
 void bench_most(const char *name, struct series *s, const char *unit, double limit);
 void bench_least(const char *name, struct series *s, const char *unit, double limit);
 void bench_median(const char *name, struct series *s, const char *unit);
