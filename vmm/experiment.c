@@ -19,10 +19,15 @@ static GPtrArray *sections_of(const struct experiment *e, enum conf_section kind
 					    e->phases;
 }
 
-static void section_free(char **section, enum conf_section kind)
+static void clear(enum conf_section kind, void *section)
 {
 	for (const struct conf_key *k = conf_sections[kind].keys; k->name; k++)
 		conf_clear(k, CONF_FIELD(section, k));
+}
+
+static void section_free(char **section, enum conf_section kind)
+{
+	clear(kind, section);
 	g_free(*section); /* its name */
 	g_free(section);
 }
@@ -70,12 +75,6 @@ static struct experiment *experiment_new(const char *path)
 	e->costs = g_ptr_array_new_with_free_func(cost_free);
 	e->vary = g_ptr_array_new_with_free_func(vary_free);
 	return e;
-}
-
-static void clear(enum conf_section kind, void *section)
-{
-	for (const struct conf_key *k = conf_sections[kind].keys; k->name; k++)
-		conf_clear(k, CONF_FIELD(section, k));
 }
 
 void experiment_free(struct experiment *e)
