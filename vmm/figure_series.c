@@ -176,15 +176,21 @@ gboolean figure_memory(const struct view *v, GString *csv, GString *vars)
 
 gboolean figure_throughput(const struct view *v, GString *csv, GString *vars)
 {
-	g_autoptr(GString) scratch = g_string_new(NULL);
-	struct series s = { .v = v, .counter = "operations", .rate = TRUE, .factor = 1e9, .csv = csv };
-	const struct figure_unit *unit;
+	const struct figure_unit *largest = figure_rate_unit(G_MAXDOUBLE), *unit;
+	struct series s = {
+		.v = v, .counter = "operations", .rate = TRUE, .factor = 1e9 * largest->factor, .csv = csv
+	};
+	gsize before = vars->len;
+	gboolean ok = series(&s, "throughput", vars);
 
-	/* Once to see how large they are. */
-	series(&s, "throughput", scratch);
-	g_string_truncate(csv, 0);
-	unit = figure_rate_unit(s.most);
+	/* Most often that was it. */
+	unit = figure_rate_unit(s.most / largest->factor);
+	if (unit != largest) {
+		g_string_truncate(csv, 0);
+		g_string_truncate(vars, before);
+		s.factor = 1e9 * unit->factor;
+		ok = series(&s, "throughput", vars);
+	}
 	text_gnuplot_set(vars, "throughput_unit", unit->name);
-	s.factor *= unit->factor;
-	return series(&s, "throughput", vars);
+	return ok;
 }
