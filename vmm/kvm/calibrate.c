@@ -72,6 +72,19 @@ static double touch(const struct calibration *c, struct tiny *t, enum tiny_code 
 	return err < 0 ? (double)err : (clock() - begin) / npages(c);
 }
 
+/* What was measured, or @err; the guest's memory at @at, if there is any, is taken away. */
+static void finish(struct calibration *c, enum measure m, double *ns, long err, struct tiny *t, uint8_t *at)
+{
+	if (err)
+		lacks(c, m, err);
+	else
+		measured_set(c, m, ns, c->rounds);
+	if (at) {
+		tiny_map(t, at, 0);
+		munmap(at, NBYTES);
+	}
+}
+
 /* What the host has mapped, KVM has not: dropping a shared mapping leaves the file's pages where they are. */
 static void measure_kvm_fault(struct calibration *c, struct tiny *t)
 {
@@ -87,14 +100,7 @@ static void measure_kvm_fault(struct calibration *c, struct tiny *t)
 		if (ns[r] < 0)
 			err = (long)ns[r];
 	}
-	if (err)
-		lacks(c, M_KVM_FAULT, err);
-	else
-		measured_set(c, M_KVM_FAULT, ns, c->rounds);
-	if (at) {
-		tiny_map(t, at, 0);
-		munmap(at, NBYTES);
-	}
+	finish(c, M_KVM_FAULT, ns, err, t, at);
 }
 
 /* Pages that the guest has read and now writes: the kernel copies each. */
@@ -112,14 +118,7 @@ static void measure_cow(struct calibration *c, struct tiny *t)
 		if (ns[r] < 0)
 			err = (long)ns[r];
 	}
-	if (err)
-		lacks(c, M_COW, err);
-	else
-		measured_set(c, M_COW, ns, c->rounds);
-	if (at) {
-		tiny_map(t, at, 0);
-		munmap(at, NBYTES);
-	}
+	finish(c, M_COW, ns, err, t, at);
 }
 
 /* As the fault thread of a run, but that nobody is asked. */
