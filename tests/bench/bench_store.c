@@ -51,9 +51,9 @@ static struct store *must_store(const char *compressor, unsigned cluster)
 	return s;
 }
 
-static const uint8_t *kind(const struct bench *b, uint64_t i)
+static const uint8_t *kind(const uint8_t *pages, uint64_t i)
 {
-	return b->page + i % KINDS * PAGE_SIZE;
+	return pages + i % KINDS * PAGE_SIZE;
 }
 
 static void evict_to_file(struct bench *b, struct store *s)
@@ -61,7 +61,7 @@ static void evict_to_file(struct bench *b, struct store *s)
 	double start = bench_cpu_us();
 
 	for (uint64_t slot = 0; slot < PAGES; slot++) {
-		int err = store_save(s, slot, kind(b, slot), true);
+		int err = store_save(s, slot, kind(b->page, slot), true);
 
 		g_assert(!err);
 		if (slot % BATCH == BATCH - 1)
@@ -78,7 +78,7 @@ static void sequential(struct bench *b, struct store *s)
 	for (uint64_t slot = 0; slot < PAGES; slot++) {
 		int err = store_load(s, slot, b->buffer, true);
 
-		g_assert(!err && !memcmp(b->buffer, kind(b, slot), 64));
+		g_assert(!err && !memcmp(b->buffer, kind(b->page, slot), 64));
 	}
 	ours = PAGES * 1e6 / (bench_now_us() - start);
 	start = bench_now_us();
@@ -116,7 +116,7 @@ static double fill_tier(struct store *s, const uint8_t *pages)
 	double start = bench_cpu_us();
 
 	for (uint64_t slot = 0; slot < PAGES / 2; slot++) {
-		const uint8_t *page = pages + slot % KINDS * PAGE_SIZE;
+		const uint8_t *page = kind(pages, slot);
 		unsigned size = store_compressed_size(s, page);
 		int err = store_save(s, slot, page, false);
 
@@ -132,7 +132,7 @@ static double lz4_alone(const uint8_t *pages)
 	int n = 0;
 
 	for (uint64_t i = 0; i < PAGES / 2; i++)
-		n |= LZ4_compress_default((const char *)pages + i % KINDS * PAGE_SIZE, out, PAGE_SIZE, sizeof(out));
+		n |= LZ4_compress_default((const char *)kind(pages, i), out, PAGE_SIZE, sizeof(out));
 	g_assert(n > 0);
 	return (bench_cpu_us() - start) / (PAGES / 2);
 }
