@@ -3,7 +3,7 @@
 # shellcheck shell=sh
 
 # files [PATTERN...]: those that match one of the patterns, as git ls-files has them; all. Where git does not know the
-# tree (an archive, somebody else's clone): what is there, but for what is made. Never nothing.
+# tree (an archive, somebody else's clone): what is there, but for what is made.
 files() {
 	git ls-files "$@" 2>/dev/null && return
 	made='-path ./.git -o -path ./build -o -path ./results/runs'
@@ -14,5 +14,5 @@ files() {
 			# shellcheck disable=SC2254
 			case $f in $pattern | $pattern/*) echo "$f" ;; esac
 		done
-	done | grep . || echo 'no file of this tree was found' >&2
+	done
 }
